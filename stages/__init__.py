@@ -1,0 +1,1 @@
+"""What is computed: parameters and files in, files and a record out. No Prefect and no DVC in here."""

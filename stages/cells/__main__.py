@@ -1,0 +1,73 @@
+"""The stages `plan`, `train` and `evaluate` of one study at one scale.
+
+    python -m stages.cells plan lr_crossover pocket      params.yaml and token index -> plan.json
+    python -m stages.cells train lr_crossover pocket     plan.json -> cells/ (only what the store lacks is trained)
+    python -m stages.cells evaluate lr_crossover pocket  plan.json and the store -> losses, runs, curves, blocks
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from stages.cells.assemble import write_tables
+from stages.cells.plan import folder, make_plan, read_plan
+from stages.cells.pool import die_with_parent, run_pool
+from stages.shards.manifest import read_index
+from stages.study.errors import guarded
+from stages.study.files import write_json
+from stages.study.params import load_params
+from stages.study.store import store_from_environment
+
+RESULTS = Path("data/results")
+
+
+def plan(study: str, scale: str) -> None:
+    """Write the plan, and take into the store the finished cells that `dvc pull` may have brought."""
+    store, home = store_from_environment(), folder(study, scale)
+    adopted = store.adopt(home / "cells")
+    made = make_plan(load_params(), study, scale, read_index())
+    write_json(home / "plan.json", made.model_dump())
+    print(f"{len(made.rows)} rows, {len(made.cells())} cells" + (f", {adopted} adopted" if adopted else ""))
+
+
+def train(study: str, scale: str) -> None:
+    """Train the planned cells that the store lacks, then lay out all planned cells as this stage's output."""
+    made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
+    cells = made.cells()
+    missing = [fingerprint for fingerprint in cells if store.record(fingerprint) is None]
+    print(f"{len(cells) - len(missing)} of {len(cells)} cells are in the store, {len(missing)} to train", flush=True)
+    run_pool(made, missing, store)
+    shutil.rmtree(home / "cells", ignore_errors=True)
+    for fingerprint in cells:
+        if record := store.record(fingerprint):
+            store.materialise(record, home / "cells")
+
+
+def evaluate(study: str, scale: str) -> None:
+    """Evaluate the finished cells whose losses are stale, then write the study's tables."""
+    from stages.cells.one import is_complete
+
+    made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
+    store.adopt(home / "cells")
+    stale = [fingerprint for fingerprint in made.cells() if not is_complete(made, fingerprint, store)]
+    run_pool(made, stale, store)
+    write_tables(made, store, RESULTS / home.name, home)
+
+
+def main() -> None:
+    """Run one stage."""
+    parser = argparse.ArgumentParser(prog="python -m stages.cells", description=__doc__)
+    stages = {stage.__name__: stage for stage in (plan, train, evaluate)}
+    parser.add_argument("stage", choices=stages)
+    parser.add_argument("study")
+    parser.add_argument("scale")
+    arguments = parser.parse_args()
+    stages[arguments.stage](arguments.study, arguments.scale)
+
+
+if __name__ == "__main__":
+    die_with_parent(os.getppid(), signal.SIGTERM)
+    sys.exit(guarded(main))

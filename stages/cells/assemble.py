@@ -1,0 +1,101 @@
+"""The tables of a study: one row of losses per planned row, the runs behind them, curves and held-out blocks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from stages.cells.plan import Plan, PlannedRow
+from stages.study.costs import count_flops, count_parameters
+from stages.study.errors import DamageError
+from stages.study.identity import digest
+from stages.study.store import Record, Store
+from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, write_parquet
+
+_NO_LOSSES = dict.fromkeys(("loss_validation", "loss_validation_se", "loss_seen", "bits_per_byte"))
+_NATS_PER_BIT = 0.6931471805599453
+
+
+def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
+    """Write losses.csv and runs.csv to `results`, curves.parquet and blocks.parquet to `folder`."""
+    records = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells()}
+    done = {name: _evaluation(plan, store, name) for name, record in records.items() if record.status == "done"}
+    rows = [_loss_row(plan, row, records[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
+    write_csv(results / "losses.csv", rows, LOSSES)
+    write_csv(results / "runs.csv", [_run_row(record) for record in records.values()], RUNS)
+    write_parquet(folder / "curves.parquet", pa.concat_tables(_curve(store, record) for record in records.values()))
+    blocks = [row for name, losses in done.items() for row in _block_rows(name, losses)]
+    write_parquet(folder / "blocks.parquet", table(blocks, BLOCKS))
+
+
+def _record(store: Store, fingerprint: str) -> Record:
+    record = store.record(fingerprint)
+    if record is None:
+        raise DamageError(f"{store.folder(fingerprint)} holds no finished cell; run `dvc repro` to train it")
+    return record
+
+
+def _evaluation(plan: Plan, store: Store, fingerprint: str) -> dict[str, Any]:
+    losses = store.evaluation(fingerprint, plan.evaluation_digest)
+    if losses is None:
+        raise DamageError(f"{store.folder(fingerprint)} lacks the plan's evaluation; run `dvc repro`")
+    return losses
+
+
+def _loss_row(plan: Plan, row: PlannedRow, record: Record, losses: dict[str, Any] | None) -> dict[str, Any]:
+    cell, counts, flops = row.cell, count_parameters(row.cell), count_flops(row.cell)
+    copied = ("seed", "width", "depth", "heads", "seq_len", "batch", "lr", "schedule", "beta1", "beta2",
+              "weight_decay", "clip", "qk_norm", "precision", "tokens", "unique_tokens", "steps")  # fmt: skip
+    counted = ("n_embedding", "n_head", "n_attention", "n_mlp", "n_norm", "n_nonembedding", "n_total")
+    return {
+        "study": plan.study,
+        "scale": plan.scale,
+        "recipe": row.recipe,
+        "axes": json.dumps(row.axes, sort_keys=True),
+        **{name: getattr(cell, name) for name in copied},
+        "warmup": cell.warmup_steps,
+        "status": record.status,
+        "n_spikes": record.n_spikes,
+        "loss_init": record.loss_init,
+        "loss_online": record.loss_online,
+        **(_measured(plan, losses) if losses else _NO_LOSSES),
+        **{name: getattr(counts, name) for name in counted},
+        "flops_6n": flops.flops_6n,
+        "flops_head": flops.flops_head,
+        "flops_attention": flops.flops_attention,
+        "structural_pair": row.structural_pair,
+        "fingerprint": row.fingerprint,
+        "tokenizer_digest": record.payload.tokenizer,
+        "data_digest": digest(record.payload.data),
+        "evaluation_digest": plan.evaluation_digest,
+    }
+
+
+def _measured(plan: Plan, losses: dict[str, Any]) -> dict[str, float]:
+    loss = losses["loss_validation"]
+    return {
+        "loss_validation": loss,
+        "loss_validation_se": losses["loss_validation_se"],
+        "loss_seen": losses["loss_seen"],
+        "bits_per_byte": loss / _NATS_PER_BIT / plan.text.validation.bytes_per_token,
+    }
+
+
+def _run_row(record: Record) -> dict[str, Any]:
+    return {"fingerprint": record.fingerprint, **record.provenance.model_dump()}
+
+
+def _curve(store: Store, record: Record) -> pa.Table:
+    curve = pa.parquet.read_table(store.verified(record, "curve.parquet"))
+    names = pa.array([record.fingerprint] * len(curve), pa.string())
+    return curve.add_column(0, "fingerprint", names).cast(CURVES)
+
+
+def _block_rows(fingerprint: str, losses: dict[str, Any]) -> list[dict[str, Any]]:
+    pairs = zip(losses["block_tokens"], losses["block_losses"], strict=True)
+    return [
+        {"fingerprint": fingerprint, "block": number, "tokens": tokens, "loss": loss}
+        for number, (tokens, loss) in enumerate(pairs)
+    ]

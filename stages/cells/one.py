@@ -1,0 +1,160 @@
+"""One cell: look in the store; train, evaluate and record what is missing."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages.cells.plan import Plan
+from stages.evaluate.losses import evaluate
+from stages.model.transformer import Transformer, build
+from stages.shards.reading import TokenArray, read_prefix
+from stages.study.cell import Cell
+from stages.study.files import replacing, sha256_file
+from stages.study.store import Provenance, Record, Store
+from stages.study.tables import CURVE, write_parquet
+from stages.train.loop import Trained, train
+
+CHECKPOINT_SECONDS = float(os.environ.get("CROSSOVER_CHECKPOINT_SECONDS", "30"))
+
+
+def is_complete(plan: Plan, fingerprint: str, store: Store) -> bool:
+    """Whether the store holds the finished cell and, unless it diverged, its losses under the plan's evaluation."""
+    record = store.record(fingerprint)
+    if record is None:
+        return False
+    return record.status == "diverged" or store.evaluation(fingerprint, plan.evaluation_digest) is not None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Brings cells of one plan to completion on one device."""
+
+    plan: Plan
+    store: Store
+    device: torch.device
+
+    def complete(self, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]) -> Record:
+        """Train and evaluate the cell as far as the store lacks it; returns its record."""
+        cell = self.plan.cells()[fingerprint]
+        record = self.store.record(fingerprint)
+        if record is None:
+            return self._train(cell, fingerprint, report, stopping)
+        if not is_complete(self.plan, fingerprint, self.store):
+            self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
+        return record
+
+    def _train(
+        self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
+    ) -> Record:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        folder = self.store.folder(fingerprint)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = self._run(cell, folder / "checkpoint.safetensors", report, stopping)
+        files = {"curve.parquet": _write_curve(folder / "curve.parquet", cell, trained)}
+        if not trained.diverged:
+            if self.plan.keep == "final":
+                files["weights.safetensors"] = _write_weights(folder / "weights.safetensors", trained)
+            self._evaluate(cell, fingerprint, trained.model)
+        record = Record(
+            fingerprint=fingerprint,
+            payload=self.plan.payload(cell),
+            status="diverged" if trained.diverged else "done",
+            steps_done=trained.steps_done,
+            n_spikes=trained.n_spikes(cell),
+            loss_init=_finite(trained.loss_init),
+            loss_online=trained.loss_online(cell),
+            files=files,
+            provenance=_provenance(self.device, started, trained, cell),
+        )
+        self.store.finish(record)
+        return record
+
+    def _run(
+        self, cell: Cell, checkpoint: Path | None, report: Callable[[int], None], stopping: Callable[[], bool]
+    ) -> Trained:
+        tokens = self._train_tokens(cell)
+        return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping)
+
+    def _model(
+        self, cell: Cell, record: Record, report: Callable[[int], None], stopping: Callable[[], bool]
+    ) -> Transformer:
+        """The final model from its kept weights; retrained where none were kept."""
+        if "weights.safetensors" not in record.files:
+            return self._run(cell, None, report, stopping).model
+        model = build(cell)
+        model.load_state_dict(load_file(self.store.verified(record, "weights.safetensors")))
+        return model.to(self.device)
+
+    def _evaluate(self, cell: Cell, fingerprint: str, model: Transformer) -> None:
+        plan = self.plan
+        held_out = read_prefix(plan.text_name, plan.text, "validation", plan.validation_tokens + 1)
+        losses = evaluate(model, cell, self._train_tokens(cell), held_out, plan.text.end_of_text, plan.seen_tokens)
+        self.store.put_evaluation(fingerprint, plan.evaluation_digest, asdict(losses))
+
+    def _train_tokens(self, cell: Cell) -> TokenArray:
+        return read_prefix(self.plan.text_name, self.plan.text, "train", cell.unique_tokens + 1)
+
+
+def _write_curve(path: Path, cell: Cell, trained: Trained) -> str:
+    steps = list(range(trained.steps_done))
+    columns = {
+        "step": steps,
+        "tokens": [step * cell.batch * cell.seq_len for step in steps],
+        "lr": trained.lrs,
+        "loss": trained.losses.double().numpy(),
+        "grad_norm": trained.grad_norms.double().numpy(),
+    }
+    write_parquet(path, pa.table(columns, schema=CURVE))
+    return sha256_file(path)
+
+
+def _write_weights(path: Path, trained: Trained) -> str:
+    with replacing(path) as draft:
+        save_file(trained.parameters, draft)
+    return sha256_file(path)
+
+
+def _finite(value: float) -> float | None:
+    return value if torch.isfinite(torch.tensor(value)) else None
+
+
+def _provenance(device: torch.device, started: str, trained: Trained, cell: Cell) -> Provenance:
+    return Provenance(
+        commit=_commit(),
+        host=platform.node(),
+        device=device_name(device),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        started=started,
+        seconds=round(trained.seconds, 2),
+        tokens_per_second=round(trained.steps_done * cell.batch * cell.seq_len / trained.seconds, 1),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's marketing name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The working tree's commit, with `-dirty` where tracked files differ; `unknown` outside git."""
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"

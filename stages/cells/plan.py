@@ -1,0 +1,112 @@
+"""The plan as an artifact: every row of a study at a scale with the fingerprint of its cell.
+
+Whoever trains, evaluates or checks reads this file and nothing else of params.yaml; nobody globs a folder.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stages.shards.manifest import Index, Text
+from stages.study.cell import Cell
+from stages.study.errors import DamageError, UsageError
+from stages.study.files import read_json
+from stages.study.identity import digest, source_digest
+from stages.study.params import Params
+from stages.study.plan import Row, plan_rows
+from stages.study.store import Payload
+
+STUDIES = Path("data/studies")
+TRAINING = ("stages.train.loop",)
+EVALUATION = ("stages.evaluate.losses",)
+
+
+class PlannedRow(Row):
+    """A row with the identity of its cell."""
+
+    fingerprint: str
+
+
+class Plan(BaseModel):
+    """A study at a scale, ready to be run by somebody who has only this file, the shards and the source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    study: str
+    scale: str
+    text_name: str
+    text: Text
+    """Cut to the shards that the plan reads."""
+    source: str
+    validation_tokens: int
+    seen_tokens: int
+    evaluation_digest: str
+    keep: Literal["none", "final"]
+    rows: list[PlannedRow]
+
+    def payload(self, cell: Cell) -> Payload:
+        """What the fingerprint of one of the plan's cells hashes."""
+        return _payload(cell, self.text, self.source)
+
+    def cells(self) -> dict[str, Cell]:
+        """Every distinct cell by fingerprint, in the order of the rows."""
+        return {row.fingerprint: row.cell for row in self.rows}
+
+
+def _payload(cell: Cell, text: Text, source: str) -> Payload:
+    data = text.digests("train", cell.unique_tokens + 1)
+    return Payload(cell=cell, tokenizer=text.tokenizer_digest, data=data, source=source)
+
+
+def make_plan(params: Params, study_name: str, scale_name: str, index: Index) -> Plan:
+    """The plan of a study at a scale over the tokenized text in `index`."""
+    study, scale = params.study(study_name), params.scale(scale_name)
+    if scale.text not in index.texts:
+        raise UsageError(f"text {scale.text} is not tokenized; activate {study_name}-{scale_name} and run `dvc repro`")
+    rows = plan_rows(study, scale)
+    most = max(row.cell.unique_tokens for row in rows) + 1
+    text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
+    source = source_digest(*TRAINING)
+    settings = {"validation_tokens": scale.validation_tokens, "seen_tokens": scale.seen_tokens}
+    held_out = text.digests("validation", scale.validation_tokens + 1)
+    return Plan(
+        study=study_name,
+        scale=scale_name,
+        text_name=scale.text,
+        text=text,
+        source=source,
+        **settings,
+        evaluation_digest=digest({**settings, "data": held_out, "source": source_digest(*EVALUATION)}),
+        keep=scale.keep,
+        rows=[
+            PlannedRow(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint)
+            for row in rows
+        ],
+    )
+
+
+def _cut(text: Text, train_tokens: int, validation_tokens: int) -> Text:
+    """The text without the shards that a plan does not read, so that other studies' needs do not change the plan."""
+    cut = text.model_copy(deep=True)
+    for split, tokens in ((cut.train, train_tokens), (cut.validation, validation_tokens)):
+        count = -(-tokens // text.shard_tokens)
+        split.exhausted = split.exhausted and count >= len(split.shards)
+        split.shards = split.shards[:count]
+    cut.identity = ""  # decides whether tokens are made again, not what they are
+    return cut
+
+
+def folder(study: str, scale: str) -> Path:
+    """Where the larger artifacts of a study at a scale live."""
+    return STUDIES / f"{study}-{scale}"
+
+
+def read_plan(study: str, scale: str) -> Plan:
+    """The recorded plan. Raises `DamageError` where it is missing or broken."""
+    path = folder(study, scale) / "plan.json"
+    remedy = f"run `dvc repro plan@{study}-{scale}`"
+    try:
+        return Plan.model_validate(read_json(path, remedy))
+    except ValidationError as error:
+        raise DamageError(f"{path}: {error.errors()[0]['msg']}; {remedy}") from None

@@ -1,0 +1,93 @@
+"""Held-out loss with a standard error that respects documents, and the loss on windows seen in training.
+
+Tokens of one document are not independent, so the standard error is taken over blocks of consecutive whole documents
+(a ratio estimator). The blocks are the same for every cell of a study, which makes paired differences possible.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stages.model.execution import gather, precision
+from stages.model.transformer import Transformer, token_losses
+from stages.shards.reading import TokenArray
+from stages.shards.windows import seen_sample
+from stages.study.cell import Cell
+
+BLOCKS = 64
+_TOKENS_PER_BATCH = 8192
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Losses in nats per token."""
+
+    loss_validation: float
+    loss_validation_se: float
+    loss_seen: float
+    block_losses: list[float]
+    block_tokens: list[int]
+
+
+def evaluate(
+    model: Transformer, cell: Cell, train: TokenArray, held_out: TokenArray, end_of_text: int, seen_tokens: int
+) -> Evaluation:
+    """Losses of `model`. `train` is the cell's prefix, `held_out` the validation tokens, each one token longer than
+    its inputs.
+    """
+    windows = np.arange((len(held_out) - 1) // cell.seq_len)
+    losses_T = losses_per_token(model, cell, held_out, windows)
+    blocks_T = document_blocks(held_out[1 : len(losses_T) + 1] == end_of_text)
+    sums, counts = np.bincount(blocks_T, losses_T), np.bincount(blocks_T)
+    mean, error = ratio_mean(sums, counts)
+    return Evaluation(
+        loss_validation=mean,
+        loss_validation_se=error,
+        loss_seen=float(losses_per_token(model, cell, train, seen_sample(cell, seen_tokens)).mean()),
+        block_losses=(sums / counts).tolist(),
+        block_tokens=counts.tolist(),
+    )
+
+
+@torch.no_grad()
+def losses_per_token(model: Transformer, cell: Cell, tokens: TokenArray, windows: npt.NDArray[np.int64]) -> Floats:
+    """Loss in nats of every target of the windows, in order, shape (len(windows) * seq_len,)."""
+    device = next(model.parameters()).device
+    data = torch.from_numpy(tokens).to(device)
+    model.eval()
+    parts: list[Tensor] = []
+    for batch in torch.from_numpy(windows).to(device).split(max(1, _TOKENS_PER_BATCH // cell.seq_len)):
+        inputs_BxS, targets_BxS = gather(data, batch, cell.seq_len)
+        with precision(cell, device):
+            parts.append(token_losses(model(inputs_BxS), targets_BxS).flatten())
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def document_blocks(endings_T: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Block number of every token: at most `BLOCKS` runs of whole documents of about equal length, without gaps.
+
+    `endings_T` marks the tokens that end a document; such a token belongs to the document it ends.
+    """
+    total = len(endings_T)
+    starts = np.concatenate([[0], np.flatnonzero(endings_T[:-1]) + 1])
+    lengths = np.diff(np.append(starts, total))
+    block_of_document = np.unique(starts * BLOCKS // total, return_inverse=True)[1]
+    return np.repeat(block_of_document, lengths)
+
+
+def ratio_mean(sums: Floats, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Mean per token and its standard error over blocks (Cochran 1977, equation 6.13; no finite correction).
+
+    The error is nan for fewer than two blocks.
+    """
+    total, blocks = counts.sum(), len(counts)
+    mean = float(sums.sum() / total)
+    if blocks < 2:
+        return mean, math.nan
+    residuals = sums - mean * counts
+    return mean, float(np.sqrt(blocks / (blocks - 1) * np.square(residuals).sum()) / total)

@@ -1,0 +1,85 @@
+"""Files that are either whole or absent: temporary name, fsync, rename; and JSON that carries its own digest."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.study.errors import DamageError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield draft
+        _fsync(draft)
+        draft.replace(path)
+        _fsync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinity are refused."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Read JSON; a missing or broken file is a `DamageError` that ends with `remedy`."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DamageError(f"{path} is missing; {remedy}") from None
+    except ValueError as error:
+        raise DamageError(f"{path} is not valid JSON ({error}); {remedy}") from None
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of UTF-8 text, as 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_sealed(path: Path, body: dict[str, Any]) -> None:
+    """Write `body` together with its SHA-256, so that `read_sealed` notices a changed byte."""
+    text = json.dumps(body, allow_nan=False)
+    write_json(path, {"sha256": sha256_text(text), "body": json.loads(text)})
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """The body written by `write_sealed`, or None where the file is absent.
+
+    Raises `DamageError` where the file is not what was written.
+    """
+    if not path.exists():
+        return None
+    sealed = read_json(path, "delete it and run again")
+    body: dict[str, Any] | None = sealed.get("body") if isinstance(sealed, dict) else None
+    if body is None or sealed.get("sha256") != sha256_text(json.dumps(body, allow_nan=False)):
+        raise DamageError(f"{path} does not match its digest; delete it and run again")
+    return body

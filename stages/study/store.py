@@ -1,0 +1,165 @@
+"""The store: one folder per cell fingerprint, shared by every study, branch and worker. Nothing in it is ever
+overwritten by something else, and nothing is deleted but by hand.
+
+    data/store/<fingerprint>/
+      curve.parquet           the training curve
+      weights.safetensors     the final weights, where kept
+      record.json             written last: without it the cell does not exist
+      evaluation-<digest>.json  losses of the final model, one file per evaluation digest
+      checkpoint.safetensors  only while the cell is unfinished
+      failure.json            only where the last attempt crashed
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from stages.study.cell import Cell
+from stages.study.errors import DamageError
+from stages.study.files import read_sealed, replacing, sha256_file, write_sealed
+from stages.study.identity import digest
+
+STORE = Path("data/store")
+
+
+class Payload(BaseModel):
+    """What a fingerprint hashes: the cell, and the digests of everything that decides its outcome."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: Cell
+    tokenizer: str
+    data: list[str]
+    """Digests of the shards the cell reads, in order."""
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the payload's canonical JSON."""
+        return digest(self.model_dump())
+
+
+class Provenance(BaseModel):
+    """Where and how a cell was run. Never part of its identity."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    commit: str
+    host: str
+    device: str
+    torch: str
+    python: str
+    started: str
+    seconds: float
+    tokens_per_second: float
+
+
+class Record(BaseModel):
+    """A finished cell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fingerprint: str
+    payload: Payload
+    status: Literal["done", "diverged"]
+    steps_done: int
+    n_spikes: int
+    loss_init: float | None
+    """None where already the first loss is not finite."""
+    loss_online: float | None
+    files: dict[str, str]
+    """SHA-256 of every other file of the cell."""
+    provenance: Provenance
+
+
+class Store:
+    """Reads and writes cells below one folder."""
+
+    def __init__(self, root: Path = STORE) -> None:
+        self.root = root
+
+    def folder(self, fingerprint: str) -> Path:
+        """Where the cell of that fingerprint lives."""
+        return self.root / fingerprint
+
+    def record(self, fingerprint: str) -> Record | None:
+        """The record of a finished cell, or None. Raises `DamageError` where it was altered."""
+        path = self.folder(fingerprint) / "record.json"
+        body = read_sealed(path)
+        if body is None:
+            return None
+        record = Record.model_validate(body)
+        if record.fingerprint != fingerprint or record.payload.fingerprint != fingerprint:
+            raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
+        return record
+
+    def finish(self, record: Record) -> None:
+        """Write the record last, then drop what only an unfinished cell needs."""
+        folder = self.folder(record.fingerprint)
+        write_sealed(folder / "record.json", record.model_dump())
+        for name in ("checkpoint.safetensors", "failure.json"):
+            (folder / name).unlink(missing_ok=True)
+
+    def verified(self, record: Record, name: str) -> Path:
+        """Path of a file of the cell after its digest was checked. Raises `DamageError` otherwise."""
+        path = self.folder(record.fingerprint) / name
+        if not path.exists():
+            raise DamageError(f"{path} is missing; delete its folder and run again to retrain the cell")
+        if sha256_file(path) != record.files[name]:
+            raise DamageError(f"{path} does not match its record; delete its folder and run again to retrain the cell")
+        return path
+
+    def evaluation(self, fingerprint: str, evaluation_digest: str) -> dict[str, Any] | None:
+        """Losses of the cell under one evaluation, or None."""
+        return read_sealed(self._evaluation_path(fingerprint, evaluation_digest))
+
+    def put_evaluation(self, fingerprint: str, evaluation_digest: str, losses: dict[str, Any]) -> None:
+        """Keep the losses of the cell under one evaluation."""
+        write_sealed(self._evaluation_path(fingerprint, evaluation_digest), losses)
+
+    def _evaluation_path(self, fingerprint: str, evaluation_digest: str) -> Path:
+        return self.folder(fingerprint) / f"evaluation-{evaluation_digest[:16]}.json"
+
+    def failure(self, fingerprint: str) -> str | None:
+        """Why the last attempt at an unfinished cell crashed, or None."""
+        body = read_sealed(self.folder(fingerprint) / "failure.json")
+        return body["error"] if body else None
+
+    def put_failure(self, fingerprint: str, error: str) -> None:
+        """Remember why an attempt crashed, until a later one succeeds."""
+        write_sealed(self.folder(fingerprint) / "failure.json", {"error": error})
+
+    def materialise(self, record: Record, target: Path) -> None:
+        """Copy a finished cell to `target/<fingerprint>`, the record last."""
+        source, folder = self.folder(record.fingerprint), target / record.fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in [*record.files, "record.json"]:
+            place(source / name, folder / name)
+
+    def adopt(self, cells: Path) -> int:
+        """Take into the store the finished cells below `cells` that it lacks; returns how many."""
+        taken = 0
+        for path in sorted(cells.glob("*/record.json")):
+            other = Store(cells)
+            record = other.record(path.parent.name)
+            if record is None or self.record(record.fingerprint):
+                continue
+            for name in record.files:
+                place(other.verified(record, name), self.folder(record.fingerprint) / name)
+            place(path, self.folder(record.fingerprint) / "record.json")
+            taken += 1
+        return taken
+
+
+def place(source: Path, target: Path) -> None:
+    """Copy a file so that the target is whole or absent."""
+    with replacing(target) as draft:
+        shutil.copyfile(source, draft)
+
+
+def store_from_environment() -> Store:
+    """The store at $CROSSOVER_STORE, by default `data/store`."""
+    return Store(Path(os.environ.get("CROSSOVER_STORE", STORE)))

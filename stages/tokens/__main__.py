@@ -1,0 +1,159 @@
+"""The stage `tokens`: tokenize as much of each corpus as the active studies need.
+
+    python -m stages.tokens
+
+Incremental: shards that a former run wrote under the same identity are kept, missing ones are appended. What the
+index lists depends on params.yaml alone, never on what was made before.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from tokenizers import Tokenizer as Encoder
+from tqdm import tqdm
+
+from stages.shards.manifest import INDEX, TOKENS, Index, Split, SplitName, Text
+from stages.study.errors import UsageError, guarded
+from stages.study.files import read_json, sha256_file, write_json
+from stages.study.identity import digest, source_digest
+from stages.study.params import load_params
+from stages.study.plan import TextNeed, texts_needed
+from stages.tokens.corpora import CorpusReader, open_corpus
+from stages.tokens.duplicates import without_duplicates
+from stages.tokens.tokenizer import end_of_text, make_tokenizer
+from stages.tokens.writing import ShardWriter, append
+
+
+def main() -> None:
+    """Bring every needed text to the length the plan asks for, then write the index."""
+    params = load_params()
+    needs = texts_needed(params)
+    texts = {}
+    for name, need in sorted(needs.items()):
+        texts[name] = tokenize(name, need, open_corpus(params.corpora[need.scale.corpus]))
+    for folder in TOKENS.iterdir() if TOKENS.exists() else []:
+        if folder.is_dir() and folder.name not in needs:
+            shutil.rmtree(folder)
+    write_json(INDEX, Index(texts=texts).model_dump())
+
+
+def tokenize(name: str, need: TextNeed, corpus: CorpusReader, root: Path = TOKENS) -> Text:
+    """Make, or lengthen, one text below `root`. Raises `UsageError` where the corpus is too small."""
+    folder = root / name
+    identity = _identity(need, corpus)
+    text = _former(folder, identity) or _begin(folder, identity, need, corpus)
+    encoder = Encoder.from_file(str(folder / "tokenizer.json"))
+    wanted: dict[SplitName, int] = {"validation": need.validation_tokens, "train": need.train_tokens}
+    for split, tokens in wanted.items():
+        _trim(text.split(split), tokens, text.shard_tokens)
+        if text.split(split).tokens < tokens:
+            _lengthen(name, folder, text, encoder, corpus, split, tokens)
+    _sweep(folder, text)
+    _save(folder, text)
+    train, held_out = text.train, text.validation
+    print(
+        f"{name}: {train.tokens:,} training and {held_out.tokens:,} held-out tokens, "
+        f"{held_out.bytes_per_token:.2f} bytes/token, {train.documents:,} + {held_out.documents:,} documents, "
+        f"{train.dropped} near-duplicates dropped"
+    )
+    return text
+
+
+def _identity(need: TextNeed, corpus: CorpusReader) -> str:
+    scale = need.scale
+    spec = scale.tokenizer
+    return digest(
+        {
+            "corpus": corpus.identity(),
+            "tokenizer": sha256_file(Path(spec.file)) if spec.file and Path(spec.file).exists() else spec.model_dump(),
+            "shard_tokens": scale.shard_tokens,
+            "held_out": need.validation_tokens,  # decides which training documents count as duplicates
+            "source": source_digest("stages.tokens.__main__", ignore="stages.study"),
+        }
+    )
+
+
+def _former(folder: Path, identity: str) -> Text | None:
+    """What an earlier run left under the same identity, if anything."""
+    path = folder / "text.json"
+    if not path.exists():
+        return None
+    text = Text.model_validate(read_json(path, "delete data/tokens and run again"))
+    intact = text.identity == identity and (folder / "tokenizer.json").exists()
+    return text if intact and _verified(folder, text) else None
+
+
+def _verified(folder: Path, text: Text) -> bool:
+    return sha256_file(folder / "tokenizer.json") == text.tokenizer_digest and all(
+        (path := folder / split / shard.file).exists() and sha256_file(path) == shard.sha256
+        for split in ("train", "validation")
+        for shard in text.split(split).shards  # type: ignore[arg-type]
+    )
+
+
+def _begin(folder: Path, identity: str, need: TextNeed, corpus: CorpusReader) -> Text:
+    shutil.rmtree(folder, ignore_errors=True)
+    spec = need.scale.tokenizer
+    path = folder / "tokenizer.json"
+    encoder = make_tokenizer(spec, corpus.documents("train"), path)
+    return Text(
+        identity=identity,
+        tokenizer_digest=sha256_file(path),
+        vocab_size=spec.vocab_size,
+        end_of_text=end_of_text(encoder),
+        dtype="uint16" if spec.vocab_size <= 1 << 16 else "uint32",
+        shard_tokens=need.scale.shard_tokens,
+    )
+
+
+def _trim(split: Split, tokens: int, shard_tokens: int) -> None:
+    """Forget shards beyond the need, so that the index does not depend on history."""
+    needed = -(-tokens // shard_tokens)
+    if len(split.shards) > needed:
+        split.shards, split.exhausted = split.shards[:needed], False
+
+
+def _lengthen(
+    name: str, folder: Path, text: Text, encoder: Encoder, corpus: CorpusReader, split: SplitName, tokens: int
+) -> None:
+    state = text.split(split)
+    with tqdm(total=tokens, initial=state.tokens, unit="tok", unit_scale=True, desc=f"{name} {split}", disable=None) as bar:
+
+        def saved() -> None:
+            _save(folder, text)
+            bar.update(state.tokens - bar.n)
+
+        writer = ShardWriter(folder / split, text, state, saved)
+        append(writer, state, _documents(corpus, split, text), encoder, text.end_of_text, tokens)
+    if state.tokens < tokens:
+        raise UsageError(
+            f"text {name}: the {split} split needs {tokens:,} tokens and its corpus holds {state.tokens:,}; "
+            "use a larger corpus, or fewer or smaller widths"
+        )
+
+
+def _documents(corpus: CorpusReader, split: SplitName, text: Text) -> Iterator[str | None]:
+    if split == "validation" or corpus.own_split:
+        return iter(corpus.documents(split))
+    held_out = islice(corpus.documents("validation"), text.validation.documents + 1)  # the last may be cut
+    return without_duplicates(corpus.documents("train"), held_out)
+
+
+def _sweep(folder: Path, text: Text) -> None:
+    """Remove files that the manifest does not name."""
+    for split in ("train", "validation"):
+        named = {shard.file for shard in text.split(split).shards}  # type: ignore[arg-type]
+        for path in (folder / split).iterdir():
+            if path.name not in named:
+                path.unlink()
+
+
+def _save(folder: Path, text: Text) -> None:
+    write_json(folder / "text.json", text.model_dump())
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

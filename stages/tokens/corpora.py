@@ -1,0 +1,211 @@
+"""Corpora: where documents come from. Everything is read through `datasets`, streamed, in a fixed order.
+
+A corpus says what it is (`identity`, hashed with everything else that decides the tokens), whether its split is its
+own, and yields the documents of a split. Whatever is wrong with a file becomes one line that names it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import glob
+from pathlib import Path
+from typing import Any, Protocol
+
+from stages.shards.manifest import SplitName
+from stages.study.errors import CrossoverError, UsageError
+from stages.study.params import C4, Corpus, Files, Pydocs, nearest
+from stages.tokens import pydocs
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+_BATCH = 256
+_READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+
+
+class CorpusReader(Protocol):
+    """Documents of a corpus."""
+
+    own_split: bool
+    """The publisher split it; otherwise near-duplicates of held-out documents must be dropped."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything outside our code that decides the documents."""
+
+    def documents(self, split: SplitName) -> Iterator[str]:
+        """The documents of a split, always in the same order."""
+
+
+def open_corpus(corpus: Corpus) -> CorpusReader:
+    """The reader for an entry of params.yaml."""
+    if isinstance(corpus, Pydocs):
+        return _PydocsReader(corpus)
+    return _C4Reader(corpus) if isinstance(corpus, C4) else _FilesReader(corpus)
+
+
+class _PydocsReader:
+    own_split = False
+
+    def __init__(self, corpus: Pydocs) -> None:
+        self._packages = {"train": corpus.train, "validation": corpus.validation}
+        if shared := set(corpus.train) & set(corpus.validation):
+            raise UsageError(f"corpus pydocs: {', '.join(sorted(shared))} is both train and validation")
+        self._read = {split: _Remembered(_pydocs(packages)) for split, packages in self._packages.items()}
+
+    def identity(self) -> dict[str, Any]:
+        return {split: pydocs.versions(packages) for split, packages in self._packages.items()}
+
+    def documents(self, split: SplitName) -> Iterator[str]:
+        return iter(self._read[split])
+
+
+class _Remembered:
+    """An iterator that can be started again without reading again: this corpus is small, and parsing it is not."""
+
+    def __init__(self, source: Iterator[str]) -> None:
+        self._source = source
+        self._seen: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._seen
+        for item in self._source:
+            self._seen.append(item)
+            yield item
+
+
+def _pydocs(packages: list[str]) -> Iterator[str]:
+    import datasets
+
+    stream = datasets.IterableDataset.from_generator(_as_rows, gen_kwargs={"packages": packages})
+    yield from (row["text"] for row in stream)
+
+
+def _as_rows(packages: list[str]) -> Iterator[dict[str, str]]:
+    return ({"text": text} for text in pydocs.documents(packages))
+
+
+class _C4Reader:
+    own_split = True
+
+    def __init__(self, corpus: C4) -> None:
+        self._corpus = corpus
+        self._local = Path(corpus.path).is_dir()
+        if not self._local and corpus.path.startswith((".", "/")):
+            raise UsageError(f"corpus c4: folder {corpus.path} is missing; correct `path` or name a hub repository")
+        if not self._local and corpus.revision is None:
+            raise UsageError(f"corpus c4: pin `revision` of hub repository {corpus.path} to a commit")
+
+    def identity(self) -> dict[str, Any]:
+        corpus = self._corpus
+        if self._local:
+            names = [name for split in ("train", "validation") for name in self._names(split)]
+            return {name: _glimpse(Path(corpus.path) / name) for name in names}
+        return {"path": corpus.path, "revision": corpus.revision, "config": corpus.config}
+
+    def documents(self, split: SplitName) -> Iterator[str]:
+        for name in self._names(split):
+            yield from _read(f"{self._corpus.path}/{name}", self._opener(name), "text")
+
+    def _names(self, split: str) -> list[str]:
+        corpus = self._corpus
+        count = corpus.train_shards if split == "train" else corpus.validation_shards
+        return [f"{corpus.config}/c4-{split}.{shard:05d}-of-{count:05d}.json.gz" for shard in range(count)]
+
+    def _opener(self, name: str) -> Callable[[], Any]:
+        import datasets
+
+        corpus = self._corpus
+        if self._local:
+            path = Path(corpus.path) / name
+            if not path.exists():
+                raise UsageError(f"{path} is missing; correct the shard counts of corpus c4")
+            return lambda: datasets.load_dataset("json", data_files=str(path), split="train", streaming=True)
+        return lambda: datasets.load_dataset(
+            corpus.path, data_files={"train": name}, revision=corpus.revision, split="train", streaming=True
+        )
+
+
+class _FilesReader:
+    def __init__(self, corpus: Files) -> None:
+        self._corpus = corpus
+        self.own_split = bool(corpus.validation)
+
+    def identity(self) -> dict[str, Any]:
+        return {str(path): _glimpse(path) for split in ("train", "validation") for path in self._paths(split)}
+
+    def documents(self, split: SplitName) -> Iterator[str]:
+        for path in self._paths(split):
+            for document in _read(str(path), self._opener(path), self._column(path)):
+                if self.own_split or self._held_out(document) == (split == "validation"):
+                    yield document
+
+    def _paths(self, split: str) -> list[Path]:
+        patterns = self._corpus.validation if split == "validation" and self.own_split else self._corpus.train
+        paths = []
+        for pattern in patterns:
+            found = sorted(Path(name) for name in glob(pattern, recursive=True))
+            if not found:
+                raise UsageError(f"corpus files: nothing matches '{pattern}'; correct the glob in params.yaml")
+            paths += found
+        return paths
+
+    def _held_out(self, document: str) -> bool:
+        share = int.from_bytes(hashlib.sha256(document.encode()).digest()[:8], "big") / 2**64
+        return share < self._corpus.validation_share
+
+    def _column(self, path: Path) -> str:
+        return "text" if _reader(path) == "text" else self._corpus.text_column
+
+    def _opener(self, path: Path) -> Callable[[], Any]:
+        import datasets
+
+        options = {"sample_by": "document"} if _reader(path) == "text" else {}
+        return lambda: datasets.load_dataset(
+            _reader(path), data_files=str(path), split="train", streaming=True, **options
+        )
+
+
+def _reader(path: Path) -> str:
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if suffix not in _READERS:
+        raise UsageError(f"{path}: unknown format '{path.suffix}'; use {', '.join(_READERS)}, json or txt also as .gz")
+    return _READERS[suffix]
+
+
+def _read(name: str, opener: Callable[[], Any], column: str) -> Iterator[str]:
+    """Documents of one file, empty ones skipped, lone surrogates removed."""
+    with _naming(name):
+        for batch in opener().iter(batch_size=_BATCH):
+            if column not in batch:
+                raise UsageError(f"{name} has no column '{column}'; {nearest(column, list(batch))}")
+            for text in batch[column]:
+                if text and (clean := text.encode("utf-8", "ignore").decode()):
+                    yield clean
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Turn what a broken file or an unreachable hub raises into one line that names it."""
+    try:
+        yield
+    except (CrossoverError, GeneratorExit):
+        raise
+    except ConnectionError:
+        raise CrossoverError(f"{name}: the hub cannot be reached; set HF_ENDPOINT or use a local folder") from None
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UsageError(f"{name} cannot be read ({reason}); replace the file or take it out of the corpus") from error
+
+
+def _glimpse(path: Path) -> str:
+    """Size and digest of a file's two ends: any rewrite of a compressed file shows, without reading all of it."""
+    if not path.exists():
+        raise UsageError(f"{path} is missing; correct the corpus in params.yaml")
+    size, reach = path.stat().st_size, 1 << 16
+    with path.open("rb") as file:
+        ends = file.read(reach)
+        file.seek(max(0, size - reach))
+        ends += file.read(reach)
+    return f"{size}-{hashlib.sha256(ends).hexdigest()}"

@@ -1,0 +1,1 @@
+"""Training one cell: optimizer, schedule, batches, the loop, checkpoints."""

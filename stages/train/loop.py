@@ -1,0 +1,155 @@
+"""The training loop, top to bottom: one cell, one device, one pass unless the cell asks for more.
+
+Bit-identical however often it is interrupted. The host waits for the device only every `window` steps.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.model.execution import gather, precision
+from stages.model.transformer import Transformer, build, token_losses
+from stages.shards.reading import TokenArray
+from stages.shards.windows import window_order
+from stages.study.cell import Cell
+from stages.study.errors import DamageError, Interrupted
+from stages.train.checkpoint import load_checkpoint, save_checkpoint
+from stages.train.optimizer import FlatParameters, IndependentAdamW
+from stages.train.schedule import learning_rates
+
+_SPIKE = 7.0  # standard deviations above the mean of the preceding window (OLMo 2, arXiv 2501.00656)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of a cell. Curves have one entry per step done."""
+
+    model: Transformer
+    parameters: dict[str, Tensor]
+    diverged: bool
+    lrs: list[float]
+    losses: Tensor
+    grad_norms: Tensor
+    seconds: float
+
+    @property
+    def steps_done(self) -> int:
+        """Steps taken before the end or divergence."""
+        return len(self.losses)
+
+    @property
+    def loss_init(self) -> float:
+        """Loss on the first batch before any update, in nats per token."""
+        return float(self.losses[0])
+
+    def loss_online(self, cell: Cell) -> float | None:
+        """Mean loss over the last tenth of the first pass, each window before its first use; None if diverged."""
+        if self.diverged:
+            return None
+        first_pass = cell.unique_tokens // (cell.batch * cell.seq_len)
+        return float(self.losses[first_pass - max(1, first_pass // 10) : first_pass].double().mean())
+
+    def n_spikes(self, cell: Cell) -> int:
+        """Steps whose loss lies 7 standard deviations above the mean of the preceding window."""
+        losses = self.losses.double()
+        if len(losses) <= cell.window:
+            return 0
+        before = losses.unfold(0, cell.window, 1)[:-1]
+        return int((losses[cell.window :] > before.mean(1) + _SPIKE * before.std(1)).sum())
+
+
+def train(
+    cell: Cell,
+    tokens: TokenArray,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    every: float = 30.0,
+    report: Callable[[int], None] = lambda step: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train `cell` on `tokens` (its prefix of the stream and one token more), resuming from `checkpoint` if it exists.
+
+    Writes a checkpoint every `every` seconds and when `stopping` says so, then raises `Interrupted`. `report` gets
+    the number of steps done at every window.
+    """
+    started = time.monotonic()
+    model = build(cell).to(device)
+    flat = FlatParameters(model)
+    optimizer = IndependentAdamW(cell, flat)
+    losses, norms = torch.full((2, cell.steps), torch.nan, device=device)
+    step, earlier = 0, 0.0
+    if checkpoint and (saved := _load(checkpoint)):
+        tensors, step, earlier = saved
+        flat.values.copy_(tensors["parameters"])
+        optimizer.restore(step, tensors["moments"])
+        losses.copy_(tensors["losses"])
+        norms.copy_(tensors["grad_norms"])
+
+    def seconds() -> float:
+        return earlier + time.monotonic() - started
+
+    def save() -> None:
+        if checkpoint:
+            tensors = {"parameters": flat.values, "moments": optimizer.moments, "losses": losses, "grad_norms": norms}
+            save_checkpoint(checkpoint, tensors, step, seconds())
+
+    data = torch.from_numpy(tokens).to(device)
+    order = torch.from_numpy(window_order(cell)).to(device)
+    lrs = learning_rates(cell)
+    forward = torch.compile(_loss, dynamic=False) if device.type == "cuda" else _loss
+    model.train()
+    due, diverged = time.monotonic() + every, False
+    while step < cell.steps and not diverged:
+        inputs_BxS, targets_BxS = gather(data, order[step], cell.seq_len)
+        with precision(cell, device):
+            objective, loss = forward(model, inputs_BxS, targets_BxS, cell.z_loss)
+        objective.backward()
+        norms[step] = optimizer.step(lrs[step])
+        losses[step] = loss
+        step += 1
+        if step % cell.window == 0 or step == cell.steps:
+            diverged = _diverged(losses[:step], cell.window)
+            report(step)
+        if stopping():
+            save()
+            raise Interrupted(f"stopped after step {step} of {cell.steps}")
+        if time.monotonic() > due and step < cell.steps and not diverged:
+            save()
+            due = time.monotonic() + every
+    return Trained(
+        model=model,
+        parameters=flat.named(),
+        diverged=diverged,
+        lrs=lrs[:step],
+        losses=losses[:step].cpu(),
+        grad_norms=norms[:step].cpu(),
+        seconds=seconds(),
+    )
+
+
+def _loss(model: Transformer, inputs_BxS: Tensor, targets_BxS: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
+    """What is minimised, and the mean cross-entropy in nats per token (detached)."""
+    logits_BxSxV = model(inputs_BxS)
+    loss = token_losses(logits_BxSxV, targets_BxS).mean()
+    if z_loss:
+        return loss + z_loss * logits_BxSxV.float().logsumexp(-1).square().mean(), loss.detach()
+    return loss, loss.detach()
+
+
+def _diverged(losses: Tensor, window: int) -> bool:
+    """Not finite in the last window, or on average above the loss at initialisation."""
+    recent = losses[-window:]
+    return not bool(torch.isfinite(recent).all() & (recent.mean() <= losses[0]))
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], int, float] | None:
+    try:
+        return load_checkpoint(path)
+    except DamageError as error:
+        print(f"{error}; the cell starts again from step 0", flush=True)
+        return None
+
