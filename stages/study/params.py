@@ -156,8 +156,9 @@ class Pydocs(_Strict):
     """Docstrings and prose of installed packages; `python` is the standard library."""
 
     kind: Literal["pydocs"]
-    train: Annotated[list[str], Field(min_length=1)]
-    validation: Annotated[list[str], Field(min_length=1)]
+    packages: Annotated[list[str], Field(min_length=1)]
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of the subpackages, each of which is held out as a whole or not at all."""
 
 
 class C4(_Strict):

@@ -19,7 +19,7 @@ from stages.shards.manifest import INDEX, TOKENS, Index, Split, SplitName, Text
 from stages.study.errors import UsageError, guarded
 from stages.study.files import read_json, sha256_file, write_json
 from stages.study.identity import digest, source_digest
-from stages.study.params import load_params
+from stages.study.params import Corpus, load_params
 from stages.study.plan import TextNeed, texts_needed
 from stages.tokens.corpora import CorpusReader, open_corpus
 from stages.tokens.duplicates import without_duplicates
@@ -33,17 +33,17 @@ def main() -> None:
     needs = texts_needed(params)
     texts = {}
     for name, need in sorted(needs.items()):
-        texts[name] = tokenize(name, need, open_corpus(params.corpora[need.scale.corpus]))
+        texts[name] = tokenize(name, need, params.corpora[need.scale.corpus])
     for folder in TOKENS.iterdir() if TOKENS.exists() else []:
         if folder.is_dir() and folder.name not in needs:
             shutil.rmtree(folder)
     write_json(INDEX, Index(texts=texts).model_dump())
 
 
-def tokenize(name: str, need: TextNeed, corpus: CorpusReader, root: Path = TOKENS) -> Text:
+def tokenize(name: str, need: TextNeed, source: Corpus, root: Path = TOKENS) -> Text:
     """Make, or lengthen, one text below `root`. Raises `UsageError` where the corpus is too small."""
-    folder = root / name
-    identity = _identity(need, corpus)
+    folder, corpus = root / name, open_corpus(source)
+    identity = _identity(need, source, corpus)
     text = _former(folder, identity) or _begin(folder, identity, need, corpus)
     encoder = Encoder.from_file(str(folder / "tokenizer.json"))
     wanted: dict[SplitName, int] = {"validation": need.validation_tokens, "train": need.train_tokens}
@@ -62,12 +62,13 @@ def tokenize(name: str, need: TextNeed, corpus: CorpusReader, root: Path = TOKEN
     return text
 
 
-def _identity(need: TextNeed, corpus: CorpusReader) -> str:
+def _identity(need: TextNeed, source: Corpus, corpus: CorpusReader) -> str:
     scale = need.scale
     spec = scale.tokenizer
     return digest(
         {
-            "corpus": corpus.identity(),
+            "corpus": source.model_dump(),
+            "content": corpus.identity(),
             "tokenizer": sha256_file(Path(spec.file)) if spec.file and Path(spec.file).exists() else spec.model_dump(),
             "shard_tokens": scale.shard_tokens,
             "held_out": need.validation_tokens,  # decides which training documents count as duplicates

@@ -49,13 +49,12 @@ class _PydocsReader:
     own_split = False
 
     def __init__(self, corpus: Pydocs) -> None:
-        self._packages = {"train": corpus.train, "validation": corpus.validation}
-        if shared := set(corpus.train) & set(corpus.validation):
-            raise UsageError(f"corpus pydocs: {', '.join(sorted(shared))} is both train and validation")
-        self._read = {split: _Remembered(_pydocs(packages)) for split, packages in self._packages.items()}
+        self._packages = corpus.packages
+        splits: tuple[SplitName, ...] = ("train", "validation")
+        self._read = {split: _Remembered(_pydocs(corpus, split == "validation")) for split in splits}
 
     def identity(self) -> dict[str, Any]:
-        return {split: pydocs.versions(packages) for split, packages in self._packages.items()}
+        return pydocs.versions(self._packages)
 
     def documents(self, split: SplitName) -> Iterator[str]:
         return iter(self._read[split])
@@ -75,15 +74,16 @@ class _Remembered:
             yield item
 
 
-def _pydocs(packages: list[str]) -> Iterator[str]:
+def _pydocs(corpus: Pydocs, held_out: bool) -> Iterator[str]:
     import datasets
 
-    stream = datasets.IterableDataset.from_generator(_as_rows, gen_kwargs={"packages": packages})
+    settings = {"packages": corpus.packages, "held_out": held_out, "share": corpus.validation_share}
+    stream = datasets.IterableDataset.from_generator(_as_rows, gen_kwargs=settings)
     yield from (row["text"] for row in stream)
 
 
-def _as_rows(packages: list[str]) -> Iterator[dict[str, str]]:
-    return ({"text": text} for text in pydocs.documents(packages))
+def _as_rows(packages: list[str], held_out: bool, share: float) -> Iterator[dict[str, str]]:
+    return ({"text": text} for text in pydocs.documents(packages, held_out, share))
 
 
 class _C4Reader:

@@ -19,19 +19,19 @@ from pathlib import Path, PurePosixPath
 
 from stages.study.errors import UsageError
 
-_SHORTEST = 40  # characters; shorter docstrings are labels rather than prose
+_SHORTEST = 80  # characters; shorter docstrings are labels rather than prose
 _SKIPPED = {"tests", "test", "testing", "idlelib", "site-packages", "turtledemo", "_vendor", "vendored"}
 _SENTENCE = re.compile(r"[a-z]+[ ,][a-z]+ ?[a-z]* ?", re.IGNORECASE)
 
 
 def source_files(package: str) -> list[tuple[str, Path]]:
-    """Python files of a package as (name inside the package, path). `python` is the standard library."""
+    """Python files of a package as (name, path). `python` is the standard library."""
     if package == "python":
         root = Path(sysconfig.get_paths()["stdlib"])
-        paths = [(path.relative_to(root).as_posix(), path) for path in root.rglob("*.py")]
+        paths = [(f"python/{path.relative_to(root).as_posix()}", path) for path in root.rglob("*.py")]
     else:
         paths = [(str(file), Path(str(file.locate()))) for file in _distribution_files(package) if file.suffix == ".py"]
-    return sorted((f"{package}/{name}", path) for name, path in paths if not _SKIPPED & set(PurePosixPath(name).parts))
+    return sorted((name, path) for name, path in paths if not _SKIPPED & set(PurePosixPath(name).parts))
 
 
 def _distribution_files(package: str) -> list[importlib.metadata.PackagePath]:
@@ -52,49 +52,48 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
-def documents(packages: list[str]) -> Iterator[str]:
-    """Docstrings of the packages, one document per file, without exact repeats."""
-    files = [file for package in packages for file in source_files(package)]
-    files.sort(key=lambda file: hashlib.sha256(file[0].encode()).digest())
+def documents(packages: list[str], held_out: bool, share: float) -> Iterator[str]:
+    """One document per docstring, without exact repeats; of the training or of the held-out packages."""
+    files = [file for package in packages for file in source_files(package) if _held_out(file[0], share) == held_out]
+    files.sort(key=lambda file: _key(file[0]))
     known: set[bytes] = set()
     for passages in _extract_all(path for _, path in files):
-        fresh = []
-        for passage in passages:
-            key = hashlib.sha256(passage.encode()).digest()[:16]
+        for key, passage in sorted((_key(passage), passage) for passage in passages):
             if key not in known:
                 known.add(key)
-                fresh.append(passage)
-        if fresh:
-            yield "\n\n".join(fresh)
+                yield passage
+
+
+def _held_out(name: str, share: float) -> bool:
+    """Whole subpackages (scipy/stats, python/asyncio) go to one side, as their docstrings resemble each other."""
+    subpackage = "/".join(PurePosixPath(name).parts[:2])
+    return int.from_bytes(_key(subpackage)[:8], "big") < share * 2**64
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def _extract_all(paths: Iterator[Path]) -> Iterator[list[str]]:
-    """Parse in parallel, in order, without running far ahead of what is consumed."""
+    """Passages of some hundred files at a time, parsed in parallel, without running ahead of what is consumed."""
     with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
         while batch := list(islice(paths, 256)):
-            yield from pool.map(extract, batch, chunksize=16)
+            yield [passage for passages in pool.map(extract, batch, chunksize=16) for passage in passages]
 
 
 def extract(path: Path) -> list[str]:
-    """Prose of one source file, in its order: the cleaned docstrings, and the topics of `pydoc_data`."""
+    """The prose of one source file's docstrings."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return []  # templates and files for another Python
-    texts = _topics(tree) if path.parent.name == "pydoc_data" else _docstrings(tree)
-    return [prose for text in texts if len(prose := _prose(text)) >= _SHORTEST]
+    return [prose for text in _docstrings(tree) if len(prose := _prose(text)) >= _SHORTEST]
 
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
-
-
-def _topics(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
 
 
 def _prose(text: str) -> str:
