@@ -1,3 +1,31 @@
+# make study: everything from an empty machine to data/report/index.html. make test: the tests.
 PY ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: study test test-all lint bench
+
+study: .venv/.ok
+	dvc --wait-for-lock repro
+
+test: .venv/.ok
+	python -m pytest -m "not slow"
+
+test-all: .venv/.ok
+	python -m pytest
+
+lint: .venv/.ok
+	ruff check . && ruff format --check . && mypy && lint-imports
+
+bench: .venv/.ok
+	python -m tests.bench
+
+.venv/.ok: pyproject.toml constraints.txt
+	test -d .venv || $(PY) -m venv .venv
+	.venv/bin/pip install -q "uv>=0.8"
+	.venv/bin/uv pip install -q -p .venv/bin/python -c constraints.txt -e . --group dev
+	touch $@

@@ -59,7 +59,6 @@ def losses_per_token(model: Transformer, cell: Cell, tokens: TokenArray, windows
     """Loss in nats of every target of the windows, in order, shape (len(windows) * seq_len,)."""
     device = next(model.parameters()).device
     data = torch.from_numpy(tokens).to(device)
-    model.eval()
     parts: list[Tensor] = []
     for batch in torch.from_numpy(windows).to(device).split(max(1, _TOKENS_PER_BATCH // cell.seq_len)):
         inputs_BxS, targets_BxS = gather(data, batch, cell.seq_len)

@@ -1,8 +1,8 @@
 """The embedded corpus: docstrings and prose of the standard library and of installed packages.
 
 Real technical English that every installation already has; not web text. It depends on the lock and on the Python
-version, nothing else. Files are visited in the order of a digest of their path, so that any prefix of
-the stream is an even mix of all packages.
+version, nothing else. Files are visited in the order of a digest of their path, and the docstrings of a thousand files
+at a time in the order of their own digest, so that any prefix of the stream is an even mix of all packages.
 """
 
 import ast
@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.study.errors import UsageError
 
+_FILES_AT_ONCE = 1024
 _SHORTEST = 80  # characters; shorter docstrings are labels rather than prose
 _SKIPPED = {"tests", "test", "testing", "idlelib", "site-packages", "turtledemo", "_vendor", "vendored"}
 _SENTENCE = re.compile(r"[a-z]+[ ,][a-z]+ ?[a-z]* ?", re.IGNORECASE)
@@ -75,9 +76,9 @@ def _key(text: str) -> bytes:
 
 
 def _extract_all(paths: Iterator[Path]) -> Iterator[list[str]]:
-    """Passages of some hundred files at a time, parsed in parallel, without running ahead of what is consumed."""
+    """Passages of many files at a time, parsed in parallel, without running ahead of what is consumed."""
     with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
-        while batch := list(islice(paths, 256)):
+        while batch := list(islice(paths, _FILES_AT_ONCE)):
             yield [passage for passages in pool.map(extract, batch, chunksize=16) for passage in passages]
 
 

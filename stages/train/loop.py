@@ -85,7 +85,8 @@ def train(
     if checkpoint and (saved := _load(checkpoint)):
         tensors, step, earlier = saved
         flat.values.copy_(tensors["parameters"])
-        optimizer.restore(step, tensors["moments"])
+        optimizer.moments.copy_(tensors["moments"])
+        optimizer.steps = step
         losses.copy_(tensors["losses"])
         norms.copy_(tensors["grad_norms"])
 
@@ -101,7 +102,6 @@ def train(
     order = torch.from_numpy(window_order(cell)).to(device)
     lrs = learning_rates(cell)
     forward = torch.compile(_loss, dynamic=False) if device.type == "cuda" else _loss
-    model.train()
     due, diverged = time.monotonic() + every, False
     while step < cell.steps and not diverged:
         inputs_BxS, targets_BxS = gather(data, order[step], cell.seq_len)

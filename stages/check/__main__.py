@@ -1,0 +1,56 @@
+"""The stages `check_tokens` and `check_losses`.
+
+    python -m stages.check tokens
+    python -m stages.check losses lr_crossover pocket
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from stages.cells.plan import read_plan
+from stages.check.gate import conclude
+from stages.check.losses import check_losses, loss_table
+from stages.check.tokens import check_shards, check_splits, shard_table, split_table
+from stages.shards.manifest import read_index
+from stages.study.errors import guarded
+from stages.study.params import load_params
+from stages.study.plan import texts_needed
+from stages.study.tables import LOSSES, RUNS, read_csv
+
+RESULTS = Path("data/results")
+
+
+def tokens() -> None:
+    """Check every text that the active studies need."""
+    index = read_index()
+    findings = check_shards(shard_table(index)) + check_splits(split_table(index, texts_needed(load_params())))
+    conclude(findings, RESULTS / "tokens.check.json", "tokens")
+
+
+def losses(study: str, scale: str) -> None:
+    """Check the losses of one study at one scale against its plan."""
+    plan, folder = read_plan(study, scale), RESULTS / f"{study}-{scale}"
+    table = read_csv(folder / "losses.csv", LOSSES).to_pandas()
+    runs = read_csv(folder / "runs.csv", RUNS).to_pandas()
+    findings = check_losses(loss_table(table, runs, plan), plan)
+    conclude(findings, folder / "losses.check.json", f"losses of {study}-{scale}")
+
+
+def main() -> None:
+    """Run one gate."""
+    parser = argparse.ArgumentParser(prog="python -m stages.check", description=__doc__)
+    gates = parser.add_subparsers(dest="gate", required=True)
+    gates.add_parser("tokens")
+    gate = gates.add_parser("losses")
+    gate.add_argument("study")
+    gate.add_argument("scale")
+    arguments = parser.parse_args()
+    if arguments.gate == "tokens":
+        tokens()
+    else:
+        losses(arguments.study, arguments.scale)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,76 @@
+"""The gate on a study's losses, before anything is fitted to them."""
+
+import math
+
+import pandas as pd
+
+from stages.cells.plan import Plan
+from stages.check.gate import Finding, Rule, run_gate
+
+_ABOVE_UNIFORM = 2.0  # a trained model may be worse than the uniform guess, ln V, by so much at most (nats)
+
+
+def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Losses with a readable name per row, what the plan expects, and the device class of its pair."""
+    table = losses.copy()
+    table["cell"] = [
+        f"{row.recipe} width {row.width} {row.axes} seed {row.seed} ({str(row.fingerprint)[:12]})"
+        for row in table.itertuples()
+    ]
+    planned = {row.fingerprint for row in plan.rows}
+    table["planned"] = [fingerprint in planned for fingerprint in table["fingerprint"]]
+    done = table["status"] == "done"
+    table["loss_if_done"] = table["loss_validation"].where(done, 1.0)
+    table["seen_if_done"] = table["loss_seen"].where(done, 1.0)
+    table["error_if_done"] = table["loss_validation_se"].where(done, 0.0)
+    table["null_if_diverged"] = done | table["loss_validation"].isna()
+    build = dict(zip(runs["fingerprint"], runs["device"] + " / torch " + runs["torch"], strict=True))
+    table["build"] = [build.get(fingerprint) for fingerprint in table["fingerprint"]]
+    pairs = table.groupby(["width", "axes", "seed"])["build"].transform(lambda builds: builds.nunique(dropna=False))
+    table["builds_in_pair"] = pairs
+    return table
+
+
+def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
+    """Rules on the output of `loss_table`."""
+    import great_expectations.expectations as gxe
+
+    most = math.log(plan.rows[0].cell.vocab_size) + _ABOVE_UNIFORM
+    key = ["recipe", "width", "axes", "seed"]
+    rules = [
+        Rule(f"there is a row per planned cell ({len(plan.rows)})", gxe.ExpectTableRowCountToEqual(value=len(plan.rows))),
+        Rule("no cell is there twice", gxe.ExpectCompoundColumnsToBeUnique(column_list=key)),
+        Rule("a row's cell is planned", gxe.ExpectColumnValuesToBeInSet(column="planned", value_set=[True])),
+        Rule("status is done or diverged", gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["done", "diverged"])),
+        Rule("status is not null", gxe.ExpectColumnValuesToNotBeNull(column="status")),
+        *_bounded("held-out loss of a done cell", "loss_if_done", 0.0, most),
+        *_bounded("loss on seen windows of a done cell", "seen_if_done", 0.0, most),
+        *_bounded("standard error of a done cell", "error_if_done", 0.0, 1.0),
+        *_bounded("compute", "flops_6n", 1.0, 1e40),
+        Rule(
+            "a diverged cell has no loss",
+            gxe.ExpectColumnValuesToBeInSet(column="null_if_diverged", value_set=[True]),
+        ),
+        Rule(
+            "unique tokens do not exceed tokens",
+            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="tokens", column_B="unique_tokens", or_equal=True),
+        ),
+        Rule(
+            "the cells of a pair were trained on one device class and build",
+            gxe.ExpectColumnValuesToBeBetween(column="builds_in_pair", min_value=1, max_value=1),
+            stops=False,
+        ),
+    ]
+    return run_gate(table, "cell", rules)
+
+
+def _bounded(what: str, column: str, low: float, high: float) -> list[Rule]:
+    import great_expectations.expectations as gxe
+
+    return [
+        Rule(f"{what} is not null", gxe.ExpectColumnValuesToNotBeNull(column=column)),
+        Rule(
+            f"{what} lies in [{low:g}, {high:.4g}]",
+            gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high),
+        ),
+    ]

@@ -1,0 +1,95 @@
+"""The gate on tokenized text, before anything is trained on it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from stages.check.gate import Finding, Rule, run_gate
+from stages.shards.manifest import TOKENS, Index, Text
+from stages.study.plan import TextNeed
+
+_BYTES_PER_TOKEN = (1.0, 12.0)
+
+
+def shard_table(index: Index, root: Path = TOKENS) -> pd.DataFrame:
+    """One row per shard of every text: what the index says and what is on disk."""
+    rows = [
+        {
+            "shard": f"{name}/{split}/{shard.file}",
+            "tokens": shard.tokens,
+            "capacity": text.shard_tokens,
+            "documents": shard.documents,
+            "bytes_on_disk": _size(root / name / split / shard.file),
+            "bytes_expected": shard.tokens * (2 if text.dtype == "uint16" else 4),
+            "sha256": shard.sha256,
+        }
+        for name, text in index.texts.items()
+        for split in ("train", "validation")
+        for shard in text.split(split).shards  # type: ignore[arg-type]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
+
+
+def split_table(index: Index, needs: dict[str, TextNeed]) -> pd.DataFrame:
+    """One row per split of every text: what it holds and what the plan needs."""
+    rows = []
+    for name, need in needs.items():
+        text = index.texts.get(name)
+        wanted = {"train": need.train_tokens, "validation": need.validation_tokens}
+        rows += [{"split": f"{name}/{split}", **_held(text, split), "needed": tokens} for split, tokens in wanted.items()]
+    return pd.DataFrame(rows)
+
+
+def _held(text: Text | None, split: str) -> dict[str, float | None]:
+    if text is None or not text.split(split).shards:  # type: ignore[arg-type]
+        return {"tokens": None, "bytes_per_token": None}
+    part = text.split(split)  # type: ignore[arg-type]
+    return {"tokens": part.tokens, "bytes_per_token": part.bytes_per_token}
+
+
+def check_shards(table: pd.DataFrame) -> list[Finding]:
+    """Rules on single shards."""
+    import great_expectations.expectations as gxe
+
+    rules = [
+        Rule("there is at least one shard", gxe.ExpectTableRowCountToBeBetween(min_value=1)),
+        Rule("a shard has a size", gxe.ExpectColumnValuesToNotBeNull(column="tokens")),
+        Rule("a shard holds tokens", gxe.ExpectColumnValuesToBeBetween(column="tokens", min_value=1, max_value=1 << 40)),
+        Rule(
+            "a shard holds no more than its capacity",
+            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="capacity", column_B="tokens", or_equal=True),
+        ),
+        Rule("a shard's file is there", gxe.ExpectColumnValuesToNotBeNull(column="bytes_on_disk")),
+        Rule(
+            "a shard's file has the size its tokens take",
+            gxe.ExpectColumnPairValuesToBeEqual(column_A="bytes_on_disk", column_B="bytes_expected"),
+        ),
+        Rule("a shard has a digest", gxe.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$")),
+        Rule("a shard's digest is not null", gxe.ExpectColumnValuesToNotBeNull(column="sha256")),
+        Rule("no shard is there twice (train and validation are disjoint)", gxe.ExpectColumnValuesToBeUnique(column="sha256")),
+    ]
+    return run_gate(table, "shard", rules)
+
+
+def check_splits(table: pd.DataFrame) -> list[Finding]:
+    """Rules on whole splits."""
+    import great_expectations.expectations as gxe
+
+    low, high = _BYTES_PER_TOKEN
+    rules = [
+        Rule("a needed split is tokenized", gxe.ExpectColumnValuesToNotBeNull(column="tokens")),
+        Rule(
+            "a split holds the tokens that the plan needs",
+            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="tokens", column_B="needed", or_equal=True),
+        ),
+        Rule("bytes per token are known", gxe.ExpectColumnValuesToNotBeNull(column="bytes_per_token")),
+        Rule(
+            f"bytes per token lie in [{low:g}, {high:g}]",
+            gxe.ExpectColumnValuesToBeBetween(column="bytes_per_token", min_value=low, max_value=high),
+        ),
+    ]
+    return run_gate(table, "split", rules)

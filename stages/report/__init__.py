@@ -1,0 +1,1 @@
+"""Figures and the page. Run as `python -m stages.report`; it reads only the small results below data/results."""

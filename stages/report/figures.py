@@ -1,0 +1,127 @@
+"""The figures of a study, as PNG. Colours are Okabe and Ito's, told apart with any colour vision."""
+
+import io
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from stages.report.results import StudyResults
+
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+_MARKERS = ["o", "s", "D", "^", "v", "P", "X"]
+_STYLE = {
+    "figure.dpi": 160,
+    "figure.figsize": (6.4, 4.0),
+    "figure.constrained_layout.use": True,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 10,
+    "legend.frameon": False,
+}
+
+
+def draw(plot: Callable[[Axes, StudyResults], None], results: StudyResults) -> bytes:
+    """One figure as PNG bytes."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots()
+        plot(axes, results)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def _look(index: int) -> dict[str, str]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+
+
+def loss_against_compute(axes: Axes, results: StudyResults) -> None:
+    """Every cell, the mean of each rung, and the law with its band, per recipe."""
+    done = results.losses[results.losses["status"] == "done"]
+    for index, (recipe, laws) in enumerate(results.fit["laws"].items()):
+        law, look = laws[0], _look(index)
+        cells = done[done["recipe"] == recipe]
+        axes.plot(cells["flops_6n"], cells["loss_validation"], ls="", ms=3, alpha=0.4, **look)
+        axes.plot(law["x"], law["loss"], ls="", ms=7, label=results.label(recipe), **look)
+        x = [point["x"] for point in law["line"]]
+        axes.plot(x, [point["loss"] for point in law["line"]], color=look["color"], lw=1.4)
+        if law["line"][0]["low"] is not None:
+            low, high = ([point[side] for point in law["line"]] for side in ("low", "high"))
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.12, lw=0)
+    axes.set(xscale="log", yscale="log", xlabel="training compute, 6N × tokens (FLOP)", ylabel="held-out loss (nats/token)")
+    _plain_numbers(axes)
+    axes.legend()
+
+
+def paired_difference(axes: Axes, results: StudyResults) -> None:
+    """Difference between two recipes along the ladder, with its interval, seeds and meeting points."""
+    for index, pair in enumerate(results.fit["comparisons"]):
+        rungs, look = pair["rungs"], _look(index)
+        free = [rung for rung in rungs if not rung["structural"]]
+        values = np.array([rung["difference"]["value"] for rung in free])
+        name = f"{results.label(pair['b'])} − {results.label(pair['a'])}"
+        if free and free[0]["difference"]["low"] is not None:
+            reach = [values - [rung["difference"]["low"] for rung in free], [rung["difference"]["high"] for rung in free] - values]
+            axes.errorbar([rung["width"] for rung in free], values, yerr=reach, capsize=4, ls="", label=f"{name}, 90% interval", **look)
+        else:
+            axes.plot([rung["width"] for rung in free], values, ls="", label=name, **look)
+        axes.plot(*_seed_differences(results, pair), ls="", marker="_", color=look["color"], alpha=0.6, ms=9)
+        met = [rung["width"] for rung in rungs if rung["structural"]]
+        if met:
+            axes.plot(met, [0] * len(met), ls="", marker="o", mfc="none", mec="black", label="same run by construction")
+        axes.plot([rung["width"] for rung in rungs], [rung["difference"]["value"] for rung in rungs], color=look["color"], lw=0.8)
+    axes.axhline(0, color="black", lw=0.8)
+    axes.set(xscale="log", xlabel="width D", ylabel="difference in held-out loss (nats)\nbelow 0: the first is better")
+    _widths(axes, results)
+    axes.legend()
+
+
+def _seed_differences(results: StudyResults, pair: dict[str, str]) -> tuple[list[int], list[float]]:
+    rows = results.losses[(results.losses["status"] == "done") & ~results.losses["structural_pair"]]
+    table = rows.pivot_table(index=["width", "seed"], columns="recipe", values="loss_validation")
+    d = (table[pair["b"]] - table[pair["a"]]).dropna()
+    return [width for width, _ in d.index], d.tolist()
+
+
+def learning_rate_bowls(axes: Axes, results: StudyResults) -> None:
+    """Loss against learning rate per width; the optimum is starred, an edge says so."""
+    for index, bowl in enumerate(results.fit["bowls"]):
+        look = _look(index)
+        label = f"{results.label(bowl['recipe'])}, width {bowl['width']}" + (" (best at the edge)" if bowl["edge"] else "")
+        axes.plot(bowl["lrs"], bowl["losses"], lw=1.2, ms=5, label=label, **look)
+        if bowl["optimum"]:
+            axes.plot(bowl["optimum"], bowl["loss_at_optimum"], marker="*", ms=14, color=look["color"], mec="black")
+        top = max(bowl["losses"])
+        axes.plot(bowl["diverged"], [top] * len(bowl["diverged"]), ls="", marker="x", ms=9, color=look["color"])
+    axes.set(xscale="log", xlabel="peak learning rate", ylabel="held-out loss (nats/token)")
+    axes.xaxis.set_major_locator(FixedLocator([lr for bowl in results.fit["bowls"] for lr in bowl["lrs"]]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"$2^{{{np.log2(value):g}}}$" if _is_half_octave(value) else f"{value:.3g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=8)
+    axes.legend()
+
+
+def _is_half_octave(value: float) -> bool:
+    return bool(abs(np.log2(value) * 2 - round(np.log2(value) * 2)) < 1e-6)
+
+
+def _widths(axes: Axes, results: StudyResults) -> None:
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(results.losses["width"]))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _plain_numbers(axes: Axes) -> None:
+    low, high = axes.get_ylim()
+    step = 0.1 if high - low < 1 else 0.25 if high - low < 3 else 0.5
+    axes.yaxis.set_major_locator(FixedLocator(list(np.arange(np.ceil(low / step) * step, high, step))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+    axes.yaxis.set_minor_locator(NullLocator())

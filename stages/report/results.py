@@ -1,0 +1,42 @@
+"""What a report shows of one study at one scale: the small results as the stages left them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.study.files import read_json
+from stages.study.params import Study
+from stages.study.tables import LOSSES, RUNS, read_csv
+
+RESULTS = Path("data/results")
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """Results of one study at one scale."""
+
+    key: str
+    study: Study
+    losses: pd.DataFrame
+    runs: pd.DataFrame
+    fit: dict[str, Any]
+    gate: dict[str, Any]
+
+    def label(self, recipe: str) -> str:
+        """How a recipe is called on the page."""
+        return self.study.recipes[recipe].label or recipe
+
+
+def read_results(key: str, study: Study, root: Path = RESULTS) -> StudyResults:
+    """Read the results of `key`. Raises `DamageError` where one is missing."""
+    folder, remedy = root / key, f"run `dvc repro fit@{key}`"
+    return StudyResults(
+        key=key,
+        study=study,
+        losses=read_csv(folder / "losses.csv", LOSSES).to_pandas(),
+        runs=read_csv(folder / "runs.csv", RUNS).to_pandas(),
+        fit=read_json(folder / "fit.json", remedy),
+        gate=read_json(folder / "losses.check.json", remedy),
+    )
