@@ -1,8 +1,8 @@
 """The stages `plan`, `train` and `evaluate` of one study at one scale.
 
-    python -m stages.cells plan lr_crossover pocket      params.yaml and token index -> plan.json
-    python -m stages.cells train lr_crossover pocket     plan.json -> cells/ (only what the store lacks is trained)
-    python -m stages.cells evaluate lr_crossover pocket  plan.json and the store -> losses, runs, curves, blocks
+python -m stages.cells plan lr_crossover pocket      params.yaml and token index -> plan.json
+python -m stages.cells train lr_crossover pocket     plan.json -> cells/ (only what the store lacks is trained)
+python -m stages.cells evaluate lr_crossover pocket  plan.json and the store -> losses, runs, curves, blocks
 """
 
 import argparse
@@ -38,7 +38,10 @@ def train(study: str, scale: str) -> None:
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     cells = made.cells()
     missing = [fingerprint for fingerprint in cells if store.record(fingerprint) is None]
-    print(f"{len(cells) - len(missing)} of {len(cells)} cells are in the store, {len(missing)} to train", flush=True)
+    print(
+        f"{len(cells) - len(missing)} of {len(cells)} cells are in the store, {len(missing)} to train",
+        flush=True,
+    )
     run_pool(made, missing, store)
     shutil.rmtree(home / "cells", ignore_errors=True)
     for fingerprint in cells:
@@ -48,11 +51,9 @@ def train(study: str, scale: str) -> None:
 
 def evaluate(study: str, scale: str) -> None:
     """Evaluate the finished cells whose losses are stale, then write the study's tables."""
-    from stages.cells.one import is_complete
-
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     store.adopt(home / "cells")
-    stale = [fingerprint for fingerprint in made.cells() if not is_complete(made, fingerprint, store)]
+    stale = [fingerprint for fingerprint in made.cells() if not store.complete(fingerprint, made.evaluation_digest)]
     run_pool(made, stale, store)
     write_tables(made, store, RESULTS / home.name, home)
 

@@ -25,14 +25,6 @@ from stages.train.loop import Trained, train
 CHECKPOINT_SECONDS = float(os.environ.get("CROSSOVER_CHECKPOINT_SECONDS", "30"))
 
 
-def is_complete(plan: Plan, fingerprint: str, store: Store) -> bool:
-    """Whether the store holds the finished cell and, unless it diverged, its losses under the plan's evaluation."""
-    record = store.record(fingerprint)
-    if record is None:
-        return False
-    return record.status == "diverged" or store.evaluation(fingerprint, plan.evaluation_digest) is not None
-
-
 @dataclass(frozen=True)
 class Worker:
     """Brings cells of one plan to completion on one device."""
@@ -47,7 +39,7 @@ class Worker:
         record = self.store.record(fingerprint)
         if record is None:
             return self._train(cell, fingerprint, report, stopping)
-        if not is_complete(self.plan, fingerprint, self.store):
+        if not self.store.complete(fingerprint, self.plan.evaluation_digest):
             self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
         return record
 

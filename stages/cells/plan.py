@@ -79,10 +79,7 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
         **settings,
         evaluation_digest=digest({**settings, "data": held_out, "source": source_digest(*EVALUATION)}),
         keep=scale.keep,
-        rows=[
-            PlannedRow(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint)
-            for row in rows
-        ],
+        rows=[PlannedRow(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint) for row in rows],
     )
 
 

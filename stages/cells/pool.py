@@ -46,7 +46,9 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     for fingerprint, error in failures.items():
         store.put_failure(fingerprint, error)
     if failures:
-        names = "; ".join(f"{fingerprint[:12]} (width {cells[fingerprint].width}): {error}" for fingerprint, error in failures.items())
+        names = "; ".join(
+            f"{fingerprint[:12]} (width {cells[fingerprint].width}): {error}" for fingerprint, error in failures.items()
+        )
         raise CrossoverError(f"{len(failures)} cell(s) failed, the others are kept: {names}")
 
 
@@ -54,7 +56,11 @@ def worker_count() -> int:
     """One per GPU, else one per core this process may use."""
     import torch
 
-    return torch.cuda.device_count() or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        torch.cuda.device_count() or len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 @dataclass
@@ -129,7 +135,7 @@ def _stop(pool: list[_Member]) -> None:
             member.process.join()
 
 
-class _terminable:  # noqa: N801: used as a statement
+class _terminable:  # noqa: N801 (used as a statement)
     """Within it, SIGTERM interrupts like Ctrl-C."""
 
     def __enter__(self) -> None:

@@ -1,5 +1,5 @@
 """Validation gates between costly stages, by Great Expectations. The only place that imports it, and lazily.
 
-    python -m stages.check tokens
-    python -m stages.check losses STUDY SCALE
+python -m stages.check tokens
+python -m stages.check losses STUDY SCALE
 """

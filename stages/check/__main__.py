@@ -1,7 +1,7 @@
 """The stages `check_tokens` and `check_losses`.
 
-    python -m stages.check tokens
-    python -m stages.check losses lr_crossover pocket
+python -m stages.check tokens
+python -m stages.check losses lr_crossover pocket
 """
 
 import argparse

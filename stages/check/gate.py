@@ -55,7 +55,9 @@ def run_gate(table: pd.DataFrame, key: str, rules: list[Rule]) -> list[Finding]:
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [key]},
     )
     by_id = {result.expectation_config.id: result for result in outcome.results}
-    return [_finding(rule, by_id[expectation.id], key) for rule, expectation in zip(rules, suite.expectations, strict=True)]
+    return [
+        _finding(rule, by_id[expectation.id], key) for rule, expectation in zip(rules, suite.expectations, strict=True)
+    ]
 
 
 def _great_expectations() -> Any:

@@ -38,10 +38,16 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
     most = math.log(plan.rows[0].cell.vocab_size) + _ABOVE_UNIFORM
     key = ["recipe", "width", "axes", "seed"]
     rules = [
-        Rule(f"there is a row per planned cell ({len(plan.rows)})", gxe.ExpectTableRowCountToEqual(value=len(plan.rows))),
+        Rule(
+            f"there is a row per planned cell ({len(plan.rows)})",
+            gxe.ExpectTableRowCountToEqual(value=len(plan.rows)),
+        ),
         Rule("no cell is there twice", gxe.ExpectCompoundColumnsToBeUnique(column_list=key)),
         Rule("a row's cell is planned", gxe.ExpectColumnValuesToBeInSet(column="planned", value_set=[True])),
-        Rule("status is done or diverged", gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["done", "diverged"])),
+        Rule(
+            "status is done or diverged",
+            gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["done", "diverged"]),
+        ),
         Rule("status is not null", gxe.ExpectColumnValuesToNotBeNull(column="status")),
         *_bounded("held-out loss of a done cell", "loss_if_done", 0.0, most),
         *_bounded("loss on seen windows of a done cell", "seen_if_done", 0.0, most),

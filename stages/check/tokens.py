@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.check.gate import Finding, Rule, run_gate
-from stages.shards.manifest import TOKENS, Index, Text
+from stages.shards.manifest import TOKENS, Index, SplitName, Text
 from stages.study.plan import TextNeed
 
 _BYTES_PER_TOKEN = (1.0, 12.0)
@@ -25,7 +25,7 @@ def shard_table(index: Index, root: Path = TOKENS) -> pd.DataFrame:
         }
         for name, text in index.texts.items()
         for split in ("train", "validation")
-        for shard in text.split(split).shards  # type: ignore[arg-type]
+        for shard in text.split(split).shards
     ]
     return pd.DataFrame(rows)
 
@@ -39,15 +39,17 @@ def split_table(index: Index, needs: dict[str, TextNeed]) -> pd.DataFrame:
     rows = []
     for name, need in needs.items():
         text = index.texts.get(name)
-        wanted = {"train": need.train_tokens, "validation": need.validation_tokens}
-        rows += [{"split": f"{name}/{split}", **_held(text, split), "needed": tokens} for split, tokens in wanted.items()]
+        wanted: dict[SplitName, int] = {"train": need.train_tokens, "validation": need.validation_tokens}
+        rows += [
+            {"split": f"{name}/{split}", **_held(text, split), "needed": tokens} for split, tokens in wanted.items()
+        ]
     return pd.DataFrame(rows)
 
 
-def _held(text: Text | None, split: str) -> dict[str, float | None]:
-    if text is None or not text.split(split).shards:  # type: ignore[arg-type]
+def _held(text: Text | None, split: SplitName) -> dict[str, float | None]:
+    if text is None or not text.split(split).shards:
         return {"tokens": None, "bytes_per_token": None}
-    part = text.split(split)  # type: ignore[arg-type]
+    part = text.split(split)
     return {"tokens": part.tokens, "bytes_per_token": part.bytes_per_token}
 
 
@@ -58,7 +60,10 @@ def check_shards(table: pd.DataFrame) -> list[Finding]:
     rules = [
         Rule("there is at least one shard", gxe.ExpectTableRowCountToBeBetween(min_value=1)),
         Rule("a shard has a size", gxe.ExpectColumnValuesToNotBeNull(column="tokens")),
-        Rule("a shard holds tokens", gxe.ExpectColumnValuesToBeBetween(column="tokens", min_value=1, max_value=1 << 40)),
+        Rule(
+            "a shard holds tokens",
+            gxe.ExpectColumnValuesToBeBetween(column="tokens", min_value=1, max_value=1 << 40),
+        ),
         Rule(
             "a shard holds no more than its capacity",
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="capacity", column_B="tokens", or_equal=True),
@@ -68,9 +73,15 @@ def check_shards(table: pd.DataFrame) -> list[Finding]:
             "a shard's file has the size its tokens take",
             gxe.ExpectColumnPairValuesToBeEqual(column_A="bytes_on_disk", column_B="bytes_expected"),
         ),
-        Rule("a shard has a digest", gxe.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$")),
+        Rule(
+            "a shard has a digest",
+            gxe.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$"),
+        ),
         Rule("a shard's digest is not null", gxe.ExpectColumnValuesToNotBeNull(column="sha256")),
-        Rule("no shard is there twice (train and validation are disjoint)", gxe.ExpectColumnValuesToBeUnique(column="sha256")),
+        Rule(
+            "no shard is there twice (train and validation are disjoint)",
+            gxe.ExpectColumnValuesToBeUnique(column="sha256"),
+        ),
     ]
     return run_gate(table, "shard", rules)
 

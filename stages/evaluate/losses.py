@@ -6,6 +6,7 @@ Tokens of one document are not independent, so the standard error is taken over 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,12 @@ class Evaluation:
 
 
 def evaluate(
-    model: Transformer, cell: Cell, train: TokenArray, held_out: TokenArray, end_of_text: int, seen_tokens: int
+    model: Transformer,
+    cell: Cell,
+    train: TokenArray,
+    held_out: TokenArray,
+    end_of_text: int,
+    seen_tokens: int,
 ) -> Evaluation:
     """Losses of `model`. `train` is the cell's prefix, `held_out` the validation tokens, each one token longer than
     its inputs.
@@ -79,7 +85,7 @@ def document_blocks(endings_T: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return np.repeat(block_of_document, lengths)
 
 
-def ratio_mean(sums: Floats, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+def ratio_mean(sums: npt.NDArray[Any], counts: npt.NDArray[Any]) -> tuple[float, float]:
     """Mean per token and its standard error over blocks (Cochran 1977, equation 6.13; no finite correction).
 
     The error is nan for fewer than two blocks.

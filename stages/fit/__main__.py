@@ -1,6 +1,6 @@
 """The stage `fit`: losses.csv -> fit.json and metrics.json of one study at one scale.
 
-    python -m stages.fit lr_crossover pocket
+python -m stages.fit lr_crossover pocket
 """
 
 import argparse
@@ -29,7 +29,8 @@ def main() -> None:
         for side in pair.sides:
             low, high = side.difference.low, side.difference.high
             span = f"[{low:+.3f}, {high:+.3f}]" if low is not None and high is not None else "[no interval]"
-            print(f"{pair.b} - {pair.a} {side.name} the meeting point: {side.difference.value:+.3f} {span} nats: {side.verdict}")
+            where = f"{pair.b} - {pair.a} {side.name} the meeting point"
+            print(f"{where}: {side.difference.value:+.3f} {span} nats: {side.verdict}")
         print(f"{pair.b} against {pair.a}: {pair.verdict}")
     for bowl in fit.bowls:
         place = "at the edge of the grid" if bowl.optimum is None else f"{bowl.optimum:.4g}"

@@ -8,6 +8,7 @@ can be met by any floor.
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from scipy import optimize, stats
 CONFIDENCE = 0.9
 _SPARE = 2  # degrees of freedom that must remain beside a floor
 _EXPONENTS = (1e-3, 3.0)
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,13 @@ def _without_floor(x: Floats, loss: Floats, x_name: str) -> Law:
         rms_residual=_rms(loss - np.exp(design @ [log_a, exponent])),
         x=x.tolist(),
         loss=loss.tolist(),
-        line=_line(grid, np.exp(centre), np.exp(centre - (factor or 0) * spread), np.exp(centre + (factor or 0) * spread), factor),
+        line=_line(
+            grid,
+            np.exp(centre),
+            np.exp(centre - (factor or 0) * spread),
+            np.exp(centre + (factor or 0) * spread),
+            factor,
+        ),
         flags=flags,
     )
 
@@ -146,7 +153,12 @@ def least_squares(design: Floats, target: Floats, dof: int) -> tuple[Floats, Flo
 
 def _line(x: Floats, loss: Floats, low: Floats, high: Floats, factor: float | None) -> list[dict[str, float | None]]:
     return [
-        {"x": float(a), "loss": float(b), "low": float(c) if factor else None, "high": float(d) if factor else None}
+        {
+            "x": float(a),
+            "loss": float(b),
+            "low": float(c) if factor else None,
+            "high": float(d) if factor else None,
+        }
         for a, b, c, d in zip(x, loss, low, high, strict=True)
     ]
 

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from stages.fit.laws import Estimate, interval, least_squares
-
-Floats = npt.NDArray[np.float64]
+from stages.fit.laws import Estimate, Floats, interval, least_squares
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def optimum_laws(bowls: list[Bowl]) -> list[OptimumLaw]:
         if len(inside) >= 2:
             x = np.log([bowl.width for bowl in inside])
             design, dof = np.column_stack([np.ones_like(x), x]), len(inside) - 2
-            (_, slope), covariance = least_squares(design, np.log([bowl.optimum for bowl in inside]), dof)
+            (_, slope), covariance = least_squares(design, np.log([bowl.optimum or np.nan for bowl in inside]), dof)
             estimate = interval(float(slope), float(np.sqrt(covariance[1, 1])), dof)
             laws.append(OptimumLaw(recipe, [bowl.width for bowl in inside], estimate))
     return laws

@@ -122,9 +122,7 @@ def detectable(sd: float, pairs: int, dof: int) -> float:
     return float(((t_factor(dof) or math.nan) + stats.t.ppf(_POWER, dof)) * sd / math.sqrt(pairs))
 
 
-def _sides(
-    free: dict[int, np.ndarray], meeting: list[int], sd: float | None, dof: int, a: str, b: str
-) -> list[Side]:
+def _sides(free: dict[int, np.ndarray], meeting: list[int], sd: float | None, dof: int, a: str, b: str) -> list[Side]:
     if not meeting:
         return []
     below = {width: d for width, d in free.items() if width < min(meeting)}
@@ -181,5 +179,6 @@ def _flags(free: dict[int, np.ndarray], meeting: list[int], lost: int, dof: int)
     repeated = [d for d in free.values() if len(d) > 1 and np.ptp(d) > 0]
     if len(repeated) > 1 and stats.bartlett(*repeated).pvalue < _UNEQUAL:
         spreads = [float(np.std(d, ddof=1)) for d in repeated]
-        flags.append(f"noise differs between rungs (SD {min(spreads):.3f} to {max(spreads):.3f} nats); the pooled interval averages it")
+        span = f"SD {min(spreads):.3f} to {max(spreads):.3f} nats"
+        flags.append(f"noise differs between rungs ({span}); the pooled interval averages it")
     return flags

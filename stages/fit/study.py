@@ -55,7 +55,11 @@ def fit_study(losses: pd.DataFrame) -> StudyFit:
         scale=str(first["scale"]),
         confidence=CONFIDENCE,
         compute_convention=COMPUTE,
-        cells={"rows": len(losses), "cells": len(status), **{name: int((status == name).sum()) for name in ("done", "diverged")}},
+        cells={
+            "rows": len(losses),
+            "cells": len(status),
+            **{name: int((status == name).sum()) for name in ("done", "diverged")},
+        },
         laws={recipe: list(_laws(_best_per_rung(losses, recipe))) for recipe in recipes},
         comparisons=[] if swept else [compare(losses, a, b) for a, b in combinations(recipes, 2)],
         bowls=(bowls := find_bowls(losses)),
@@ -85,7 +89,11 @@ def _by_rung(losses: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
 
 
 def _gap(recipe: str, width: int, group: pd.DataFrame) -> Gap:
-    return Gap(recipe, width, *(_mean(group["loss_validation"] - group[name]) for name in ("loss_seen", "loss_online")))
+    return Gap(
+        recipe,
+        width,
+        *(_mean(group["loss_validation"] - group[name]) for name in ("loss_seen", "loss_online")),
+    )
 
 
 def _mean(values: "pd.Series[float]") -> Estimate:

@@ -69,8 +69,8 @@ class Block(nn.Module):
         """One layer; shape kept."""
         x_BxSxD = x_BxSxD + self.attention(self.attention_norm(x_BxSxD), rope_2xSxK)
         h_BxSxF = F.gelu(self.up(self.mlp_norm(x_BxSxD)), approximate="tanh")
-        x_BxSxD = x_BxSxD + self.down(h_BxSxF)
-        return x_BxSxD
+        mixed_BxSxD: Tensor = x_BxSxD + self.down(h_BxSxF)
+        return mixed_BxSxD
 
 
 class Transformer(nn.Module):
@@ -106,7 +106,8 @@ def rotate(x_BxHxSxK: Tensor, rope_2xSxK: Tensor) -> Tensor:
     """Rotate the pairs (i, i + K/2) by their position's angle."""
     cos_SxK, sin_SxK = rope_2xSxK.to(x_BxHxSxK.dtype)
     left, right = x_BxHxSxK.chunk(2, dim=-1)
-    return x_BxHxSxK * cos_SxK + torch.cat([-right, left], dim=-1) * sin_SxK
+    turned: Tensor = x_BxHxSxK * cos_SxK + torch.cat([-right, left], dim=-1) * sin_SxK
+    return turned
 
 
 def build(cell: Cell) -> Transformer:
@@ -149,5 +150,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 def token_losses(logits_BxSxV: Tensor, targets_BxS: Tensor) -> Tensor:
     """Cross-entropy in nats of every token, in float32, shape (B, S). Can be differentiated once."""
-    losses_BS: Tensor = _CrossEntropy.apply(logits_BxSxV.float().flatten(0, 1), targets_BxS.flatten())
+    losses_BS: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        logits_BxSxV.float().flatten(0, 1), targets_BxS.flatten()
+    )
     return losses_BS.view(targets_BxS.shape)

@@ -1,6 +1,6 @@
 """The stage `report`: results of all active studies -> data/report/index.html and PNGs.
 
-    python -m stages.report
+python -m stages.report
 """
 
 import sys

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +16,7 @@ from stages.report.results import StudyResults
 
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _MARKERS = ["o", "s", "D", "^", "v", "P", "X"]
-_STYLE = {
+_STYLE: Any = {
     "figure.dpi": 160,
     "figure.figsize": (6.4, 4.0),
     "figure.constrained_layout.use": True,
@@ -39,7 +40,7 @@ def draw(plot: Callable[[Axes, StudyResults], None], results: StudyResults) -> b
     return buffer.getvalue()
 
 
-def _look(index: int) -> dict[str, str]:
+def _look(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
@@ -56,7 +57,12 @@ def loss_against_compute(axes: Axes, results: StudyResults) -> None:
         if law["line"][0]["low"] is not None:
             low, high = ([point[side] for point in law["line"]] for side in ("low", "high"))
             axes.fill_between(x, low, high, color=look["color"], alpha=0.12, lw=0)
-    axes.set(xscale="log", yscale="log", xlabel="training compute, 6N × tokens (FLOP)", ylabel="held-out loss (nats/token)")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="training compute, 6N × tokens (FLOP)",
+        ylabel="held-out loss (nats/token)",
+    )
     _plain_numbers(axes)
     axes.legend()
 
@@ -69,17 +75,45 @@ def paired_difference(axes: Axes, results: StudyResults) -> None:
         values = np.array([rung["difference"]["value"] for rung in free])
         name = f"{results.label(pair['b'])} − {results.label(pair['a'])}"
         if free and free[0]["difference"]["low"] is not None:
-            reach = [values - [rung["difference"]["low"] for rung in free], [rung["difference"]["high"] for rung in free] - values]
-            axes.errorbar([rung["width"] for rung in free], values, yerr=reach, capsize=4, ls="", label=f"{name}, 90% interval", **look)
+            reach = [
+                values - [rung["difference"]["low"] for rung in free],
+                [rung["difference"]["high"] for rung in free] - values,
+            ]
+            axes.errorbar(
+                [rung["width"] for rung in free],
+                values,
+                yerr=reach,
+                capsize=4,
+                ls="",
+                label=f"{name}, 90% interval",
+                **look,
+            )
         else:
             axes.plot([rung["width"] for rung in free], values, ls="", label=name, **look)
         axes.plot(*_seed_differences(results, pair), ls="", marker="_", color=look["color"], alpha=0.6, ms=9)
         met = [rung["width"] for rung in rungs if rung["structural"]]
         if met:
-            axes.plot(met, [0] * len(met), ls="", marker="o", mfc="none", mec="black", label="same run by construction")
-        axes.plot([rung["width"] for rung in rungs], [rung["difference"]["value"] for rung in rungs], color=look["color"], lw=0.8)
+            axes.plot(
+                met,
+                [0] * len(met),
+                ls="",
+                marker="o",
+                mfc="none",
+                mec="black",
+                label="same run by construction",
+            )
+        axes.plot(
+            [rung["width"] for rung in rungs],
+            [rung["difference"]["value"] for rung in rungs],
+            color=look["color"],
+            lw=0.8,
+        )
     axes.axhline(0, color="black", lw=0.8)
-    axes.set(xscale="log", xlabel="width D", ylabel="difference in held-out loss (nats)\nbelow 0: the first is better")
+    axes.set(
+        xscale="log",
+        xlabel="width D",
+        ylabel="difference in held-out loss (nats)\nbelow 0: the first is better",
+    )
     _widths(axes, results)
     axes.legend()
 
@@ -95,7 +129,9 @@ def learning_rate_bowls(axes: Axes, results: StudyResults) -> None:
     """Loss against learning rate per width; the optimum is starred, an edge says so."""
     for index, bowl in enumerate(results.fit["bowls"]):
         look = _look(index)
-        label = f"{results.label(bowl['recipe'])}, width {bowl['width']}" + (" (best at the edge)" if bowl["edge"] else "")
+        label = f"{results.label(bowl['recipe'])}, width {bowl['width']}" + (
+            " (best at the edge)" if bowl["edge"] else ""
+        )
         axes.plot(bowl["lrs"], bowl["losses"], lw=1.2, ms=5, label=label, **look)
         if bowl["optimum"]:
             axes.plot(bowl["optimum"], bowl["loss_at_optimum"], marker="*", ms=14, color=look["color"], mec="black")
@@ -103,7 +139,9 @@ def learning_rate_bowls(axes: Axes, results: StudyResults) -> None:
         axes.plot(bowl["diverged"], [top] * len(bowl["diverged"]), ls="", marker="x", ms=9, color=look["color"])
     axes.set(xscale="log", xlabel="peak learning rate", ylabel="held-out loss (nats/token)")
     axes.xaxis.set_major_locator(FixedLocator([lr for bowl in results.fit["bowls"] for lr in bowl["lrs"]]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"$2^{{{np.log2(value):g}}}$" if _is_half_octave(value) else f"{value:.3g}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"$2^{{{np.log2(value):g}}}$" if _is_half_octave(value) else f"{value:.3g}")
+    )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="x", labelsize=8)
     axes.legend()

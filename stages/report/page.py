@@ -12,9 +12,21 @@ from stages.report.results import StudyResults
 from stages.report.words import answers
 
 _FIGURES = [
-    (loss_against_compute, "Held-out loss against training compute, with the fitted law and its 90% band.", "laws"),
-    (paired_difference, "Paired difference along the ladder; bars are 90% t intervals, ticks are seeds.", "comparisons"),
-    (learning_rate_bowls, "Held-out loss against learning rate at each width; a star marks the optimum.", "bowls"),
+    (
+        loss_against_compute,
+        "Held-out loss against training compute, with the fitted law and its 90% band.",
+        "laws",
+    ),
+    (
+        paired_difference,
+        "Paired difference along the ladder; bars are 90% t intervals, ticks are seeds.",
+        "comparisons",
+    ),
+    (
+        learning_rate_bowls,
+        "Held-out loss against learning rate at each width; a star marks the optimum.",
+        "bowls",
+    ),
 ]
 
 
@@ -44,7 +56,11 @@ def figures(results: StudyResults) -> list[Figure]:
 def render(studies: list[tuple[StudyResults, list[Figure]]], tokens: dict[str, Any]) -> str:
     """The page for all active studies."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     sections = [
         {

@@ -20,7 +20,11 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
         free = [rung for rung in pair["rungs"] if not rung["structural"]]
         if free:
             last = free[-1]
-            reach = "" if last["detectable"] is None else f" A true difference of {last['detectable']:.3f} would be seen with 80% power."
+            reach = (
+                ""
+                if last["detectable"] is None
+                else f" A true difference of {last['detectable']:.3f} would be seen with 80% power."
+            )
             yield f"At the largest width, {last['width']}, {_who(last['difference'], a, b)}.{reach}"
         yield f"{_crossing(pair)} Nothing is claimed beyond width {max(results.losses['width'])}."
 
@@ -51,11 +55,13 @@ def _optima(results: StudyResults) -> Iterator[str]:
         if bowl["optimum"] is None:
             yield f"{name}: the best learning rate lies at the edge of the grid; widen it."
         else:
-            yield f"{name}: best learning rate {bowl['optimum']:.4f}, held-out loss {bowl['loss_at_optimum']:.3f} nats (one seed, no interval)."
+            best = f"best learning rate {bowl['optimum']:.4f}, held-out loss {bowl['loss_at_optimum']:.3f} nats"
+            yield f"{name}: {best} (no interval)."
     for law in results.fit["optimum_laws"]:
         slope = law["slope"]
         span = f" [{slope['low']:.2f}, {slope['high']:.2f}]" if slope["low"] is not None else ""
-        yield f"{results.label(law['recipe'])}: the best learning rate goes as width^{slope['value']:.2f}{span} over {_list(law['widths'])}."
+        power = f"width^{slope['value']:.2f}{span} over {_list(law['widths'])}"
+        yield f"{results.label(law['recipe'])}: the best learning rate goes as {power}."
 
 
 def _list(widths: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ from stages.shards.manifest import TOKENS, Shard, SplitName, Text
 from stages.study.errors import DamageError
 from stages.study.files import sha256_file
 
-TokenArray = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+TokenArray = npt.NDArray[Any]
+"""uint16 or uint32."""
 
 
 def read_prefix(name: str, text: Text, split: SplitName, tokens: int, root: Path = TOKENS) -> TokenArray:
@@ -23,7 +25,8 @@ def read_prefix(name: str, text: Text, split: SplitName, tokens: int, root: Path
 def _read_shard(folder: Path, shard: Shard, dtype: str) -> TokenArray:
     path = folder / shard.file
     _verify(path, shard.sha256)
-    return np.fromfile(path, dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
+    tokens: TokenArray = np.fromfile(path, dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
+    return tokens
 
 
 @cache

@@ -28,7 +28,7 @@ class GateError(CrossoverError):
     """A validation gate failed."""
 
 
-class Interrupted(CrossoverError):
+class Interrupted(CrossoverError):  # noqa: N818 (it is not an error)
     """Stopped on request, with everything finished so far kept."""
 
     exit_code = 130

@@ -33,7 +33,7 @@ class WidthRule(_Strict):
 
     def at(self, base: float, width: int, pivot: int) -> float:
         """The value at `width`, given `base` at the pivot."""
-        return base * self.factor * (width / pivot) ** self.exponent
+        return float(base * self.factor * (width / pivot) ** self.exponent)
 
 
 class Recipe(_Strict):

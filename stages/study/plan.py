@@ -34,9 +34,7 @@ def plan_rows(study: Study, scale: Scale) -> list[Row]:
     """Every row of a study at a scale, in a stable order. Raises `UsageError` for a cell that cannot exist."""
     drafts = list(_drafts(study, scale))
     recipes_of = Counter(cell for cell, _ in {(cell, name) for name, _, cell in drafts})
-    return [
-        Row(recipe=name, axes=axes, structural_pair=recipes_of[cell] > 1, cell=cell) for name, axes, cell in drafts
-    ]
+    return [Row(recipe=name, axes=axes, structural_pair=recipes_of[cell] > 1, cell=cell) for name, axes, cell in drafts]
 
 
 def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], Cell]]:
@@ -108,8 +106,13 @@ def texts_needed(params: Params) -> dict[str, TextNeed]:
         scale = params.scale(item.scale)
         rows = plan_rows(params.study(item.study), scale)
         known = needs.get(scale.text)
-        if known and (known.scale.tokenizer, known.scale.shard_tokens) != (scale.tokenizer, scale.shard_tokens):
-            raise UsageError(f"scale {item.scale}: tokenizer or shard_tokens differ from another scale's of {scale.text}")
+        if known and (known.scale.tokenizer, known.scale.shard_tokens) != (
+            scale.tokenizer,
+            scale.shard_tokens,
+        ):
+            raise UsageError(
+                f"scale {item.scale}: tokenizer or shard_tokens differ from another scale's of {scale.text}"
+            )
         needs[scale.text] = TextNeed(
             scale=known.scale if known else scale,
             # one token more than the inputs: the last input's target

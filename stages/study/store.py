@@ -120,6 +120,13 @@ class Store:
         """Keep the losses of the cell under one evaluation."""
         write_sealed(self._evaluation_path(fingerprint, evaluation_digest), losses)
 
+    def complete(self, fingerprint: str, evaluation_digest: str) -> bool:
+        """Whether the cell is finished and, unless it diverged, has its losses under that evaluation."""
+        record = self.record(fingerprint)
+        if record is None:
+            return False
+        return record.status == "diverged" or self.evaluation(fingerprint, evaluation_digest) is not None
+
     def _evaluation_path(self, fingerprint: str, evaluation_digest: str) -> Path:
         return self.folder(fingerprint) / f"evaluation-{evaluation_digest[:16]}.json"
 

@@ -48,7 +48,11 @@ LOSSES = _schema(
     ("loss_validation", _F, "nats/token, final model on the held-out split; null: diverged"),
     ("loss_validation_se", _F, "nats/token, standard error over blocks of documents"),
     ("loss_seen", _F, "nats/token, final model on windows sampled from those it trained on"),
-    ("loss_online", _F, "nats/token, mean over the last tenth of the first pass, before each window's first use"),
+    (
+        "loss_online",
+        _F,
+        "nats/token, mean over the last tenth of the first pass, before each window's first use",
+    ),
     ("bits_per_byte", _F, "loss_validation in bits per byte of text"),
     ("n_embedding", _I, "parameters: embedding"),
     ("n_head", _I, "parameters: output head"),
@@ -110,14 +114,14 @@ def table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 def write_csv(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     """Write rows as CSV, atomically. Floats keep every digit; null is an empty field."""
     with replacing(path) as draft:
-        pyarrow.csv.write_csv(
-            table(rows, schema), draft, pyarrow.csv.WriteOptions(quoting_style="needed")
-        )
+        pyarrow.csv.write_csv(table(rows, schema), draft, pyarrow.csv.WriteOptions(quoting_style="needed"))
 
 
 def read_csv(path: Path, schema: pa.Schema) -> pa.Table:
     """Read a CSV that `write_csv` wrote, with the schema's types."""
-    convert = pyarrow.csv.ConvertOptions(column_types=schema, strings_can_be_null=True, quoted_strings_can_be_null=False)
+    convert = pyarrow.csv.ConvertOptions(
+        column_types=schema, strings_can_be_null=True, quoted_strings_can_be_null=False
+    )
     return pyarrow.csv.read_csv(path, convert_options=convert)
 
 

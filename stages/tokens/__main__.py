@@ -91,7 +91,7 @@ def _verified(folder: Path, text: Text) -> bool:
     return sha256_file(folder / "tokenizer.json") == text.tokenizer_digest and all(
         (path := folder / split / shard.file).exists() and sha256_file(path) == shard.sha256
         for split in ("train", "validation")
-        for shard in text.split(split).shards  # type: ignore[arg-type]
+        for shard in text.split(split).shards
     )
 
 
@@ -121,7 +121,9 @@ def _lengthen(
     name: str, folder: Path, text: Text, encoder: Encoder, corpus: CorpusReader, split: SplitName, tokens: int
 ) -> None:
     state = text.split(split)
-    with tqdm(total=tokens, initial=state.tokens, unit="tok", unit_scale=True, desc=f"{name} {split}", disable=None) as bar:
+    with tqdm(
+        total=tokens, initial=state.tokens, unit="tok", unit_scale=True, desc=f"{name} {split}", disable=None
+    ) as bar:
 
         def saved() -> None:
             _save(folder, text)
@@ -146,7 +148,7 @@ def _documents(corpus: CorpusReader, split: SplitName, text: Text) -> Iterator[s
 def _sweep(folder: Path, text: Text) -> None:
     """Remove files that the manifest does not name."""
     for split in ("train", "validation"):
-        named = {shard.file for shard in text.split(split).shards}  # type: ignore[arg-type]
+        named = {shard.file for shard in text.split(split).shards}
         for path in (folder / split).iterdir():
             if path.name not in named:
                 path.unlink()

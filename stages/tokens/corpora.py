@@ -145,7 +145,7 @@ class _FilesReader:
         patterns = self._corpus.validation if split == "validation" and self.own_split else self._corpus.train
         paths = []
         for pattern in patterns:
-            found = sorted(Path(name) for name in glob(pattern, recursive=True))
+            found = sorted(Path(name) for name in glob(pattern, recursive=True))  # noqa: PTH207 (patterns may be absolute)
             if not found:
                 raise UsageError(f"corpus files: nothing matches '{pattern}'; correct the glob in params.yaml")
             paths += found

@@ -16,7 +16,7 @@ _ENDINGS = (END_OF_TEXT, "</s>", "<eos>", "<|end_of_text|>")
 
 def make_tokenizer(spec: Tokenizer, documents: Iterator[str], path: Path) -> Encoder:
     """Train (or take over) the tokenizer of a text and write it to `path`; deterministic."""
-    encoder = _given(spec) if spec.file else _trained(spec, documents)
+    encoder = _given(spec.file) if spec.file else _trained(spec, documents)
     if encoder.get_vocab_size() != spec.vocab_size:
         raise UsageError(
             f"the tokenizer has {encoder.get_vocab_size()} tokens, params.yaml says vocab_size {spec.vocab_size}; "
@@ -27,11 +27,11 @@ def make_tokenizer(spec: Tokenizer, documents: Iterator[str], path: Path) -> Enc
     return encoder
 
 
-def _given(spec: Tokenizer) -> Encoder:
+def _given(file: str) -> Encoder:
     try:
-        return Encoder.from_file(spec.file)
+        return Encoder.from_file(file)
     except Exception as error:  # the library raises a bare Exception
-        raise UsageError(f"tokenizer {spec.file} cannot be read: {error}") from None
+        raise UsageError(f"tokenizer {file} cannot be read: {error}") from None
 
 
 def _trained(spec: Tokenizer, documents: Iterator[str]) -> Encoder:

@@ -90,7 +90,12 @@ class ShardWriter:
 
 
 def append(
-    writer: ShardWriter, split: Split, documents: Iterable[str | None], encoder: Encoder, ending: int, need: int
+    writer: ShardWriter,
+    split: Split,
+    documents: Iterable[str | None],
+    encoder: Encoder,
+    ending: int,
+    need: int,
 ) -> None:
     """Append documents (None: dropped) until the split holds `need` tokens or the corpus ends."""
     waiting = iter(islice(documents, split.documents + split.dropped, None))

@@ -31,7 +31,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], int, float] | None:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
         intact = metadata["sha256"] == _digest(tensors, step)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):

@@ -68,7 +68,7 @@ def train(
     device: torch.device,
     checkpoint: Path | None = None,
     every: float = 30.0,
-    report: Callable[[int], None] = lambda step: None,
+    report: Callable[[int], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train `cell` on `tokens` (its prefix of the stream and one token more), resuming from `checkpoint` if it exists.
@@ -95,7 +95,12 @@ def train(
 
     def save() -> None:
         if checkpoint:
-            tensors = {"parameters": flat.values, "moments": optimizer.moments, "losses": losses, "grad_norms": norms}
+            tensors = {
+                "parameters": flat.values,
+                "moments": optimizer.moments,
+                "losses": losses,
+                "grad_norms": norms,
+            }
             save_checkpoint(checkpoint, tensors, step, seconds())
 
     data = torch.from_numpy(tokens).to(device)
@@ -152,4 +157,3 @@ def _load(path: Path) -> tuple[dict[str, Tensor], int, float] | None:
     except DamageError as error:
         print(f"{error}; the cell starts again from step 0", flush=True)
         return None
-

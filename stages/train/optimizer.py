@@ -52,7 +52,7 @@ class IndependentAdamW:
     def step(self, lr: float) -> Tensor:
         """Clip, decay, update, zero the gradients. Returns the norm before clipping, still on the device."""
         cell, flat, gradient = self._cell, self._flat, self._flat.gradients
-        norm = torch.linalg.vector_norm(gradient)
+        norm: Tensor = torch.linalg.vector_norm(gradient)
         if cell.clip is not None:
             gradient.mul_((cell.clip / (norm + 1e-6)).clamp(max=1.0))
         self.steps += 1

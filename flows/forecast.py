@@ -1,0 +1,106 @@
+"""What a study will cost before it is run: cells, FLOPs, hours and money, from params.yaml alone.
+
+Whether a cell is already in the store needs the tokenized text; without it the count is unknown, not zero.
+"""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stages.cells.plan import make_plan
+from stages.shards.manifest import INDEX, read_index
+from stages.study.cell import Cell
+from stages.study.costs import count_flops, nonembedding
+from stages.study.errors import UsageError
+from stages.study.params import Params
+from stages.study.plan import plan_rows
+from stages.study.store import store_from_environment
+
+_EXA = 1e18
+
+
+@dataclass(frozen=True)
+class RungForecast:
+    """All cells of one width. FLOPs and tokens are per cell, hours are of the distinct cells together."""
+
+    width: int
+    n_nonembedding: int
+    tokens: int
+    eflop_6n: float
+    eflop_total: float
+    rows: int
+    cells: int
+    cached: int | None
+    hours: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A study at a scale, priced."""
+
+    study: str
+    scale: str
+    machine: str
+    rungs: list[RungForecast]
+    rows: int
+    cells: int
+    cached: int | None
+    eflop_to_run: float
+    hours_to_run: float
+    usd_to_run: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
+    """Price a study at a scale."""
+    scale = params.scale(scale_name)
+    rows = plan_rows(params.study(study_name), scale)
+    stored = stored_cells(params, study_name, scale_name)
+    per_hour = scale.machine.flops_per_second * 3600
+    by_width: dict[int, list[Cell]] = defaultdict(list)
+    for row in rows:
+        by_width[row.cell.width].append(row.cell)
+    rungs = [_rung(width, cells, stored, per_hour) for width, cells in by_width.items()]
+    to_run = sum(count_flops(cell).total for cell in {row.cell for row in rows} - (stored or set()))
+    return Forecast(
+        study=study_name,
+        scale=scale_name,
+        machine=scale.machine.name,
+        rungs=rungs,
+        rows=len(rows),
+        cells=sum(rung.cells for rung in rungs),
+        cached=None if stored is None else sum(rung.cached or 0 for rung in rungs),
+        eflop_to_run=to_run / _EXA,
+        hours_to_run=to_run / per_hour,
+        usd_to_run=to_run / per_hour * scale.machine.usd_per_hour,
+    )
+
+
+def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, per_hour: float) -> RungForecast:
+    distinct, flops = set(cells), count_flops(cells[0])
+    return RungForecast(
+        width=width,
+        n_nonembedding=nonembedding(cells[0].depth, width),
+        tokens=cells[0].tokens,
+        eflop_6n=flops.flops_6n / _EXA,
+        eflop_total=flops.total / _EXA,
+        rows=len(cells),
+        cells=len(distinct),
+        cached=None if stored is None else len(distinct & stored),
+        hours=sum(count_flops(cell).total for cell in distinct) / per_hour,
+    )
+
+
+def stored_cells(params: Params, study_name: str, scale_name: str) -> set[Cell] | None:
+    """The study's cells that the store holds, or None where its text is not tokenized (fingerprints need it)."""
+    if not INDEX.exists():
+        return None
+    try:
+        plan = make_plan(params, study_name, scale_name, read_index())
+    except UsageError:
+        return None
+    store = store_from_environment()
+    return {cell for fingerprint, cell in plan.cells().items() if store.record(fingerprint)}
