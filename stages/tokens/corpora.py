@@ -45,6 +45,14 @@ def open_corpus(corpus: Corpus) -> CorpusReader:
     return _C4Reader(corpus) if isinstance(corpus, C4) else _FilesReader(corpus)
 
 
+def _library() -> Any:
+    """`datasets`, imported late (seconds) and without log lines of its own: our errors name the file."""
+    import datasets
+
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    return datasets
+
+
 class _PydocsReader:
     own_split = False
 
@@ -75,8 +83,7 @@ class _Remembered:
 
 
 def _pydocs(corpus: Pydocs, held_out: bool) -> Iterator[str]:
-    import datasets
-
+    datasets = _library()
     settings = {"packages": corpus.packages, "held_out": held_out, "share": corpus.validation_share}
     stream = datasets.IterableDataset.from_generator(_as_rows, gen_kwargs=settings)
     yield from (row["text"] for row in stream)
@@ -114,8 +121,7 @@ class _C4Reader:
         return [f"{corpus.config}/c4-{split}.{shard:05d}-of-{count:05d}.json.gz" for shard in range(count)]
 
     def _opener(self, name: str) -> Callable[[], Any]:
-        import datasets
-
+        datasets = _library()
         corpus = self._corpus
         if self._local:
             path = Path(corpus.path) / name
@@ -159,8 +165,7 @@ class _FilesReader:
         return "text" if _reader(path) == "text" else self._corpus.text_column
 
     def _opener(self, path: Path) -> Callable[[], Any]:
-        import datasets
-
+        datasets = _library()
         options = {"sample_by": "document"} if _reader(path) == "text" else {}
         return lambda: datasets.load_dataset(
             _reader(path), data_files=str(path), split="train", streaming=True, **options
@@ -175,14 +180,14 @@ def _reader(path: Path) -> str:
 
 
 def _read(name: str, opener: Callable[[], Any], column: str) -> Iterator[str]:
-    """Documents of one file, empty ones skipped, lone surrogates removed."""
+    """Documents of one file, empty ones skipped."""
     with _naming(name):
         for batch in opener().iter(batch_size=_BATCH):
             if column not in batch:
                 raise UsageError(f"{name} has no column '{column}'; {nearest(column, list(batch))}")
             for text in batch[column]:
-                if text and (clean := text.encode("utf-8", "ignore").decode()):
-                    yield clean
+                if text:
+                    yield text
 
 
 @contextmanager

@@ -1,0 +1,150 @@
+"""Shared pieces: a cell and tokens small enough for milliseconds, and a whole project small enough for seconds."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from stages.study.cell import Cell
+
+os.environ.update(DVC_NO_ANALYTICS="1", DO_NOT_TRACK="1", GX_ANALYTICS_ENABLED="false", HF_HUB_OFFLINE="1")
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def make_cell(**changes: Any) -> Cell:
+    """A cell that trains in well under a second."""
+    fields = {
+        "width": 16, "depth": 2, "heads": 2, "seq_len": 16, "vocab_size": 64, "qk_norm": True, "batch": 4, "steps": 40,
+        "unique_tokens": 40 * 4 * 16, "lr": 0.01, "final_lr": 1e-5, "schedule": "cosine", "warmup_steps": 4,
+        "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 1e-3, "clip": 1.0, "z_loss": 0.0,
+        "precision": "fp32", "window": 10, "seed": 0,
+    }  # fmt: skip
+    return Cell(**{**fields, **changes})
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return make_cell()
+
+
+@pytest.fixture
+def tokens() -> np.ndarray:
+    """A learnable stream: every token is followed by its double, modulo 61, three times out of four."""
+    generator = np.random.default_rng(0)
+    stream = np.zeros(40 * 4 * 16 + 1, np.uint16)
+    for i in range(1, len(stream)):
+        stream[i] = (2 * stream[i - 1] + 1) % 61 if generator.random() < 0.75 else generator.integers(61)
+    return stream
+
+
+def write_corpus(path: Path, documents: int = 500, seed: int = 0) -> None:
+    """A jsonl corpus of pseudo-English: sentences over a small vocabulary with a skewed distribution."""
+    generator = random.Random(seed)
+    words = ["".join(generator.choices("abcdefghilmnoprstu", k=generator.randint(2, 8))) for _ in range(300)]
+    weights = [1 / (rank + 1) for rank in range(300)]
+    with path.open("w") as file:
+        for _ in range(documents):
+            text = " ".join(generator.choices(words, weights, k=generator.randint(30, 120)))
+            file.write(json.dumps({"text": text}) + "\n")
+
+
+TINY = {
+    "active": {"tiny-mini": {"study": "tiny", "scale": "mini"}},
+    "studies": {
+        "tiny": {
+            "title": "Two rules",
+            "seeds": 2,
+            "window": 10,
+            "recipes": {"constant": {"lr": {"exponent": 0}}, "inverse": {"lr": {"exponent": -1}}},
+        }
+    },
+    "scales": {
+        "mini": {
+            "corpus": "words", "tokenizer": {"vocab_size": 300, "train_bytes": 20000}, "shard_tokens": 8192,
+            "machine": {"name": "test", "flops_per_second": 1.0e9}, "depth": 1, "widths": [8, 16], "head_dim": 8,
+            "seq_len": 16, "batch": 8, "pivot": 8, "lr": 0.02, "tokens_per_parameter": 5, "validation_tokens": 2048,
+            "seen_tokens": 1024,
+        }
+    },
+    "corpora": {"words": {"kind": "files", "train": ["words.jsonl"], "validation_share": 0.2}},
+}  # fmt: skip
+
+
+class Project:
+    """A real project in a folder of its own: this repository's source, small parameters, real git and DVC."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(root),
+            "CROSSOVER_CHECKPOINT_SECONDS": "0.05",
+        }
+
+    def params(self, change: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+        """Write params.yaml: the tiny study, changed."""
+        values = json.loads(json.dumps(TINY))
+        change(values)
+        with (self.root / "params.yaml").open("w") as file:
+            YAML().dump(values, file)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project."""
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{command} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def repro(self, check: bool = True) -> str:
+        """`dvc repro`; returns everything it printed."""
+        done = self.run("dvc", "--wait-for-lock", "repro", check=check)
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        """`crossover status --json` of the tiny study."""
+        output = self.run(sys.executable, "-c", "from flows.cli import main; main()", "status", "--json").stdout
+        return json.loads(output)["tiny-mini"]
+
+    def losses(self) -> bytes:
+        return (self.root / "data/results/tiny-mini/losses.csv").read_bytes()
+
+
+def make_project(root: Path) -> Project:
+    """Copy the source into `root` and make it a git and DVC project with the tiny study."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ("stages", "flows"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore"):
+        shutil.copy(REPOSITORY / name, root / name)
+    (root / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
+    write_corpus(root / "words.jsonl")
+    project = Project(root)
+    project.params()
+    project.run("git", "init", "-q")
+    project.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "x", "--allow-empty")
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path / "project")

@@ -1,0 +1,119 @@
+"""The Transformer against an independent float64 implementation, and the properties it must have."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stages.model.transformer import Transformer, build, token_losses
+from stages.study.costs import count_parameters
+from tests.conftest import make_cell
+
+
+def reference_logits(model: Transformer, tokens: np.ndarray, heads: int, qk_norm: bool) -> np.ndarray:
+    """The same function written with numpy in float64, position by position; rotations as complex numbers."""
+    p = {name: value.detach().double().numpy() for name, value in model.named_parameters()}
+
+    def norm(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * gain
+
+    def gelu(x: np.ndarray) -> np.ndarray:
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+    x = p["embedding.weight"][tokens]
+    S, D = x.shape
+    K = D // heads
+    angle = np.outer(np.arange(S), 10_000.0 ** (-np.arange(0, K, 2) / K))
+    for layer in range(len(model.blocks)):
+        w = {name.split(".", 2)[2]: value for name, value in p.items() if name.startswith(f"blocks.{layer}.")}
+        h = norm(x, w["attention_norm.gain"]) @ w["attention.qkv.weight"].T
+        mixed = np.zeros_like(x)
+        for head in range(heads):
+            q, k, v = (h[:, part * D + head * K : part * D + (head + 1) * K] for part in range(3))
+            if qk_norm:
+                q, k = norm(q, w["attention.query_norm.gain"]), norm(k, w["attention.key_norm.gain"])
+            q, k = ((z[:, : K // 2] + 1j * z[:, K // 2 :]) * np.exp(1j * angle) for z in (q, k))
+            for s in range(S):
+                score = np.real(k[: s + 1].conj() @ q[s]) / math.sqrt(K)
+                weight = np.exp(score - score.max())
+                mixed[s, head * K : (head + 1) * K] = weight / weight.sum() @ v[: s + 1]
+        x = x + mixed @ w["attention.out.weight"].T
+        x = x + gelu(norm(x, w["mlp_norm.gain"]) @ w["up.weight"].T) @ w["down.weight"].T
+    return norm(x, p["norm.gain"]) @ p["head.weight"].T
+
+
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_logits_equal_the_float64_reference(qk_norm: bool) -> None:
+    cell = make_cell(width=24, heads=3, qk_norm=qk_norm)
+    model = build(cell)
+    with torch.no_grad():
+        for parameter in model.parameters():  # gains of one would hide a missing gain
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    tokens = np.random.default_rng(0).integers(0, 64, 16)
+    expected = reference_logits(model, tokens, 3, qk_norm)
+    got = model(torch.from_numpy(tokens)[None])[0].detach().double().numpy()
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
+
+
+def test_causality() -> None:
+    """Changing a token changes no logit before it, and some at and after it."""
+    model = build(make_cell())
+    tokens = torch.randint(0, 64, (2, 16), generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[:, 9] = (changed[:, 9] + 1) % 64
+    difference = (model(tokens) - model(changed)).abs().amax(-1)
+    assert difference[:, :9].max() == 0
+    assert difference[:, 9:].min() > 0
+
+
+def test_positions_matter_only_relatively() -> None:
+    """Rotary scores depend on distance: shifting a sequence behind a constant context is not the same as permuting."""
+    model = build(make_cell())
+    tokens = torch.randint(0, 64, (1, 16), generator=torch.Generator().manual_seed(0))
+    swapped = tokens[:, torch.tensor([1, 0, *range(2, 16)])]
+    assert (model(tokens)[0, -1] - model(swapped)[0, -1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("qk_norm", [True, False])
+@pytest.mark.parametrize(("width", "depth", "vocab"), [(16, 1, 64), (48, 3, 100)])
+def test_counts_are_the_model_s(qk_norm: bool, width: int, depth: int, vocab: int) -> None:
+    cell = make_cell(width=width, heads=width // 8, depth=depth, vocab_size=vocab, qk_norm=qk_norm)
+    sizes = {name: parameter.numel() for name, parameter in build(cell).named_parameters()}
+    counts = count_parameters(cell)
+    assert counts.n_total == sum(sizes.values())
+    assert counts.n_norm == sum(n for name, n in sizes.items() if name.endswith("gain"))
+    assert counts.n_head == sizes["head.weight"]
+    assert counts.n_nonembedding == sum(n for name, n in sizes.items() if name.startswith("blocks.") and "weight" in name)
+    assert counts.n_nonembedding == 12 * depth * width**2
+
+
+def test_initialisation() -> None:
+    """Embedding N(0, 1/D); matrices truncated normal of variance 1/fan-in; gains one; the seed decides."""
+    cell = make_cell(width=128, heads=16, vocab_size=4096)
+    model = build(cell)
+    assert model.embedding.weight.std().item() == pytest.approx(128**-0.5, rel=0.01)
+    for name, parameter in model.named_parameters():
+        if name.endswith("gain"):
+            assert torch.equal(parameter, torch.ones_like(parameter))
+        elif name != "embedding.weight":
+            std = parameter.shape[1] ** -0.5
+            assert parameter.std().item() == pytest.approx(std, rel=0.03)
+            assert parameter.abs().max().item() <= 2 * std / 0.8796 * 1.001
+    assert torch.equal(model.head.weight, build(cell).head.weight)
+    assert not torch.equal(model.head.weight, build(cell.model_copy(update={"seed": 1})).head.weight)
+
+
+def test_cross_entropy_and_its_gradient_equal_torch_s() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(3, 5, 64, generator=generator)).requires_grad_()
+    targets = torch.randint(0, 64, (3, 5), generator=generator)
+    weights = torch.rand(3, 5, generator=generator)
+    ours = token_losses(logits, targets)
+    (ours * weights).sum().backward()
+    gradient, logits.grad = logits.grad, None
+    theirs = F.cross_entropy(logits.double().flatten(0, 1), targets.flatten(), reduction="none").view(3, 5)
+    (theirs * weights).sum().backward()
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient, logits.grad, rtol=1e-5, atol=1e-7)

@@ -1,0 +1,104 @@
+"""The store: an altered byte is noticed, an unfinished cell does not exist, finished ones travel."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.study.errors import DamageError
+from stages.study.files import read_sealed, replacing, sha256_file, write_bytes, write_sealed
+from stages.study.store import Payload, Provenance, Record, Store
+from tests.conftest import make_cell
+
+
+def finished(store: Store, seed: int = 0) -> Record:
+    payload = Payload(cell=make_cell(seed=seed), tokenizer="t", data=["d"], source="s")
+    folder = store.folder(payload.fingerprint)
+    write_bytes(folder / "curve.parquet", b"curve")
+    write_bytes(folder / "checkpoint.safetensors", b"x")
+    somewhere = Provenance(
+        commit="c", host="h", device="d", torch="t", python="p", started="s", seconds=1.0, tokens_per_second=1.0
+    )
+    record = Record(
+        fingerprint=payload.fingerprint, payload=payload, status="done", steps_done=1, n_spikes=0, loss_init=1.0,
+        loss_online=0.5, files={"curve.parquet": sha256_file(folder / "curve.parquet")}, provenance=somewhere,
+    )  # fmt: skip
+    store.finish(record)
+    return record
+
+
+def test_round_trip_drops_the_checkpoint(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = finished(store)
+    assert store.record(record.fingerprint) == record
+    assert not (store.folder(record.fingerprint) / "checkpoint.safetensors").exists()
+    assert store.record("0" * 64) is None
+
+
+def test_every_altered_byte_of_a_record_is_noticed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = finished(store)
+    path = store.folder(record.fingerprint) / "record.json"
+    whole = path.read_bytes()
+    unnoticed = 0
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        try:
+            assert store.record(record.fingerprint) == record  # white space may change without meaning
+            unnoticed += 1
+        except DamageError:
+            pass
+    assert unnoticed < len(whole) / 7 / 4
+
+
+def test_an_altered_file_is_noticed_on_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = finished(store)
+    assert store.verified(record, "curve.parquet").read_bytes() == b"curve"
+    (store.folder(record.fingerprint) / "curve.parquet").write_bytes(b"curvf")
+    with pytest.raises(DamageError, match="does not match"):
+        store.verified(record, "curve.parquet")
+
+
+def test_a_record_in_another_cell_s_folder_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one, two = finished(store, 0), finished(store, 1)
+    path = store.folder(one.fingerprint) / "record.json"
+    path.write_bytes((store.folder(two.fingerprint) / "record.json").read_bytes())
+    with pytest.raises(DamageError, match="another cell"):
+        store.record(one.fingerprint)
+
+
+def test_adopt_takes_what_is_missing(tmp_path: Path) -> None:
+    home, away = Store(tmp_path / "home"), Store(tmp_path / "away")
+    record = finished(home)
+    home.materialise(record, tmp_path / "cells")
+    assert away.adopt(tmp_path / "cells") == 1
+    assert away.record(record.fingerprint) == record
+    assert away.adopt(tmp_path / "cells") == 0
+
+
+def test_completeness_needs_the_evaluation(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = finished(store)
+    assert not store.complete(record.fingerprint, "e" * 64)
+    store.put_evaluation(record.fingerprint, "e" * 64, {"loss": 1.0})
+    assert store.complete(record.fingerprint, "e" * 64)
+    assert not store.complete(record.fingerprint, "f" * 64)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_sealed(path, {"a": 1})
+    with pytest.raises(RuntimeError), replacing(path) as draft:
+        draft.write_text("half")
+        raise RuntimeError
+    assert read_sealed(path) == {"a": 1}
+    assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_sealed_json_keeps_floats_exactly(tmp_path: Path) -> None:
+    values = [0.1 + 0.2, 1e-300, 3.141592653589793, 1 / 3]
+    write_sealed(tmp_path / "x.json", {"v": values})
+    assert read_sealed(tmp_path / "x.json") == {"v": values}
+    assert json.loads((tmp_path / "x.json").read_text())["body"]["v"] == values

@@ -1,0 +1,103 @@
+"""The optimizer and schedule against float64 references and torch's own AdamW."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages.train.optimizer import FlatParameters, IndependentAdamW
+from stages.train.schedule import learning_rates
+from tests.conftest import make_cell
+
+
+class Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.gain = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        self.matrix = nn.Parameter(torch.randn(3, 4, generator=generator, dtype=torch.float64))
+
+
+def gradients(steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    generator = np.random.default_rng(1)
+    return [(generator.normal(size=3), 3 * generator.normal(size=(3, 4))) for _ in range(steps)]
+
+
+def run(steps: int, **settings: object) -> Toy:
+    cell = make_cell(steps=steps, **settings)
+    toy = Toy()
+    optimizer = IndependentAdamW(cell, FlatParameters(toy))
+    optimizer.moments = optimizer.moments.double()
+    for lr, (gain, matrix) in zip(learning_rates(cell), gradients(steps), strict=True):
+        toy.gain.grad.copy_(torch.from_numpy(gain))
+        toy.matrix.grad.copy_(torch.from_numpy(matrix))
+        optimizer.step(lr)
+    return toy
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_ten_steps_equal_a_float64_reference(clip: float | None, schedule: str) -> None:
+    """Adam as in arXiv 1412.6980, algorithm 1; decay independent of the peak rate, on matrices only."""
+    settings = {"clip": clip, "schedule": schedule, "weight_decay": 0.05, "warmup_steps": 3, "lr": 0.1}
+    cell = make_cell(steps=10, **settings)
+    fresh = Toy()
+    values = {"gain": fresh.gain.detach().numpy().copy(), "matrix": fresh.matrix.detach().numpy().copy()}
+    m, v = ({name: np.zeros_like(value) for name, value in values.items()} for _ in range(2))
+    for t, (lr, pair) in enumerate(zip(learning_rates(cell), gradients(10), strict=True), start=1):
+        g = dict(zip(("gain", "matrix"), pair, strict=True))
+        norm = math.sqrt(sum((x**2).sum() for x in g.values()))
+        for name in values:
+            scaled = g[name] * (min(1.0, clip / (norm + 1e-6)) if clip else 1.0)
+            m[name] = 0.9 * m[name] + 0.1 * scaled
+            v[name] = 0.95 * v[name] + 0.05 * scaled**2
+            update = (m[name] / (1 - 0.9**t)) / (np.sqrt(v[name] / (1 - 0.95**t)) + 1e-8)
+            decay = 0.05 * lr / 0.1 if name == "matrix" else 0.0
+            values[name] = values[name] * (1 - decay) - lr * update
+    toy = run(10, **settings)
+    np.testing.assert_allclose(toy.matrix.detach().numpy(), values["matrix"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(toy.gain.detach().numpy(), values["gain"], rtol=1e-10, atol=1e-12)
+
+
+def test_equals_torch_adamw() -> None:
+    cell = make_cell(steps=10, clip=None, weight_decay=0.02)
+    theirs = Toy()
+    groups = [{"params": [theirs.matrix], "weight_decay": 0.02 / cell.lr}, {"params": [theirs.gain], "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, lr=cell.lr, betas=(0.9, 0.95), eps=1e-8)
+    for lr, (gain, matrix) in zip(learning_rates(cell), gradients(10), strict=True):
+        theirs.gain.grad, theirs.matrix.grad = torch.from_numpy(gain), torch.from_numpy(matrix)
+        for group in adamw.param_groups:
+            group["lr"] = lr
+        adamw.step()
+    ours = run(10, clip=None, weight_decay=0.02)
+    torch.testing.assert_close(ours.matrix, theirs.matrix, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.gain, theirs.gain, rtol=1e-10, atol=1e-12)
+
+
+def test_decay_does_not_move_with_the_peak_rate() -> None:
+    """With no gradient, ten steps shrink matrices equally whatever the peak is: that is what independent means."""
+    shrunk = []
+    for lr in (0.001, 0.1):
+        cell = make_cell(steps=10, lr=lr, final_lr=0.0, weight_decay=0.01, warmup_steps=2)
+        toy = Toy()
+        optimizer = IndependentAdamW(cell, FlatParameters(toy))
+        optimizer.moments = optimizer.moments.double()
+        for rate in learning_rates(cell):
+            optimizer.step(rate)
+        shrunk.append(toy.matrix.detach() / Toy().matrix.detach())
+        assert torch.equal(toy.gain, torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(shrunk[0], shrunk[1], rtol=1e-12, atol=0)
+    assert shrunk[0].max() < 1
+
+
+def test_schedule_has_the_stated_shape() -> None:
+    cell = make_cell(steps=100, warmup_steps=10, lr=0.5, final_lr=0.001)
+    rates = learning_rates(cell)
+    assert rates[:10] == pytest.approx([0.05 * (i + 1) for i in range(10)])
+    assert rates[54] == pytest.approx((0.5 + 0.001) / 2)  # half way down
+    assert rates[-1] == pytest.approx(0.001)
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert learning_rates(cell.model_copy(update={"schedule": "constant"}))[10:] == [0.5] * 90
+    assert max(learning_rates(cell.model_copy(update={"lr": 1e-4, "final_lr": 1e-3}))) == 1e-4
