@@ -1,0 +1,176 @@
+"""Each rule of each gate rejects the bad table it exists for, and names the offender."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stages.cells.plan import Plan, PlannedRow
+from stages.check.gate import Finding, conclude
+from stages.check.losses import check_losses, loss_table
+from stages.check.tokens import check_shards, check_splits
+from stages.shards.manifest import Text
+from stages.study.errors import GateError
+from tests.conftest import make_cell
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own
+
+
+def make_plan() -> Plan:
+    rows = [
+        PlannedRow(recipe=recipe, axes={}, structural_pair=False, cell=make_cell(seed=seed), fingerprint=f"{recipe}{seed}")
+        for recipe in ("a", "b")
+        for seed in (0, 1)
+    ]
+    text = Text(identity="", tokenizer_digest="", vocab_size=64, end_of_text=0, dtype="uint16", shard_tokens=8)
+    return Plan(
+        study="s", scale="c", text_name="t", text=text, source="", validation_tokens=1, seen_tokens=1,
+        evaluation_digest="", keep="final", rows=rows,
+    )  # fmt: skip
+
+
+def good_losses() -> pd.DataFrame:
+    rows = [
+        {
+            "recipe": row.recipe, "axes": "{}", "width": 16, "seed": row.cell.seed, "status": "done",
+            "loss_validation": 3.0, "loss_seen": 2.9, "loss_validation_se": 0.01, "flops_6n": 1e9, "tokens": 100,
+            "unique_tokens": 100, "fingerprint": row.fingerprint,
+        }
+        for row in make_plan().rows
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def good_runs() -> pd.DataFrame:
+    return pd.DataFrame({"fingerprint": [row.fingerprint for row in make_plan().rows], "device": "cpu", "torch": "2"})
+
+
+def failed(losses: pd.DataFrame, runs: pd.DataFrame | None = None) -> dict[str, Finding]:
+    plan = make_plan()
+    findings = check_losses(loss_table(losses, good_runs() if runs is None else runs, plan), plan)
+    return {finding.rule: finding for finding in findings if not finding.passed}
+
+
+def test_a_good_table_passes() -> None:
+    assert failed(good_losses()) == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("loss_validation", None, "held-out loss of a done cell is not null"),
+        ("loss_validation", math.nan, "held-out loss of a done cell is not null"),
+        ("loss_validation", math.inf, "held-out loss of a done cell lies in"),
+        ("loss_validation", -math.inf, "held-out loss of a done cell lies in"),
+        ("loss_validation", -0.1, "held-out loss of a done cell lies in"),
+        ("loss_validation", 12.0, "held-out loss of a done cell lies in"),
+        ("loss_seen", math.nan, "loss on seen windows of a done cell is not null"),
+        ("loss_seen", 40.0, "loss on seen windows of a done cell lies in"),
+        ("loss_validation_se", math.nan, "standard error of a done cell is not null"),
+        ("loss_validation_se", math.inf, "standard error of a done cell lies in"),
+        ("flops_6n", math.nan, "compute is not null"),
+        ("flops_6n", 0.0, "compute lies in"),
+        ("status", "crashed", "status is done or diverged"),
+        ("status", None, "status is not null"),
+        ("status", "diverged", "a diverged cell has no loss"),
+        ("fingerprint", "other", "a row's cell is planned"),
+        ("unique_tokens", 101, "unique tokens do not exceed tokens"),
+        ("seed", 0, "no cell is there twice"),
+    ],
+)
+def test_one_bad_value_is_rejected_and_named(column: str, value: Any, rule: str) -> None:
+    losses = good_losses()
+    losses[column] = losses[column].astype(object)
+    losses.loc[1, column] = value
+    if column in ("loss_validation", "loss_seen", "loss_validation_se", "flops_6n"):
+        losses[column] = losses[column].astype(float)
+    broken = failed(losses)
+    names = [name for name in broken if name.startswith(rule)]
+    assert names, broken
+    assert any("a width 16" in offender for offender in broken[names[0]].offenders)
+
+
+def test_missing_and_surplus_rows_are_rejected() -> None:
+    assert "there is a row per planned cell (4)" in failed(good_losses().iloc[:3])
+    assert "there is a row per planned cell (4)" in failed(pd.concat([good_losses(), good_losses().iloc[:1]]))
+
+
+def test_a_diverged_cell_without_loss_is_a_result() -> None:
+    losses = good_losses()
+    losses.loc[1, "status"] = "diverged"
+    losses.loc[1, ["loss_validation", "loss_seen", "loss_validation_se"]] = math.nan
+    assert failed(losses) == {}
+
+
+def test_mixed_devices_in_a_pair_warn_but_do_not_stop() -> None:
+    runs = good_runs()
+    runs.loc[0, "device"] = "gpu"
+    (finding,) = failed(good_losses(), runs).values()
+    assert "one device class" in finding.rule
+    assert not finding.stops
+
+
+def test_verdict_is_written_before_the_gate_falls(tmp_path: Path) -> None:
+    findings = [Finding("fine", True, True, []), Finding("loss is not null", False, True, ["cell 7"])]
+    with pytest.raises(GateError, match=r"loss is not null \[cell 7\]"):
+        conclude(findings, tmp_path / "v.json", "losses")
+    verdict = json.loads((tmp_path / "v.json").read_text())
+    assert verdict["passed"] is False
+    assert verdict["rules"][1]["offenders"] == ["cell 7"]
+
+
+def good_shards() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "shard": ["t/train/0", "t/train/1"], "tokens": [8, 8], "capacity": [8, 8], "documents": [1, 1],
+            "bytes_on_disk": [16, 16], "bytes_expected": [16, 16], "sha256": ["a" * 64, "b" * 64],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("tokens", 0, "a shard holds tokens"),
+        ("tokens", None, "a shard has a size"),
+        ("tokens", 9, "a shard holds no more than its capacity"),
+        ("bytes_on_disk", None, "a shard's file is there"),
+        ("bytes_on_disk", 15, "a shard's file has the size its tokens take"),
+        ("sha256", "xyz", "a shard has a digest"),
+        ("sha256", None, "a shard's digest is not null"),
+        ("sha256", "a" * 64, "no shard is there twice"),
+    ],
+)
+def test_one_bad_shard_is_rejected(column: str, value: Any, rule: str) -> None:
+    shards = good_shards()
+    assert all(finding.passed for finding in check_shards(shards))
+    shards[column] = shards[column].astype(object)
+    shards.loc[1, column] = value
+    broken = [finding for finding in check_shards(shards) if not finding.passed]
+    assert any(finding.rule.startswith(rule) for finding in broken), broken
+    assert any("t/train/1" in finding.offenders for finding in broken)
+
+
+def test_no_shards_at_all_are_rejected() -> None:
+    assert not all(finding.passed for finding in check_shards(good_shards().iloc[:0]))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("tokens", None, "a needed split is tokenized"),
+        ("tokens", 9, "a split holds the tokens that the plan needs"),
+        ("bytes_per_token", math.nan, "bytes per token are known"),
+        ("bytes_per_token", 0.3, "bytes per token lie in"),
+        ("bytes_per_token", math.inf, "bytes per token lie in"),
+    ],
+)
+def test_one_bad_split_is_rejected(column: str, value: Any, rule: str) -> None:
+    splits = pd.DataFrame({"split": ["t/train", "t/validation"], "tokens": [16.0, 16.0], "bytes_per_token": 2.5, "needed": 10})
+    assert all(finding.passed for finding in check_splits(splits))
+    splits.loc[1, column] = value
+    broken = [finding.rule for finding in check_splits(splits) if not finding.passed]
+    assert any(name.startswith(rule) for name in broken), broken

@@ -1,0 +1,70 @@
+"""The page: one file, no network, nothing a name can break out of, and the numbers of the fit."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from stages.fit.study import fit_study
+from stages.report.page import figures, render
+from stages.report.results import StudyResults
+from stages.report.words import answers
+from stages.study.params import Study
+from tests.fit.test_fits import ladder
+
+
+def results(title: str = "Which?", effect: float = -0.05) -> StudyResults:
+    table = ladder({16: 0.05, 24: 0.0, 32: effect, 48: effect}, meeting=24)
+    table = table.assign(tokens=1000, tokenizer_digest="t", evaluation_digest="e")
+    runs = pd.DataFrame(
+        {"fingerprint": ["x"], "device": "cpu", "host": "h", "torch": "2", "python": "3", "commit": "c", "started": "s",
+         "seconds": 1.0, "tokens_per_second": 1.0}
+    )  # fmt: skip
+    study = Study.model_validate({"title": title, "recipes": {"a": {"label": "<b>A</b>"}, "b": {}}})
+    gate = {"passed": True, "rules": [{"rule": "r", "passed": True, "stops": True, "offenders": []}]}
+    return StudyResults("s-c", study, table, runs, fit_study(table).to_json(), gate)
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.outside += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith(("data:", "#"))]
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    shown = results("<script>alert(1)</script>")
+    return render([(shown, figures(shown))], {"passed": True, "rules": []})
+
+
+def test_self_contained_and_escaped(page: str) -> None:
+    links = _Links()
+    links.feed(page)
+    assert links.outside == []
+    assert "script" not in links.tags
+    assert "&lt;script&gt;" in page
+    assert "&lt;b&gt;A&lt;/b&gt;" in page
+    assert page.count("<figure>") == 2
+    assert all(alt for alt in re.findall(r'alt="([^"]*)"', page))
+
+
+def test_answers_state_side_size_and_reach() -> None:
+    text = " ".join(answers(results()))
+    assert "b is better by 0.0" in text
+    assert "<b>A</b> is better by 0.0" in text
+    assert "They cross between widths 16 and 32." in text
+    assert "Nothing is claimed beyond width 48." in text
+    assert "undecided" in " ".join(answers(results(effect=0.0)))
+
+
+def test_figures_are_pictures_and_repeat_exactly() -> None:
+    first, second = figures(results()), figures(results())
+    assert [f.name for f in first] == ["s-c-loss_against_compute", "s-c-paired_difference"]
+    assert all(f.png.startswith(b"\x89PNG") for f in first)
+    assert [f.png for f in first] == [f.png for f in second]
