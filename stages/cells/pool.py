@@ -125,14 +125,16 @@ def _epitaph(member: _Member) -> str:
 
 def _stop(pool: list[_Member]) -> None:
     for member in pool:
-        if member.cell and member.process.pid:  # in the middle of a cell
-            os.kill(member.process.pid, signal.SIGTERM)
-        member.pipe.close()
+        if member.cell and member.process.is_alive():  # in the middle of a cell: let it write a checkpoint
+            member.process.terminate()
+        else:
+            member.pipe.close()
     for member in pool:
         member.process.join(_GRACE)
         if member.process.is_alive():
             member.process.kill()
             member.process.join()
+        member.pipe.close()
 
 
 class _terminable:  # noqa: N801 (used as a statement)
@@ -181,7 +183,7 @@ def _work(plan: Plan, store: Store, number: int, pipe: Connection, parent: int) 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     worker = Worker(plan, store, device)
-    while True:
+    while not stop.is_set():
         try:
             fingerprint = pipe.recv()
         except EOFError:

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own
 
 def make_plan() -> Plan:
     rows = [
-        PlannedRow(recipe=recipe, axes={}, structural_pair=False, cell=make_cell(seed=seed), fingerprint=f"{recipe}{seed}")
+        PlannedRow(
+            recipe=recipe, axes={}, structural_pair=False, cell=make_cell(seed=seed), fingerprint=f"{recipe}{seed}"
+        )
         for recipe in ("a", "b")
         for seed in (0, 1)
     ]
@@ -169,7 +171,9 @@ def test_no_shards_at_all_are_rejected() -> None:
     ],
 )
 def test_one_bad_split_is_rejected(column: str, value: Any, rule: str) -> None:
-    splits = pd.DataFrame({"split": ["t/train", "t/validation"], "tokens": [16.0, 16.0], "bytes_per_token": 2.5, "needed": 10})
+    splits = pd.DataFrame(
+        {"split": ["t/train", "t/validation"], "tokens": [16.0, 16.0], "bytes_per_token": 2.5, "needed": 10}
+    )
     assert all(finding.passed for finding in check_splits(splits))
     splits.loc[1, column] = value
     broken = [finding.rule for finding in check_splits(splits) if not finding.passed]

@@ -49,7 +49,9 @@ def test_exponent_intervals_cover_at_their_nominal_rate(rungs: int) -> None:
     assert low <= hits <= high
 
 
-def ladder(effects: dict[int, float], seeds: int = 3, noise: float = 0.01, seed: int = 0, meeting: int | None = None) -> pd.DataFrame:
+def ladder(
+    effects: dict[int, float], seeds: int = 3, noise: float = 0.01, seed: int = 0, meeting: int | None = None
+) -> pd.DataFrame:
     """A losses table of two recipes whose difference b - a is `effects[width]` plus noise."""
     generator = np.random.default_rng(seed)
     rows = []
@@ -60,7 +62,8 @@ def ladder(effects: dict[int, float], seeds: int = 3, noise: float = 0.01, seed:
                 same = width == meeting
                 rows.append(
                     {
-                        "study": "s", "scale": "c", "recipe": recipe, "axes": "{}", "width": width, "seed": number, "lr": 0.01,
+                        "study": "s", "scale": "c", "recipe": recipe, "axes": "{}", "width": width, "seed": number,
+                        "lr": 0.01,
                         "loss_validation": base + (0 if same else extra), "loss_seen": base, "loss_online": base,
                         "status": "done", "structural_pair": same, "flops_6n": 1e6 * width**4,
                         "fingerprint": f"{width}{number}" + ("" if same else recipe),

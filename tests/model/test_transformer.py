@@ -85,7 +85,9 @@ def test_counts_are_the_model_s(qk_norm: bool, width: int, depth: int, vocab: in
     assert counts.n_total == sum(sizes.values())
     assert counts.n_norm == sum(n for name, n in sizes.items() if name.endswith("gain"))
     assert counts.n_head == sizes["head.weight"]
-    assert counts.n_nonembedding == sum(n for name, n in sizes.items() if name.startswith("blocks.") and "weight" in name)
+    assert counts.n_nonembedding == sum(
+        n for name, n in sizes.items() if name.startswith("blocks.") and "weight" in name
+    )
     assert counts.n_nonembedding == 12 * depth * width**2
 
 

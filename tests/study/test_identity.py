@@ -36,7 +36,10 @@ def test_fingerprint_feels_every_field() -> None:
     }  # fmt: skip
     seen = {base.fingerprint}
     seen |= {base.model_copy(update={"cell": make_cell(**{k: v})}).fingerprint for k, v in changes.items()}
-    seen |= {base.model_copy(update=change).fingerprint for change in ({"tokenizer": "u"}, {"data": ["d", "e"]}, {"source": "z"})}
+    seen |= {
+        base.model_copy(update=change).fingerprint
+        for change in ({"tokenizer": "u"}, {"data": ["d", "e"]}, {"source": "z"})
+    }
     assert len(seen) == len(changes) + 4
 
 
@@ -56,7 +59,9 @@ def _digest(path: Path, text: str) -> str:
 
 def test_source_digest_ignores_comments_docstrings_and_layout(source: Path) -> None:
     plain = _digest(source, "from stages.b import g\n\ndef f(x):\n    return g(x) + 1\n")
-    dressed = _digest(source, '"""Doc."""\nfrom stages.b import g\n# why\ndef f(x):\n    """Doc."""\n\n    return (g(x)\n   + 1)\n')
+    dressed = _digest(
+        source, '"""Doc."""\nfrom stages.b import g\n# why\ndef f(x):\n    """Doc."""\n\n    return (g(x)\n   + 1)\n'
+    )
     assert plain == dressed
 
 

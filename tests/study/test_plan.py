@@ -29,7 +29,9 @@ def test_paper_ladder(params: Params) -> None:
     for k, eflop in {8: 0.68, 32: 175, 40: 427, 48: 886}.items():
         assert count_flops(cells[k]).flops_6n / 1e18 == pytest.approx(eflop, rel=0.01)
         assert cells[k].tokens == pytest.approx(20 * n[k], rel=0.001)
-    blue, red = (next(r.cell.lr for r in rows if r.recipe == name and r.cell.width == 6144) for name in ("constant", "inverse"))
+    blue, red = (
+        next(r.cell.lr for r in rows if r.recipe == name and r.cell.width == 6144) for name in ("constant", "inverse")
+    )
     assert blue == 2 / 1024
     assert red == pytest.approx(2 / 6144)
 

@@ -90,9 +90,14 @@ def test_completeness_needs_the_evaluation(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_sealed(path, {"a": 1})
-    with pytest.raises(RuntimeError), replacing(path) as draft:
-        draft.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with replacing(path) as draft:
+            draft.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert read_sealed(path) == {"a": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
 

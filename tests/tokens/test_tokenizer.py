@@ -28,7 +28,7 @@ def test_lossless_and_knows_its_ending(tmp_path: Path) -> None:
 def test_given_file_must_fit(tmp_path: Path) -> None:
     make_tokenizer(Tokenizer(vocab_size=280, train_bytes=10_000), iter(TEXT), tmp_path / "a.json")
     make_tokenizer(Tokenizer(vocab_size=280, file=str(tmp_path / "a.json")), iter([]), tmp_path / "b.json")
-    with pytest.raises(UsageError, match="280 tokens, params.yaml says vocab_size 400"):
+    with pytest.raises(UsageError, match=r"280 tokens, params\.yaml says vocab_size 400"):
         make_tokenizer(Tokenizer(vocab_size=400, file=str(tmp_path / "a.json")), iter([]), tmp_path / "b.json")
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UsageError, match=r"a\.json cannot be read"):

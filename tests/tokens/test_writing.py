@@ -37,7 +37,9 @@ def expected(documents: list[str | None], encoder: Encoder) -> list[int]:
     return [i for d in documents if d is not None for i in [*encoder.encode(d).ids, END]]
 
 
-documents_of_many_sizes = st.lists(st.one_of(st.none(), st.text("abc é", min_size=1, max_size=50)), min_size=1, max_size=40)
+documents_of_many_sizes = st.lists(
+    st.one_of(st.none(), st.text("abc é", min_size=1, max_size=50)), min_size=1, max_size=40
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,7 +77,9 @@ def test_stops_at_the_need_and_at_the_end(tmp_path: Path, encoder: Encoder) -> N
 
 def test_wide_vocabularies_take_four_bytes(tmp_path: Path, encoder: Encoder) -> None:
     text = Text(identity="", tokenizer_digest="", vocab_size=70_000, end_of_text=69_999, dtype="uint32", shard_tokens=8)
-    append(ShardWriter(tmp_path / "t/train", text, text.train, lambda: None), text.train, ["abcdefg"], encoder, 69_999, 8)
+    append(
+        ShardWriter(tmp_path / "t/train", text, text.train, lambda: None), text.train, ["abcdefg"], encoder, 69_999, 8
+    )
     assert read_prefix("t", text, "train", 8, tmp_path).tolist()[-1] == 69_999
     assert (tmp_path / "t/train/00000.bin").stat().st_size == 4 * 8
     assert np.dtype(text.dtype).itemsize == 4

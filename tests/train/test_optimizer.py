@@ -1,6 +1,7 @@
 """The optimizer and schedule against float64 references and torch's own AdamW."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -64,7 +65,10 @@ def test_ten_steps_equal_a_float64_reference(clip: float | None, schedule: str) 
 def test_equals_torch_adamw() -> None:
     cell = make_cell(steps=10, clip=None, weight_decay=0.02)
     theirs = Toy()
-    groups = [{"params": [theirs.matrix], "weight_decay": 0.02 / cell.lr}, {"params": [theirs.gain], "weight_decay": 0.0}]
+    groups = [
+        {"params": [theirs.matrix], "weight_decay": 0.02 / cell.lr},
+        {"params": [theirs.gain], "weight_decay": 0.0},
+    ]
     adamw = torch.optim.AdamW(groups, lr=cell.lr, betas=(0.9, 0.95), eps=1e-8)
     for lr, (gain, matrix) in zip(learning_rates(cell), gradients(10), strict=True):
         theirs.gain.grad, theirs.matrix.grad = torch.from_numpy(gain), torch.from_numpy(matrix)
@@ -98,6 +102,6 @@ def test_schedule_has_the_stated_shape() -> None:
     assert rates[:10] == pytest.approx([0.05 * (i + 1) for i in range(10)])
     assert rates[54] == pytest.approx((0.5 + 0.001) / 2)  # half way down
     assert rates[-1] == pytest.approx(0.001)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert learning_rates(cell.model_copy(update={"schedule": "constant"}))[10:] == [0.5] * 90
     assert max(learning_rates(cell.model_copy(update={"lr": 1e-4, "final_lr": 1e-3}))) == 1e-4

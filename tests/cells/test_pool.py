@@ -1,0 +1,178 @@
+"""The pool with real worker processes: they share the work, die with their parent, and a lost one costs its cell."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.cells import pool
+from stages.cells.plan import Plan, make_plan, read_plan
+from stages.cells.pool import run_pool
+from stages.shards.manifest import read_index
+from stages.study.errors import CrossoverError, Interrupted
+from stages.study.params import Params
+from stages.study.store import Store
+from tests.conftest import TINY, Project, make_project, write_corpus
+
+
+@pytest.fixture(scope="module")
+def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose text is tokenized, with a few cells long enough to be caught in the middle."""
+    project = make_project(tmp_path_factory.mktemp("pool") / "project")
+    write_corpus(project.root / "words.jsonl", documents=1500)
+    project.params(lambda values: values["scales"]["mini"].update(tokens=40_000, widths=[16]))
+    project.run(sys.executable, "-m", "stages.tokens")
+    project.run(sys.executable, "-m", "stages.cells", "plan", "tiny", "mini")
+    return project
+
+
+@pytest.fixture
+def planned(tokenized: Project, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """The plan of short cells over the same text, in the project's folder."""
+    monkeypatch.chdir(tokenized.root)
+    params = Params.model_validate(TINY)
+    return make_plan(params, "tiny", "mini", read_index())
+
+
+def children(parent: int) -> list[int]:
+    """Living processes whose parent is `parent`, from /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def descendants(parent: int) -> list[int]:
+    return [pid for child in children(parent) for pid in (child, *descendants(child))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def test_one_or_two_workers_give_the_same_bytes(planned: Plan, tmp_path: Path) -> None:
+    stores = [Store(tmp_path / name) for name in ("one", "two")]
+    for number, store in enumerate(stores, start=1):
+        run_pool(planned, list(planned.cells()), store, workers=number)
+    for fingerprint in planned.cells():
+        a, b = (store.record(fingerprint) for store in stores)
+        assert a.files == b.files
+        digest = planned.evaluation_digest
+        assert stores[0].evaluation(fingerprint, digest) == stores[1].evaluation(fingerprint, digest)
+
+
+@pytest.mark.slow
+def test_without_kept_weights_an_evaluation_is_made_again_by_training(planned: Plan, tmp_path: Path) -> None:
+    kept, dropped = Store(tmp_path / "kept"), Store(tmp_path / "dropped")
+    one = list(planned.cells())[:1]
+    run_pool(planned, one, kept)
+    frugal = planned.model_copy(update={"keep": "none"})
+    run_pool(frugal, one, dropped)
+    assert "weights.safetensors" not in dropped.record(one[0]).files
+    for store, plan in ((kept, planned), (dropped, frugal)):
+        next(store.folder(one[0]).glob("evaluation-*")).unlink()
+        run_pool(plan, one, store)
+    digest = planned.evaluation_digest
+    assert kept.evaluation(one[0], digest) == dropped.evaluation(one[0], digest)
+
+
+def test_a_killed_worker_costs_its_cell_and_is_named(
+    planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cells = Store(tmp_path / "store"), list(planned.cells())
+    real, killed = pool._handle, []
+
+    def kill_first(member: pool._Member, kind: str, *rest: object) -> None:
+        if not killed and kind == "step":
+            killed.append(member.cell)
+            os.kill(member.process.pid, signal.SIGKILL)
+        real(member, kind, *rest)
+
+    monkeypatch.setattr(pool, "_handle", kill_first)
+    with pytest.raises(CrossoverError, match=r"1 cell\(s\) failed, the others are kept: .*out of memory"):
+        run_pool(planned, cells, store, workers=2)
+    assert store.failure(killed[0])
+    assert all(store.record(cell) for cell in cells if cell != killed[0])
+    run_pool(planned, killed, store)
+    assert store.failure(killed[0]) is None
+
+
+def test_a_broken_store_fails_its_cell_only(planned: Plan, tmp_path: Path) -> None:
+    store, cells = Store(tmp_path / "store"), list(planned.cells())
+    store.root.mkdir()
+    store.folder(cells[0]).write_text("a file where the folder should be")
+    with pytest.raises((CrossoverError, OSError)):
+        run_pool(planned, cells, store)
+    assert all(store.record(cell) for cell in cells[1:])
+
+
+def start_training(project: Project) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "stages.cells", "train", "tiny", "mini"]
+    process = subprocess.Popen(
+        command, cwd=project.root, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    store = project.root / "data/store"
+    until(lambda: list(store.glob("*/checkpoint.safetensors")))
+    return process
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGINT))]
+)
+def test_no_trainer_outlives_its_parent(tokenized: Project, number: signal.Signals) -> None:
+    project = tokenized
+    shutil.rmtree(project.root / "data/store", ignore_errors=True)
+    process = start_training(project)
+    workers = descendants(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    until(lambda: not any(map(alive, workers)), 30)
+    if number != signal.SIGKILL:
+        assert process.returncode == 130
+        assert "Traceback" not in output
+        assert output.rstrip().endswith("run the same command again")
+    again = project.run(sys.executable, "-m", "stages.cells", "train", "tiny", "mini")
+    assert again.returncode == 0
+    assert not list((project.root / "data/store").glob("*/checkpoint.safetensors"))
+
+
+@pytest.mark.slow
+def test_interrupted_pool_raises_and_resumes(planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, cells = Store(tmp_path / "store"), list(planned.cells())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_handle", interrupt)
+        with pytest.raises(Interrupted):
+            run_pool(planned, cells, store)
+    run_pool(planned, cells, store)
+    assert all(store.record(cell) for cell in cells)
+
+
+def test_a_lost_plan_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CrossoverError, match="run `dvc repro plan@tiny-mini`"):
+        read_plan("tiny", "mini")

@@ -1,0 +1,182 @@
+"""A whole tiny study through real DVC: what runs, what does not, and that crashes leave no trace in the results."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project, make_project
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny study, reproduced once. Tests that change it put it back."""
+    project = make_project(tmp_path_factory.mktemp("dvc") / "project")
+    project.repro()
+    return project
+
+
+def ran(output: str) -> list[str]:
+    """Names of the stages that DVC ran."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def to_train(output: str) -> int:
+    return sum(
+        int(line.split()[-3]) for line in output.splitlines() if line.endswith("to train") and "in the store" in line
+    )
+
+
+def test_everything_is_made_and_the_second_time_nothing_runs(done: Project) -> None:
+    results = done.root / "data/results/tiny-mini"
+    assert {path.name for path in results.iterdir()} >= {
+        "losses.csv", "runs.csv", "fit.json", "metrics.json", "losses.check.json",
+    }  # fmt: skip
+    assert (done.root / "data/report/index.html").stat().st_size > 50_000
+    assert done.losses().count(b"\n") == 1 + 2 * 2 * 2
+    assert ran(done.repro()) == []
+    state = done.status()
+    assert (state["rows"], state["expected"], state["done"], state["missing"], state["stale"]) == (8, 6, 6, 0, 0)
+
+
+def test_metrics_and_plots_mean_something(done: Project) -> None:
+    metrics = json.loads(done.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    values = metrics["data/results/tiny-mini/metrics.json"]["data"]
+    assert values["cells"]["done"] == 6
+    assert set(values["loss_at_largest_width"]) == {"constant", "inverse"}
+    done.run("dvc", "plots", "show", "-o", "plots")
+    assert "loss_validation" in (done.root / "plots/index.html").read_text()
+
+
+def test_adding_a_width_trains_only_the_new_cells(done: Project) -> None:
+    before = done.losses().splitlines()
+    done.params(lambda values: values["scales"]["mini"].update(widths=[8, 16, 24]))
+    state = done.status()
+    assert (state["expected"], state["done"], state["missing"]) == (10, 6, 4)
+    output = done.repro()
+    assert to_train(output) == 4
+    assert set(before) < set(done.losses().splitlines())
+    assert done.status()["done"] == 10
+    done.params()
+    back = done.repro()
+    assert to_train(back) == 0
+    assert done.losses().splitlines() == before
+
+
+def edit(path: Path, old: str, new: str) -> str:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return text
+
+
+def test_a_comment_trains_nothing_and_code_retrains_what_it_affects(done: Project) -> None:
+    model = done.root / "stages/model/transformer.py"
+    losses = done.losses()
+    text = edit(model, "def build(cell", "# a remark\ndef build(cell")
+    output = done.repro()
+    assert ran(output) == ["plan@tiny-mini"]
+    assert done.losses() == losses
+    model.write_text(text)
+    edit(model, "_ROPE_BASE = 10_000.0", "_ROPE_BASE = 20_000.0")
+    state = done.status()
+    assert state["stale"] == 6
+    assert state["notes"] == ["6 stale: the training source changed"]
+    assert to_train(done.repro()) == 6
+    assert done.losses() != losses
+    model.write_text(text)
+    assert to_train(done.repro()) == 0
+    assert done.losses() == losses
+
+
+def test_changed_evaluation_evaluates_and_trains_nothing(done: Project) -> None:
+    losses = done.losses()
+    done.params(lambda values: values["scales"]["mini"].update(seen_tokens=512))
+    output = done.repro()
+    assert to_train(output) == 0
+    assert "train@tiny-mini" not in ran(output) or "0 to train" in output
+    assert done.losses() != losses
+    done.params()
+    done.repro()
+    assert done.losses() == losses
+
+
+def test_the_same_study_elsewhere_is_the_same(done: Project, tmp_path: Path) -> None:
+    other = make_project(tmp_path / "elsewhere")
+    other.repro()
+    assert other.losses() == done.losses()
+    plans = [(p.root / "data/studies/tiny-mini/plan.json").read_bytes() for p in (done, other)]
+    assert plans[0] == plans[1]
+
+
+def test_a_failed_gate_stops_the_pipeline_and_names_the_cell(done: Project) -> None:
+    path = done.root / "data/results/tiny-mini/losses.csv"
+    whole = path.read_text()
+    header, first, *rest = whole.splitlines()
+    column = header.split(",").index('"loss_validation"')
+    cells = first.split(",")
+    index = len(cells) - len(header.split(",")) + column  # axes hold no comma in this study
+    cells[index] = "inf"
+    path.write_text("\n".join([header, ",".join(cells), *rest]) + "\n")
+    gate = done.run("python", "-m", "stages.check", "losses", "tiny", "mini", check=False)
+    assert gate.returncode == 1
+    assert "held-out loss of a done cell lies in" in gate.stderr
+    assert "constant width 8" in gate.stderr
+    assert json.loads((path.parent / "losses.check.json").read_text())["passed"] is False
+    path.write_text(whole)
+    done.run("python", "-m", "stages.check", "losses", "tiny", "mini")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda v: v["scales"]["mini"].update(widhts=[8]), "did you mean 'widths'"),
+        (lambda v: v["scales"]["mini"].update(widths=[800]), "the train split needs"),
+        (lambda v: v["corpora"]["words"].update(text_column="body"), "no column 'body'"),
+        (lambda v: v["corpora"]["words"].update(train=["nothing*.jsonl"]), "nothing matches 'nothing*.jsonl'"),
+    ],
+)
+def test_mistakes_stop_with_one_line(done: Project, change: object, says: str) -> None:
+    done.params(change)  # type: ignore[arg-type]
+    output = done.repro(check=False)
+    done.params()
+    assert says in output
+    assert "Traceback" not in output
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> bool:
+    """SIGKILL to the whole group; False where it had ended by itself."""
+    if process.poll() is not None:
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_twenty_kills_leave_the_same_bytes(done: Project, tmp_path: Path) -> None:
+    """SIGKILL of the whole process group at 20 random moments, each followed by `dvc repro`."""
+    victim = make_project(tmp_path / "victim")
+    generator = random.Random(0)
+    kills = 0
+    while kills < 20:
+        if kills % 4 == 0:  # start again from nothing, so that kills fall on every stage
+            victim.run("rm", "-rf", "data", "dvc.lock", ".dvc/cache")
+        process = subprocess.Popen(
+            ["dvc", "--wait-for-lock", "repro"], cwd=victim.root, env=victim.environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(generator.uniform(0.5, 25))
+        killed = kill_group(process)
+        kills += killed
+        if not killed:
+            victim.run("rm", "-rf", "data", "dvc.lock", ".dvc/cache")
+    victim.repro()
+    assert victim.losses() == done.losses()
+    assert ran(victim.repro()) == []
