@@ -7,11 +7,10 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.cells.plan import make_plan
+from stages.cells.plan import payloads
 from stages.shards.manifest import INDEX, read_index
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, nonembedding
-from stages.study.errors import UsageError
 from stages.study.params import Params
 from stages.study.plan import plan_rows
 from stages.study.store import store_from_environment
@@ -96,11 +95,8 @@ def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, per_hour: flo
 
 def stored_cells(params: Params, study_name: str, scale_name: str) -> set[Cell] | None:
     """The study's cells that the store holds, or None where its text is not tokenized (fingerprints need it)."""
-    if not INDEX.exists():
-        return None
-    try:
-        plan = make_plan(params, study_name, scale_name, read_index())
-    except UsageError:
+    if not INDEX.exists() or params.scale(scale_name).text not in (index := read_index()).texts:
         return None
     store = store_from_environment()
-    return {cell for fingerprint, cell in plan.cells().items() if store.record(fingerprint)}
+    known = payloads(params, study_name, scale_name, index)
+    return {row.cell for row, payload in known if payload and store.record(payload.fingerprint)}

@@ -8,11 +8,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.cells.plan import Plan, PlannedRow, folder, make_plan, read_plan
-from stages.shards.manifest import read_index
-from stages.study.errors import CrossoverError
+from stages.cells.plan import Plan, PlannedRow, folder, payloads, read_plan
+from stages.shards.manifest import INDEX, Index, read_index
+from stages.study.cell import Cell
 from stages.study.params import Params
-from stages.study.plan import plan_rows
+from stages.study.plan import Row
 from stages.study.store import Payload, Store, store_from_environment
 
 
@@ -37,58 +37,56 @@ class StudyStatus:
 
 
 def study_status(params: Params, study: str, scale: str) -> StudyStatus:
-    """Where one study stands. Needs no torch; without tokens every cell is missing."""
-    store = store_from_environment()
-    try:
-        plan = make_plan(params, study, scale, read_index())
-    except CrossoverError as error:
-        rows = plan_rows(params.study(study), params.scale(scale))
-        cells = len({row.cell for row in rows})
-        return StudyStatus(study, scale, len(rows), cells, 0, 0, 0, 0, cells, [f"no tokens yet: {error}"])
-    return _compare(plan, _recorded(study, scale), store)
-
-
-def _recorded(study: str, scale: str) -> Plan | None:
-    return read_plan(study, scale) if (folder(study, scale) / "plan.json").exists() else None
-
-
-def _compare(plan: Plan, recorded: Plan | None, store: Store) -> StudyStatus:
+    """Where one study stands. Needs no torch; cells beyond the tokenized text are missing."""
+    store, recorded = store_from_environment(), _recorded(study, scale)
     before = {_place(row): row for row in recorded.rows} if recorded else {}
-    states: dict[str, str] = {}
+    index = read_index() if INDEX.exists() else Index(texts={})
+    states: dict[Cell, str] = {}
     reasons: Counter[str] = Counter()
     notes = []
-    for row in plan.rows:
-        if row.fingerprint in states:
+    known = payloads(params, study, scale, index)
+    for row, payload in known:
+        if row.cell in states:
             continue
-        state = states[row.fingerprint] = _state(row, before.get(_place(row)), store)
-        if state == "stale" and recorded:
-            old = recorded.payload(before[_place(row)].cell)
-            reasons.update(changed_fields(old, plan.payload(row.cell)))
-        if state == "failed":
-            notes.append(f"{row.fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(row.fingerprint)}")
+        former = before.get(_place(row))
+        state = states[row.cell] = _state(payload, former, store)
+        if state == "stale" and recorded and former and payload:
+            reasons.update(changed_fields(recorded.payload(former.cell), payload))
+        if state == "failed" and payload:
+            notes.append(
+                f"{payload.fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(payload.fingerprint)}"
+            )
     notes += [f"{count} stale: {reason}" for reason, count in reasons.most_common()]
+    if beyond := len({row.cell for row, payload in known if payload is None}):
+        notes.append(f"{beyond} missing need more text than is tokenized; `dvc repro` tokenizes it")
     counts = Counter(states.values())
     return StudyStatus(
-        study=plan.study,
-        scale=plan.scale,
-        rows=len(plan.rows),
+        study=study,
+        scale=scale,
+        rows=len(known),
         expected=len(states),
         **{name: counts[name] for name in ("done", "diverged", "failed", "stale", "missing")},
         notes=notes,
     )
 
 
-def _place(row: PlannedRow) -> tuple[str, int, str, int]:
+def _recorded(study: str, scale: str) -> Plan | None:
+    return read_plan(study, scale) if (folder(study, scale) / "plan.json").exists() else None
+
+
+def _place(row: Row) -> tuple[str, int, str, int]:
     """Where a row stands in its study, whatever its cell is."""
     return row.recipe, row.cell.width, repr(sorted(row.axes.items())), row.cell.seed
 
 
-def _state(row: PlannedRow, before: PlannedRow | None, store: Store) -> str:
-    if record := store.record(row.fingerprint):
+def _state(payload: Payload | None, former: PlannedRow | None, store: Store) -> str:
+    if payload is None:
+        return "missing"
+    if record := store.record(payload.fingerprint):
         return record.status
-    if store.failure(row.fingerprint):
+    if store.failure(payload.fingerprint):
         return "failed"
-    moved = before is not None and before.fingerprint != row.fingerprint and store.record(before.fingerprint)
+    moved = former is not None and former.fingerprint != payload.fingerprint and store.record(former.fingerprint)
     return "stale" if moved else "missing"
 
 

@@ -83,6 +83,18 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
     )
 
 
+def payloads(params: Params, study_name: str, scale_name: str, index: Index) -> list[tuple[Row, Payload | None]]:
+    """Every row with what its fingerprint hashes; None where the text is not tokenized that far yet."""
+    scale = params.scale(scale_name)
+    text, source = index.texts.get(scale.text), source_digest(*TRAINING)
+    rows = plan_rows(params.study(study_name), scale)
+    return [(row, _payload(row.cell, text, source) if text and _reaches(text, row.cell) else None) for row in rows]
+
+
+def _reaches(text: Text, cell: Cell) -> bool:
+    return text.train.tokens > cell.unique_tokens
+
+
 def _cut(text: Text, train_tokens: int, validation_tokens: int) -> Text:
     """The text without the shards that a plan does not read, so that other studies' needs do not change the plan."""
     cut = text.model_copy(deep=True)

@@ -6,6 +6,7 @@ crashes costs its cell only: the others finish, then the failure is reported.
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -54,13 +55,12 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
 
 def worker_count() -> int:
     """One per GPU, else one per core this process may use."""
-    import torch
+    if shutil.which("nvidia-smi"):  # importing torch only to learn that there is no GPU takes seconds
+        import torch
 
-    return (
-        torch.cuda.device_count() or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+        if count := torch.cuda.device_count():
+            return int(count)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

@@ -44,6 +44,7 @@ def test_everything_is_made_and_the_second_time_nothing_runs(done: Project) -> N
     assert (state["rows"], state["expected"], state["done"], state["missing"], state["stale"]) == (8, 6, 6, 0, 0)
 
 
+@pytest.mark.slow
 def test_metrics_and_plots_mean_something(done: Project) -> None:
     metrics = json.loads(done.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
     values = metrics["data/results/tiny-mini/metrics.json"]["data"]
@@ -75,6 +76,7 @@ def edit(path: Path, old: str, new: str) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_comment_trains_nothing_and_code_retrains_what_it_affects(done: Project) -> None:
     model = done.root / "stages/model/transformer.py"
     losses = done.losses()
@@ -94,6 +96,7 @@ def test_a_comment_trains_nothing_and_code_retrains_what_it_affects(done: Projec
     assert done.losses() == losses
 
 
+@pytest.mark.slow
 def test_changed_evaluation_evaluates_and_trains_nothing(done: Project) -> None:
     losses = done.losses()
     done.params(lambda values: values["scales"]["mini"].update(seen_tokens=512))
@@ -106,6 +109,7 @@ def test_changed_evaluation_evaluates_and_trains_nothing(done: Project) -> None:
     assert done.losses() == losses
 
 
+@pytest.mark.slow
 def test_the_same_study_elsewhere_is_the_same(done: Project, tmp_path: Path) -> None:
     other = make_project(tmp_path / "elsewhere")
     other.repro()
@@ -114,6 +118,7 @@ def test_the_same_study_elsewhere_is_the_same(done: Project, tmp_path: Path) -> 
     assert plans[0] == plans[1]
 
 
+@pytest.mark.slow
 def test_a_failed_gate_stops_the_pipeline_and_names_the_cell(done: Project) -> None:
     path = done.root / "data/results/tiny-mini/losses.csv"
     whole = path.read_text()
