@@ -31,7 +31,11 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
 
 def _crossing(pair: dict[str, Any]) -> str:
     if pair["verdict"] == "crosses":
-        return f"They cross between widths {pair['bracket'][0]} and {pair['bracket'][1]}."
+        left, right = pair["bracket"]
+        met = [rung["width"] for rung in pair["rungs"] if rung["structural"] and left < rung["width"] < right]
+        if met:
+            return f"The sign changes across {_list(met)}, where the two are the same run by construction."
+        return f"They cross between widths {left} and {right}."
     if pair["verdict"] == "no crossing in range":
         return "They do not cross on this ladder."
     return "Whether they cross on this ladder is undecided."

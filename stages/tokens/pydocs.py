@@ -1,8 +1,8 @@
 """The embedded corpus: docstrings and prose of the standard library and of installed packages.
 
 Real technical English that every installation already has; not web text. It depends on the lock and on the Python
-version, nothing else. Files are visited in the order of a digest of their path, and the docstrings of a thousand files
-at a time in the order of their own digest, so that any prefix of the stream is an even mix of all packages.
+version, nothing else. Files are visited in the order of a digest of their path, and the docstrings of some hundred
+files at a time in the order of their own digest, so that any prefix of the stream is an even mix of all packages.
 """
 
 import ast
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.study.errors import UsageError
 
-_FILES_AT_ONCE = 1024
+_FILES_AT_ONCE = 512
 _SHORTEST = 80  # characters; shorter docstrings are labels rather than prose
 _SKIPPED = {"tests", "test", "testing", "idlelib", "site-packages", "turtledemo", "_vendor", "vendored"}
 _SENTENCE = re.compile(r"[a-z]+[ ,][a-z]+ ?[a-z]* ?", re.IGNORECASE)

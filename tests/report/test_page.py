@@ -58,7 +58,7 @@ def test_answers_state_side_size_and_reach() -> None:
     text = " ".join(answers(results()))
     assert "b is better by 0.0" in text
     assert "<b>A</b> is better by 0.0" in text
-    assert "They cross between widths 16 and 32." in text
+    assert "The sign changes across width 24, where the two are the same run by construction." in text
     assert "Nothing is claimed beyond width 48." in text
     assert "undecided" in " ".join(answers(results(effect=0.0)))
 
