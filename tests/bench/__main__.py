@@ -22,40 +22,42 @@ from stages.cells.one import device_name
 
 WIDTHS = (16, 24, 32, 48, 64)
 ROUNDS = 3
-TOKENS = 250_000
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def throughput(module: str, width: int, processes: int, threads: int) -> float:
-    """Tokens per second of `processes` copies running side by side, together."""
-    steps = max(50, min(400, TOKENS * 16 // (width * 1024)))
-    command = [sys.executable, "-m", module, str(width), str(steps), str(threads)]
+def throughput(module: str, processes: int, threads: int) -> dict[int, float]:
+    """Tokens per second per width of `processes` copies running side by side, added up."""
+    command = [sys.executable, "-m", module, str(threads), *map(str, WIDTHS)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(processes)]
-    return sum(float(process.communicate()[0]) for process in running)
+    outputs = [list(map(float, process.communicate()[0].split())) for process in running]
+    return dict(zip(WIDTHS, map(sum, zip(*outputs, strict=True)), strict=True))
 
 
-def measure(width: int) -> dict[str, float]:
-    """Medians for one width, in tokens per second."""
+def measure() -> dict[int, dict[str, float]]:
+    """Medians in tokens per second, by width and variant."""
     variants = {
         "ours": ("tests.bench.ours", CORES, 1),
         f"reference, {CORES} x 1 thread": ("tests.bench.reference", CORES, 1),
         f"reference, 1 x {CORES} threads": ("tests.bench.reference", 1, CORES),
     }
-    rounds = [{name: throughput(m, width, p, t) for name, (m, p, t) in variants.items()} for _ in range(ROUNDS)]
-    return {name: statistics.median(each[name] for each in rounds) for name in variants}
+    rounds = []
+    for number in range(ROUNDS):
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+        rounds.append({name: throughput(*variant) for name, variant in variants.items()})
+    return {
+        width: {name: statistics.median(each[name][width] for each in rounds) for name in variants} for width in WIDTHS
+    }
 
 
 def main() -> None:
     """Measure every width, print the table and keep the numbers."""
-    results = {}
+    results: dict[int, dict[str, float]] = {}
     table = Table("width", "ours", "reference (best)", "ratio", title="tokens/s, whole machine")
-    for width in WIDTHS:
-        medians = measure(width)
+    for width, medians in measure().items():
         best = max(value for name, value in medians.items() if name != "ours")
         results[width] = {**medians, "ratio": medians["ours"] / best}
         table.add_row(str(width), f"{medians['ours']:,.0f}", f"{best:,.0f}", f"{medians['ours'] / best:.2f}")
-        print(f"width {width}: {medians['ours'] / best:.2f}", file=sys.stderr, flush=True)
     Console().print(table)
     now = datetime.now(UTC)
     record = {

@@ -10,7 +10,7 @@ import torch
 
 from stages.study.cell import Cell
 from stages.train.loop import train
-from tests.bench.reference import BATCH, DEPTH, HEAD_DIM, SEQ_LEN, VOCAB, WARM_UP
+from tests.bench.reference import BATCH, DEPTH, HEAD_DIM, SEQ_LEN, VOCAB, WARM_UP, steps_for
 
 
 def measure(width: int, steps: int) -> float:
@@ -29,4 +29,5 @@ def measure(width: int, steps: int) -> float:
 
 
 if __name__ == "__main__":
-    print(measure(int(sys.argv[1]), int(sys.argv[2])))
+    for size in map(int, sys.argv[2:]):
+        print(measure(size, steps_for(size)))

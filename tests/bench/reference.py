@@ -3,7 +3,7 @@
 One file, standard parts: torch modules, scaled_dot_product_attention, fused AdamW, clip_grad_norm_, a cosine schedule.
 Do not optimise it: `make bench` reports our loop as a ratio to it.
 
-    python -m tests.bench.reference WIDTH STEPS THREADS     prints tokens per second
+    python -m tests.bench.reference THREADS WIDTH...     prints tokens per second, a line per width
 """
 
 import math
@@ -91,5 +91,11 @@ def train(width: int, steps: int, threads: int) -> float:
     return steps * BATCH * SEQ_LEN / (time.perf_counter() - started)
 
 
+def steps_for(width: int) -> int:
+    """Enough steps for a few seconds."""
+    return max(50, min(250, 6000 // width))
+
+
 if __name__ == "__main__":
-    print(train(*map(int, sys.argv[1:])))
+    for size in map(int, sys.argv[2:]):
+        print(train(size, steps_for(size), int(sys.argv[1])))
