@@ -1,1 +1,1 @@
-"""How it is run: the command line today, orchestration around `dvc repro`. Flows import stages, never the reverse."""
+"""How it is run: the command line. Flows import stages, never the reverse."""
