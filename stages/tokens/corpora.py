@@ -199,6 +199,8 @@ def _naming(name: str) -> Iterator[None]:
         raise
     except ConnectionError:
         raise CrossoverError(f"{name}: the hub cannot be reached; set HF_ENDPOINT or use a local folder") from None
+    except StopIteration:  # how `datasets` meets a file without a row
+        raise UsageError(f"{name} is empty; replace the file or take it out of the corpus") from None
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UsageError(f"{name} cannot be read ({reason}); replace the file or take it out of the corpus") from error

@@ -86,6 +86,12 @@ def test_a_broken_file_is_named(tmp_path: Path, spoil: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("")
+    with pytest.raises(UsageError, match=r"a\.jsonl is empty"):
+        list(open_corpus(files(tmp_path / "a.jsonl")).documents("train"))
+
+
 def test_wrong_columns_patterns_and_formats_are_named(tmp_path: Path) -> None:
     path = write_gz(tmp_path / "b.json.gz", TEXTS, column="texte")
     with pytest.raises(UsageError, match="no column 'text'; did you mean 'texte'"):
