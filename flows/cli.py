@@ -95,9 +95,9 @@ def status(as_json: Json = False) -> None:
     if as_json:
         _print_json({f"{state.study}-{state.scale}": state.to_json() for state in states})
         return
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=0)
     for name in ("study", "rows", "cells", "done", "diverged", "failed", "stale", "missing"):
-        table.add_column(name, justify="left" if name == "study" else "right")
+        table.add_column(name, justify="left" if name == "study" else "right", no_wrap=True)
     for state in states:
         counts = (
             state.rows,
