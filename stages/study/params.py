@@ -252,8 +252,9 @@ def load_params(path: Path = PARAMS) -> Params:
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    """The first complaint in one line, with the nearest known key where a key is unknown."""
-    first = error.errors()[0]
+    """One complaint in one line: an unknown key with the nearest known one, before the key it leaves missing."""
+    complaints = error.errors()
+    first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
     where = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         hint = nearest(where[-1], _known_keys(where[:-1]))

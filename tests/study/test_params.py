@@ -68,6 +68,12 @@ def test_a_mistake_is_named_with_its_remedy(tmp_path: Path, path: str, value: An
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_required_key_is_named_rather_than_the_one_it_leaves_missing(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(json.dumps(TINY).replace('"seq_len"', '"seq_lne"'))
+    with pytest.raises(UsageError, match=r"unknown key scales\.mini\.seq_lne; did you mean 'seq_len'"):
+        load_params(tmp_path / "params.yaml")
+
+
 def test_broken_or_missing_yaml(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="missing"):
         load_params(tmp_path / "params.yaml")
