@@ -1,1 +1,23 @@
-"""From losses to answers: laws, paired differences, optima. Run as `python -m stages.fit STUDY SCALE`."""
+"""From losses to answers: laws, crossovers between recipes, optima; for a study here and for anybody's runs.
+
+    from stages.fit import compare, fit, optimum
+
+    fit("chinchilla", {"N": n, "D": d}, loss, objective="huber_log", bootstrap=4000).params["a"].ci
+    compare(flops, loss, recipe, pair=seed).pairs[0].verdict
+    optimum(lr, loss, {"N": n, "D": d}).law
+
+The same on a file: `crossover fit|compare|optimum FILE`. On a study: `python -m stages.fit STUDY SCALE`.
+"""
+
+from stages.fit.comparing import Comparison, Comparisons, Settings, compare
+from stages.fit.estimates import Estimate
+from stages.fit.fitting import fit
+from stages.fit.laws import LAWS, Law
+from stages.fit.objectives import NAMES as OBJECTIVES
+from stages.fit.optimum import Optima, optimum
+from stages.fit.result import Fit
+
+__all__ = [
+    "LAWS", "OBJECTIVES", "Comparison", "Comparisons", "Estimate", "Fit", "Law", "Optima", "Settings", "compare", "fit",
+    "optimum",
+]  # fmt: skip

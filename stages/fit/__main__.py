@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from stages.fit.estimates import plain
 from stages.fit.study import fit_study, metrics
 from stages.study.errors import guarded
 from stages.study.files import write_json
@@ -24,17 +25,17 @@ def main() -> None:
     folder = RESULTS / f"{arguments.study}-{arguments.scale}"
     fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas())
     write_json(folder / "fit.json", fit.to_json())
-    write_json(folder / "metrics.json", metrics(fit))
+    write_json(folder / "metrics.json", plain(metrics(fit)))
     for pair in fit.comparisons:
-        for side in pair.sides:
-            low, high = side.difference.low, side.difference.high
-            span = f"[{low:+.3f}, {high:+.3f}]" if low is not None and high is not None else "[no interval]"
-            where = f"{pair.b} - {pair.a} {side.name} the meeting point"
-            print(f"{where}: {side.difference.value:+.3f} {span} nats: {side.verdict}")
         print(f"{pair.b} against {pair.a}: {pair.verdict}")
-    for bowl in fit.bowls:
-        place = "at the edge of the grid" if bowl.optimum is None else f"{bowl.optimum:.4g}"
-        print(f"{bowl.recipe} width {bowl.width}: best learning rate {place}")
+        for side in pair.sides:
+            ci = side.difference.ci
+            span = f"[{ci[0]:+.3f}, {ci[1]:+.3f}]" if ci else "[no interval]"
+            print(f"  {side.name} the meeting point: {side.difference.value:+.3f} {span} nats: {side.verdict}")
+    for recipe, found in fit.optima.items():
+        for cell in found.cells:
+            place = "at the edge of the grid" if cell.optimum is None else f"{cell.optimum:.4g}"
+            print(f"{recipe} width {cell.at['width']:g}: best learning rate {place}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
 """Everything fitted to one study at one scale, as one typed result that serialises to fit.json."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from stages.fit.laws import CONFIDENCE, Estimate, Law, fit_law, interval
-from stages.fit.optimum import Bowl, OptimumLaw, find_bowls, optimum_laws
-from stages.fit.paired import Comparison, compare
+from stages.fit.comparing import Comparison, Settings, Variant, compare
+from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
+from stages.fit.fitting import fit
+from stages.fit.optimum import Optima, optimum
+from stages.fit.result import Fit
+from stages.study.errors import UsageError
 
 COMPUTE = "flops_6n"
 """The convention of the compute axis: 6 x non-embedding parameters x tokens, as in the paper."""
+ALL = "flops_all"
+"""The other convention: with head and attention."""
+_FLOOR_RUNGS = 5  # a ladder of four rungs can be met by any floor
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,17 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class StudyFit:
+class Mean:
+    """Mean held-out loss over the seeds of one recipe at one width, at the axis value that is best there."""
+
+    width: int
+    flops_6n: float
+    loss: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class StudyFit(Serialisable):
     """The answers of one study at one scale."""
 
     study: str
@@ -34,20 +50,19 @@ class StudyFit:
     confidence: float
     compute_convention: str
     cells: dict[str, int]
-    laws: dict[str, list[Law]]
+    means: dict[str, list[Mean]]
+    laws: dict[str, list[Fit]]
+    """Per recipe: held-out loss against compute by both conventions, and against width."""
     comparisons: list[Comparison]
-    bowls: list[Bowl]
-    optimum_laws: list[OptimumLaw]
+    optima: dict[str, Optima]
+    """Per recipe that was swept over learning rates."""
     gaps: list[Gap]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for fit.json."""
-        return asdict(self)
 
 
 def fit_study(losses: pd.DataFrame) -> StudyFit:
     """Fit a losses table of one study at one scale."""
     first, status = losses.iloc[0], losses.drop_duplicates("fingerprint")["status"]
+    losses = losses.assign(**{ALL: losses["flops_6n"] + losses["flops_head"] + losses["flops_attention"]})
     recipes = list(dict.fromkeys(losses["recipe"]))
     swept = losses["axes"].nunique() > 1
     return StudyFit(
@@ -60,26 +75,73 @@ def fit_study(losses: pd.DataFrame) -> StudyFit:
             "cells": len(status),
             **{name: int((status == name).sum()) for name in ("done", "diverged")},
         },
-        laws={recipe: list(_laws(_best_per_rung(losses, recipe))) for recipe in recipes},
-        comparisons=[] if swept else [compare(losses, a, b) for a, b in combinations(recipes, 2)],
-        bowls=(bowls := find_bowls(losses)),
-        optimum_laws=optimum_laws(bowls),
+        means={recipe: list(_means(best_per_rung(losses, recipe))) for recipe in recipes},
+        laws={recipe: list(_laws(best_per_rung(losses, recipe))) for recipe in recipes},
+        comparisons=[] if swept or len(recipes) < 2 else _comparisons(losses),
+        optima=dict(_optima(losses, recipes)) if swept else {},
         gaps=[] if swept else [_gap(recipe, width, group) for recipe, width, group in _by_rung(losses)],
     )
 
 
-def _best_per_rung(losses: pd.DataFrame, recipe: str) -> pd.DataFrame:
-    """Mean loss over seeds at each rung, at the axis value that is best there; rungs with a diverged cell drop it."""
+def best_per_rung(losses: pd.DataFrame, recipe: str) -> pd.DataFrame:
+    """Finished runs of a recipe, at each width those of the axis value whose mean loss over seeds is least."""
     done = losses[(losses["recipe"] == recipe) & (losses["status"] == "done")]
-    means = done.groupby(["width", "axes"]).agg({"loss_validation": "mean", COMPUTE: "first"}).reset_index()
-    return means.loc[means.groupby("width")["loss_validation"].idxmin()]
+    means = done.groupby(["width", "axes"])["loss_validation"].mean().reset_index()
+    best = means.loc[means.groupby("width")["loss_validation"].idxmin(), ["width", "axes"]]
+    return done.merge(best, on=["width", "axes"])
 
 
-def _laws(rungs: pd.DataFrame) -> Iterator[Law]:
-    loss = rungs["loss_validation"].to_numpy(float)
-    for column in (COMPUTE, "width"):
-        if law := fit_law(rungs[column].to_numpy(float), loss, column):
-            yield law
+def _means(runs: pd.DataFrame) -> Iterator[Mean]:
+    for width, group in runs.groupby("width"):
+        yield Mean(int(width), float(group[COMPUTE].iloc[0]), float(group["loss_validation"].mean()), len(group))
+
+
+def _laws(runs: pd.DataFrame) -> Iterator[Fit]:
+    rungs = runs["width"].nunique()
+    if rungs < 2:
+        return
+    law = "power_floor" if rungs >= _FLOOR_RUNGS else "power"
+    note = [] if law == "power_floor" else [f"no floor fitted: {rungs} rungs cannot tell one from a smaller exponent"]
+    for column in (COMPUTE, ALL, "width"):
+        fitted = fit(law, {"x": runs[column].to_numpy(float)}, runs["loss_validation"].to_numpy(float))
+        yield replace(fitted, inputs={"x": column}, flags=[*note, *fitted.flags])
+
+
+def _comparisons(losses: pd.DataFrame) -> list[Comparison]:
+    """All pairs by the paper's convention; the other one is a line of their sensitivity."""
+    found = _compare(losses, COMPUTE)
+    other = {(pair.a, pair.b): pair for pair in _compare(losses, ALL)}
+    return [_with_variant(pair, other[pair.a, pair.b]) for pair in found]
+
+
+def _compare(losses: pd.DataFrame, column: str) -> list[Comparison]:
+    done = losses["status"] == "done"
+    try:
+        return compare(
+            losses[column].to_numpy(float), losses["loss_validation"].where(done).to_numpy(float),
+            losses["recipe"].to_numpy(), pair=losses["seed"].to_numpy(), rung=losses["width"].to_numpy(),
+            structural=losses["structural_pair"].to_numpy(bool), settings=Settings(), names=(column, "loss_validation"),
+        ).pairs  # fmt: skip
+    except UsageError:  # every run of all recipes but one diverged
+        return []
+
+
+def _with_variant(pair: Comparison, other: Comparison) -> Comparison:
+    if not pair.sensitivity:
+        return pair
+    place = None if other.crossover is None else other.crossover.value
+    return replace(pair, sensitivity=[*pair.sensitivity, Variant("counting head and attention", other.verdict, place)])
+
+
+def _optima(losses: pd.DataFrame, recipes: list[str]) -> Iterator[tuple[str, Optima]]:
+    for recipe in recipes:
+        rows = losses[losses["recipe"] == recipe]
+        loss = rows["loss_validation"].where(rows["status"] == "done").to_numpy(float)
+        try:
+            scale = {"width": rows["width"].to_numpy(float)}
+            yield recipe, optimum(rows["lr"].to_numpy(float), loss, scale, initial=rows["loss_init"].to_numpy(float))
+        except UsageError:  # the axis was not the learning rate
+            continue
 
 
 def _by_rung(losses: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
@@ -89,32 +151,40 @@ def _by_rung(losses: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
 
 
 def _gap(recipe: str, width: int, group: pd.DataFrame) -> Gap:
-    return Gap(
-        recipe,
-        width,
-        *(_mean(group["loss_validation"] - group[name]) for name in ("loss_seen", "loss_online")),
-    )
+    parts = (group["loss_validation"] - group[name] for name in ("loss_seen", "loss_online"))
+    return Gap(recipe, width, *(_mean(part) for part in parts))
 
 
 def _mean(values: "pd.Series[float]") -> Estimate:
-    return interval(float(values.mean()), float(values.sem()), len(values) - 1)
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    return interval(float(values.mean()), error, len(values) - 1)
 
 
 def metrics(fit: StudyFit) -> dict[str, Any]:
     """Few numbers with stable names, for `dvc metrics show` and `dvc metrics diff`."""
     return {
         "cells": fit.cells,
-        "loss_at_largest_width": {recipe: laws[0].loss[-1] for recipe, laws in fit.laws.items() if laws},
-        "compute_exponent": {recipe: laws[0].params["a"].value for recipe, laws in fit.laws.items() if laws},
+        "loss_at_largest_width": {name: means[-1].loss for name, means in fit.means.items() if means},
+        "compute_exponent": {name: laws[0].params["a"].value for name, laws in fit.laws.items() if laws},
         "difference_at_largest_width": {
             f"{pair.b} - {pair.a}": {
-                "value": pair.rungs[-1].difference.value,
-                "low": pair.rungs[-1].difference.low,
-                "high": pair.rungs[-1].difference.high,
-                "detectable": pair.rungs[-1].detectable,
+                "value": pair.baseline.difference.value,
+                **dict(zip(("low", "high"), pair.baseline.difference.ci or (None, None), strict=True)),
+                "detectable": pair.rungs[-1].detectable if pair.rungs else None,
             }
             for pair in fit.comparisons
-            if pair.rungs
+            if pair.baseline
         },
-        "optimum_lr": {f"{bowl.recipe} width {bowl.width}": bowl.optimum for bowl in fit.bowls},
+        "crossover": {
+            f"{pair.b} - {pair.a}": {
+                "verdict": pair.verdict,
+                "compute": pair.crossover.value if pair.crossover and not pair.crossover.lever_arm_decades else None,
+            }
+            for pair in fit.comparisons
+        },
+        "optimum_lr": {
+            f"{recipe} width {cell.at['width']:g}": cell.optimum
+            for recipe, found in fit.optima.items()
+            for cell in found.cells
+        },
     }

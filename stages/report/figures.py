@@ -30,17 +30,23 @@ _STYLE: Any = {
 
 
 def draw(plot: Callable[[Axes, StudyResults], None], results: StudyResults) -> bytes:
-    """One figure as PNG bytes."""
+    """One figure of a study as PNG bytes."""
+    return canvas(lambda axes: plot(axes, results))
+
+
+def canvas(plot: Callable[[Axes], None]) -> bytes:
+    """Axes in the house style, drawn on by `plot`, as PNG bytes."""
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots()
-        plot(axes, results)
+        plot(axes)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         plt.close(figure)
     return buffer.getvalue()
 
 
-def _look(index: int) -> dict[str, Any]:
+def look(index: int) -> dict[str, Any]:
+    """Colour and marker of the index-th series."""
     return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
@@ -48,15 +54,13 @@ def loss_against_compute(axes: Axes, results: StudyResults) -> None:
     """Every cell, the mean of each rung, and the law with its band, per recipe."""
     done = results.losses[results.losses["status"] == "done"]
     for index, (recipe, laws) in enumerate(results.fit["laws"].items()):
-        law, look = laws[0], _look(index)
+        style, means = look(index), results.fit["means"][recipe]
         cells = done[done["recipe"] == recipe]
-        axes.plot(cells["flops_6n"], cells["loss_validation"], ls="", ms=3, alpha=0.4, **look)
-        axes.plot(law["x"], law["loss"], ls="", ms=7, label=results.label(recipe), **look)
-        x = [point["x"] for point in law["line"]]
-        axes.plot(x, [point["loss"] for point in law["line"]], color=look["color"], lw=1.4)
-        if law["line"][0]["low"] is not None:
-            low, high = ([point[side] for point in law["line"]] for side in ("low", "high"))
-            axes.fill_between(x, low, high, color=look["color"], alpha=0.12, lw=0)
+        axes.plot(cells["flops_6n"], cells["loss_validation"], ls="", ms=3, alpha=0.4, **style)
+        x, loss = ([mean[name] for mean in means] for name in ("flops_6n", "loss"))
+        axes.plot(x, loss, ls="", ms=7, label=results.label(recipe), **style)
+        if laws:
+            _law_line(axes, laws[0]["line"], style["color"])
     axes.set(
         xscale="log",
         yscale="log",
@@ -67,47 +71,18 @@ def loss_against_compute(axes: Axes, results: StudyResults) -> None:
     axes.legend()
 
 
+def _law_line(axes: Axes, line: list[dict[str, float]], colour: str) -> None:
+    x, loss, low, high = ([point[name] for point in line] for name in ("x", "loss", "low", "high"))
+    axes.plot(x, loss, color=colour, lw=1.4)
+    if low[0] is not None:
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+
+
 def paired_difference(axes: Axes, results: StudyResults) -> None:
-    """Difference between two recipes along the ladder, with its interval, seeds and meeting points."""
+    """Difference between two recipes along the ladder, with its interval, seeds, meeting points and crossover."""
     for index, pair in enumerate(results.fit["comparisons"]):
-        rungs, look = pair["rungs"], _look(index)
-        free = [rung for rung in rungs if not rung["structural"]]
-        values = np.array([rung["difference"]["value"] for rung in free])
         name = f"{results.label(pair['b'])} − {results.label(pair['a'])}"
-        if free and free[0]["difference"]["low"] is not None:
-            reach = [
-                values - [rung["difference"]["low"] for rung in free],
-                [rung["difference"]["high"] for rung in free] - values,
-            ]
-            axes.errorbar(
-                [rung["width"] for rung in free],
-                values,
-                yerr=reach,
-                capsize=4,
-                ls="",
-                label=f"{name}, 90% interval",
-                **look,
-            )
-        else:
-            axes.plot([rung["width"] for rung in free], values, ls="", label=name, **look)
-        axes.plot(*_seed_differences(results, pair), ls="", marker="_", color=look["color"], alpha=0.6, ms=9)
-        met = [rung["width"] for rung in rungs if rung["structural"]]
-        if met:
-            axes.plot(
-                met,
-                [0] * len(met),
-                ls="",
-                marker="o",
-                mfc="none",
-                mec="black",
-                label="same run by construction",
-            )
-        axes.plot(
-            [rung["width"] for rung in rungs],
-            [rung["difference"]["value"] for rung in rungs],
-            color=look["color"],
-            lw=0.8,
-        )
+        _difference(axes, results, pair, name, look(index))
     axes.axhline(0, color="black", lw=0.8)
     axes.set(
         xscale="log",
@@ -116,6 +91,24 @@ def paired_difference(axes: Axes, results: StudyResults) -> None:
     )
     _widths(axes, results)
     axes.legend()
+
+
+def _difference(axes: Axes, results: StudyResults, pair: dict[str, Any], name: str, style: dict[str, Any]) -> None:
+    rungs = pair["rungs"]
+    free = [rung for rung in rungs if not rung["structural"]]
+    widths, values = [int(rung["name"]) for rung in free], np.array([rung["difference"]["value"] for rung in free])
+    if free and free[0]["difference"]["ci"] is not None:
+        low, high = np.array([rung["difference"]["ci"] for rung in free]).T
+        reach = [values - low, high - values]
+        axes.errorbar(widths, values, yerr=reach, capsize=4, ls="", label=f"{name}, 90% interval", **style)
+    else:
+        axes.plot(widths, values, ls="", label=name, **style)
+    axes.plot(*_seed_differences(results, pair), ls="", marker="_", color=style["color"], alpha=0.6, ms=9)
+    met = [int(rung["name"]) for rung in rungs if rung["structural"]]
+    if met:
+        axes.plot(met, [0] * len(met), ls="", marker="o", mfc="none", mec="black", label="same run by construction")
+    everything = [rung["difference"]["value"] for rung in rungs]
+    axes.plot([int(rung["name"]) for rung in rungs], everything, color=style["color"], lw=0.8)
 
 
 def _seed_differences(results: StudyResults, pair: dict[str, str]) -> tuple[list[int], list[float]]:
@@ -127,18 +120,18 @@ def _seed_differences(results: StudyResults, pair: dict[str, str]) -> tuple[list
 
 def learning_rate_bowls(axes: Axes, results: StudyResults) -> None:
     """Loss against learning rate per width; the optimum is starred, an edge says so."""
-    for index, bowl in enumerate(results.fit["bowls"]):
-        look = _look(index)
-        label = f"{results.label(bowl['recipe'])}, width {bowl['width']}" + (
-            " (best at the edge)" if bowl["edge"] else ""
-        )
-        axes.plot(bowl["lrs"], bowl["losses"], lw=1.2, ms=5, label=label, **look)
-        if bowl["optimum"]:
-            axes.plot(bowl["optimum"], bowl["loss_at_optimum"], marker="*", ms=14, color=look["color"], mec="black")
-        top = max(bowl["losses"])
-        axes.plot(bowl["diverged"], [top] * len(bowl["diverged"]), ls="", marker="x", ms=9, color=look["color"])
+    cells = [(recipe, cell) for recipe, found in results.fit["optima"].items() for cell in found["cells"]]
+    for index, (recipe, cell) in enumerate(cells):
+        style = look(index)
+        edge = " (best at the edge)" if cell["edge"] else ""
+        label = f"{results.label(recipe)}, width {cell['at']['width']:g}{edge}"
+        axes.plot(cell["lrs"], cell["losses"], lw=1.2, ms=5, label=label, **style)
+        if cell["optimum"]:
+            axes.plot(cell["optimum"], cell["loss_at_optimum"], marker="*", ms=14, color=style["color"], mec="black")
+        top = max(cell["losses"])
+        axes.plot(cell["diverged"], [top] * len(cell["diverged"]), ls="", marker="x", ms=9, color=style["color"])
     axes.set(xscale="log", xlabel="peak learning rate", ylabel="held-out loss (nats/token)")
-    axes.xaxis.set_major_locator(FixedLocator([lr for bowl in results.fit["bowls"] for lr in bowl["lrs"]]))
+    axes.xaxis.set_major_locator(FixedLocator(sorted({lr for _, cell in cells for lr in cell["lrs"]})))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"$2^{{{np.log2(value):g}}}$" if _is_half_octave(value) else f"{value:.3g}")
     )

@@ -25,7 +25,7 @@ _FIGURES = [
     (
         learning_rate_bowls,
         "Held-out loss against learning rate at each width; a star marks the optimum.",
-        "bowls",
+        "optima",
     ),
 ]
 

@@ -15,36 +15,41 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
     for pair in results.fit["comparisons"]:
         a, b = results.label(pair["a"]), results.label(pair["b"])
         for side in pair["sides"]:
-            where = f"{side['name'].capitalize()} the width where the two are the same run ({_list(side['widths'])})"
+            where = f"{side['name'].capitalize()} the width where the two are the same run ({_list(side['rungs'])})"
             yield f"{where}, {_who(side['difference'], a, b)}."
         free = [rung for rung in pair["rungs"] if not rung["structural"]]
         if free:
             last = free[-1]
-            reach = (
-                ""
-                if last["detectable"] is None
-                else f" A true difference of {last['detectable']:.3f} would be seen with 80% power."
-            )
-            yield f"At the largest width, {last['width']}, {_who(last['difference'], a, b)}.{reach}"
+            seen = last["detectable"]
+            reach = "" if seen is None else f" A true difference of {seen:.3f} would be seen with 80% power."
+            yield f"At the largest width, {last['name']}, {_who(last['difference'], a, b)}.{reach}"
         yield f"{_crossing(pair)} Nothing is claimed beyond width {max(results.losses['width'])}."
 
 
 def _crossing(pair: dict[str, Any]) -> str:
-    if pair["verdict"] == "crosses":
-        left, right = pair["bracket"]
-        met = [rung["width"] for rung in pair["rungs"] if rung["structural"] and left < rung["width"] < right]
-        if met:
-            return f"The sign changes across {_list(met)}, where the two are the same run by construction."
-        return f"They cross between widths {left} and {right}."
     if pair["verdict"] == "no crossing in range":
         return "They do not cross on this ladder."
-    return "Whether they cross on this ladder is undecided."
+    if pair["verdict"] == "undecided":
+        return "Whether they cross on this ladder is undecided."
+    met = [rung["name"] for rung in pair["rungs"] if rung["structural"]]
+    if met:
+        return f"The sign changes across {_list(met)}, where the two are the same run by construction."
+    place = pair["crossover"]
+    names = {rung["x"]: rung["name"] for rung in pair["rungs"]}
+    between = " and ".join(names[x] for x in pair["bracket"])
+    return f"They cross near {place['value']:.2g} FLOP {_span(place['ci'])}; the sign changes between widths {between}."
+
+
+def _span(ci: list[float | None]) -> str:
+    low, high = (f"{end:.2g}" if end is not None else "no bound" for end in ci)
+    return f"[{low}, {high}]"
 
 
 def _who(difference: dict[str, Any], a: str, b: str) -> str:
-    value, low, high = difference["value"], difference["low"], difference["high"]
-    if low is None or high is None:
+    value = difference["value"]
+    if difference["ci"] is None:
         return f"{b} differs from {a} by {value:+.3f} nats, with no interval from one seed"
+    low, high = difference["ci"]
     span = f"[{abs(high):.3f}, {abs(low):.3f}]" if high < 0 else f"[{low:.3f}, {high:.3f}]"
     if high < 0:
         return f"{b} is better by {-value:.3f} nats {span}"
@@ -54,19 +59,29 @@ def _who(difference: dict[str, Any], a: str, b: str) -> str:
 
 
 def _optima(results: StudyResults) -> Iterator[str]:
-    for bowl in results.fit["bowls"]:
-        name = f"{results.label(bowl['recipe'])}, width {bowl['width']}"
-        if bowl["optimum"] is None:
-            yield f"{name}: the best learning rate lies at the edge of the grid; widen it."
-        else:
-            best = f"best learning rate {bowl['optimum']:.4f}, held-out loss {bowl['loss_at_optimum']:.3f} nats"
-            yield f"{name}: {best} (no interval)."
-    for law in results.fit["optimum_laws"]:
-        slope = law["slope"]
-        span = f" [{slope['low']:.2f}, {slope['high']:.2f}]" if slope["low"] is not None else ""
-        power = f"width^{slope['value']:.2f}{span} over {_list(law['widths'])}"
-        yield f"{results.label(law['recipe'])}: the best learning rate goes as {power}."
+    for recipe, found in results.fit["optima"].items():
+        for cell in found["cells"]:
+            yield f"{results.label(recipe)}, width {cell['at']['width']:g}: {_best_rate(cell)}."
+        if found["law"] is not None:
+            slope = found["law"]["params"]["p"]
+            span = "" if slope["ci"] is None else f" [{slope['ci'][0]:.2f}, {slope['ci'][1]:.2f}]"
+            power = f"width^{slope['value']:.2f}{span}"
+            yield f"{results.label(recipe)}: the best learning rate goes as {power}; {_regret(found)}."
 
 
-def _list(widths: list[int]) -> str:
+def _best_rate(cell: dict[str, Any]) -> str:
+    if cell["optimum"] is None:
+        return "the best learning rate lies at the edge of the grid; widen it"
+    low, high = cell["broad"]
+    broad = f"rates tried from {low:.4f} to {high:.4f} are within 0.25% of the best loss"
+    return f"best learning rate {cell['optimum']:.4f}, loss {cell['loss_at_optimum']:.3f} nats; {broad}"
+
+
+def _regret(found: dict[str, Any]) -> str:
+    left_out = found["regret_left_out"]
+    beyond = "" if left_out is None else f", {left_out['mean']:.2%} when each width is left out of its law"
+    return f"following that law costs {found['regret']['mean']:.2%} of the loss on average{beyond}"
+
+
+def _list(widths: list[str]) -> str:
     return ("widths " if len(widths) > 1 else "width ") + ", ".join(map(str, widths))

@@ -4,13 +4,13 @@ Strict: an unknown key is an error that names the nearest known one, and everyth
 costly step. YAML is read by the parser DVC uses, so both see the same numbers.
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.study.errors import UsageError
+from stages.study.hints import nearest
 
 PARAMS = Path("params.yaml")
 _T = TypeVar("_T")
@@ -224,12 +224,6 @@ def _look_up(entries: dict[str, _T], name: str, what: str) -> _T:
     if name in entries:
         return entries[name]
     raise UsageError(f"{PARAMS}: {what} '{name}' is unknown; {nearest(name, list(entries))}")
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A hint: the known name closest to `name`, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
 
 
 def load_params(path: Path = PARAMS) -> Params:

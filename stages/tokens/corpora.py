@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from stages.shards.manifest import SplitName
 from stages.study.errors import CrossoverError, UsageError
-from stages.study.params import C4, Corpus, Files, Pydocs, nearest
+from stages.study.hints import nearest
+from stages.study.params import C4, Corpus, Files, Pydocs
 from stages.tokens import pydocs
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

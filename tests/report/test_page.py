@@ -1,6 +1,7 @@
 """The page: one file, no network, nothing a name can break out of, and the numbers of the fit."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -11,11 +12,11 @@ from stages.report.page import figures, render
 from stages.report.results import StudyResults
 from stages.report.words import answers
 from stages.study.params import Study
-from tests.fit.test_fits import ladder
+from tests.fit.test_study import losses
 
 
-def results(title: str = "Which?", effect: float = -0.05) -> StudyResults:
-    table = ladder({16: 0.05, 24: 0.0, 32: effect, 48: effect}, meeting=24)
+def results(title: str = "Which?", exponent: float = 0.32, meeting: int | None = 24) -> StudyResults:
+    table = losses({"a": 0.3, "b": exponent}, meeting=meeting)
     table = table.assign(tokens=1000, tokenizer_digest="t", evaluation_digest="e")
     runs = pd.DataFrame(
         {"fingerprint": ["x"], "device": "cpu", "host": "h", "torch": "2", "python": "3", "commit": "c", "started": "s",
@@ -60,7 +61,27 @@ def test_answers_state_side_size_and_reach() -> None:
     assert "<b>A</b> is better by 0.0" in text
     assert "The sign changes across width 24, where the two are the same run by construction." in text
     assert "Nothing is claimed beyond width 48." in text
-    assert "undecided" in " ".join(answers(results(effect=0.0)))
+    assert "undecided" in " ".join(answers(results(exponent=0.3)))
+
+
+def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
+    shown = results(exponent=0.4, meeting=None)
+    text = " ".join(answers(shown))
+    assert re.search(r"They cross near 3\.\d?e\+10 FLOP \[[\d.e+]+, [\d.e+]+\]; the sign changes between widths", text)
+    html = render([(shown, figures(shown))], {"passed": True, "rules": []})
+    assert "without the smallest rung: " in html
+    assert "counting head and attention: crosses" in html
+    assert re.search(r"\d\.\d\d% off in \d+ run", html)
+
+
+def test_a_sweep_shows_its_optima() -> None:
+    table = losses({"a": 0.3}, lrs=(0.005, 0.01, 0.02, 0.04, 0.08))
+    shown = replace(results(), losses=table, fit=fit_study(table).to_json())
+    text = " ".join(answers(shown))
+    assert "best learning rate 0.0200" in text
+    assert "goes as width^" in text
+    assert "when each width is left out of its law" in text
+    assert [f.name for f in figures(shown)] == ["s-c-loss_against_compute", "s-c-learning_rate_bowls"]
 
 
 def test_figures_are_pictures_and_repeat_exactly() -> None:

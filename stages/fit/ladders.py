@@ -1,0 +1,107 @@
+"""The runs of each recipe as a ladder: rungs, pair labels, and the recipe's own law, fitted once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.fit.fitting import Fitted, fit_law
+from stages.fit.grouping import group_log
+from stages.fit.laws import Floats
+from stages.fit.objectives import squares
+from stages.fit.pairing import Pairs
+from stages.study.errors import UsageError
+
+_SAME_X = 1e-6  # relative: x within this is one rung; x itself is never rounded
+_FLOOR_RUNGS = 5  # sizes that a law needs before a floor is fitted: four can be met by any floor
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One recipe's runs, sorted by `key`, which names a rung and a pair label."""
+
+    name: str
+    key: npt.NDArray[np.int64]
+    x: Floats
+    loss: Floats
+    rung: npt.NDArray[np.int_]
+    structural: npt.NDArray[np.bool_]
+    label: npt.NDArray[np.object_] | None
+    pairable: bool
+
+    @property
+    def log_x(self) -> Floats:
+        """Natural logarithm of x."""
+        logs: Floats = np.log(self.x)
+        return logs
+
+
+def make_ladders(
+    x: Floats,
+    loss: Floats,
+    recipe: npt.NDArray[np.object_],
+    pair: npt.NDArray[Any] | None,
+    rung: npt.NDArray[Any] | None,
+    structural: npt.NDArray[np.bool_],
+) -> dict[str, Ladder]:
+    """Ladders by recipe. Raises `UsageError` where one recipe has two runs with the same rung and pair label."""
+    rungs = group_log(x, _SAME_X) if rung is None else np.unique(rung, return_inverse=True)[1]
+    labels = np.zeros(len(x), int) if pair is None else np.unique(pair.astype(str), return_inverse=True)[1]
+    key = rungs.astype(np.int64) * (int(labels.max(initial=0)) + 1) + labels
+    names, codes = np.unique(recipe.astype(str), return_inverse=True)
+    order = np.lexsort((key, codes))
+    ends = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    ladders = {}
+    for i, name in enumerate(names):
+        rows = order[ends[i] : ends[i + 1]]
+        repeated = bool((np.diff(key[rows]) == 0).any())
+        if repeated and pair is not None:
+            first = rows[:-1][np.diff(key[rows]) == 0][0]
+            what = f"recipe '{name}' has two runs at x = {x[first]:g} with the pair label '{pair[first]}'"
+            raise UsageError(f"{what}; drop the duplicates or name a column that tells them apart")
+        ladders[str(name)] = Ladder(
+            str(name),
+            key[rows],
+            x[rows],
+            loss[rows],
+            rungs[rows],
+            structural[rows],
+            None if rung is None else rung[rows],
+            not repeated,
+        )
+    return ladders
+
+
+def match(a: Ladder, b: Ladder) -> tuple[Pairs, int]:
+    """Pairs of runs with the same key, and the number of runs without a partner."""
+    _, left, right = np.intersect1d(a.key, b.key, assume_unique=True, return_indices=True)
+    x = 0.5 * (a.x[left] + b.x[right])
+    codes = np.unique(a.rung[left], return_inverse=True)[1]
+    if len(left):  # rungs numbered along x, whatever their labels
+        counts = np.bincount(codes)
+        codes = np.argsort(np.argsort(np.bincount(codes, x) / counts))[codes]
+    same = a.structural[left] & b.structural[right]
+    label = None if a.label is None else a.label[left]
+    pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label)
+    return pairs, len(a.key) + len(b.key) - 2 * len(left)
+
+
+class RecipeLaws:
+    """Each recipe's own law: the one asked for, or with `auto` a power law, with a floor where five sizes carry it."""
+
+    def __init__(self, law: str) -> None:
+        self._law = law
+        self._fits: dict[tuple[str, str], Fitted] = {}
+
+    def of(self, ladder: Ladder, law: str | None = None) -> Fitted:
+        """The fit of a recipe, made once. Raises `UsageError` where its runs cannot carry the law."""
+        wanted = law or self._law
+        if wanted == "auto":
+            wanted = "power_floor" if len(np.unique(ladder.rung)) >= _FLOOR_RUNGS else "power"
+        key = (ladder.name, wanted)
+        if key not in self._fits:
+            inputs = {"x": ladder.x}
+            fitted = fit_law(wanted, inputs, ladder.loss, objective=squares(True), starts=8, intervals=False)
+            self._fits[key] = fitted
+        return self._fits[key]
