@@ -1,14 +1,15 @@
-"""The command line: what a study will cost, and where it stands. `dvc repro` runs it."""
+"""The command line: what a study will cost and where it stands; laws, crossovers and optima in anybody's runs."""
 
-import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from flows import analyse
+from flows.analyse import print_json
 from flows.forecast import Forecast, forecast
 from flows.standing import StudyStatus, study_status
 from stages.study.errors import guarded
@@ -39,7 +40,7 @@ def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) ->
         chosen = [(study, scale)] if scale else [(study, used) for used in dict.fromkeys(used for _, used in chosen)]
     forecasts = [forecast(params, *pair) for pair in chosen]
     if as_json:
-        _print_json([item.to_json() for item in forecasts])
+        print_json([item.to_json() for item in forecasts])
         return
     for item in forecasts:
         _show_forecast(item)
@@ -93,7 +94,7 @@ def status(as_json: Json = False) -> None:
     params = load_params()
     states = [study_status(params, item.study, item.scale) for item in params.active.values()]
     if as_json:
-        _print_json({f"{state.study}-{state.scale}": state.to_json() for state in states})
+        print_json({f"{state.study}-{state.scale}": state.to_json() for state in states})
         return
     table = Table(box=box.SIMPLE, padding=0)
     for name in ("study", "rows", "cells", "done", "diverged", "failed", "stale", "missing"):
@@ -119,8 +120,8 @@ def _explain(state: StudyStatus) -> None:
         console.print(f"{state.study}-{state.scale}: {line}", highlight=False, markup=False)
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, allow_nan=False))
+for command in (analyse.fit, analyse.compare, analyse.optimum):
+    app.command()(command)
 
 
 def main() -> None:

@@ -1,0 +1,226 @@
+"""The commands for anybody's runs: `fit`, `compare` and `optimum` on a CSV, Parquet or JSONL file.
+
+The libraries they need are imported when a command runs, so that `crossover --help` stays quick.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.shown import note_left_out, show_fit, show_many, show_optima, show_pair
+from stages.study.errors import UsageError
+from stages.study.hints import nearest
+
+if TYPE_CHECKING:
+    from stages.fit.runs import Runs
+
+File = Annotated[Path, typer.Argument(help="Runs as .csv, .parquet or .jsonl, one row per run.", show_default=False)]
+Loss = Annotated[str, typer.Option(help="Column, or expression of columns, with the loss.")]
+Where = Annotated[str | None, typer.Option(help="Keep rows that satisfy this, as 'flops > 1e18 and size != \"7B\"'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Plot = Annotated[Path | None, typer.Option(help="Also draw a PNG here.")]
+
+
+def fit(
+    file: File,
+    law: Annotated[str | None, typer.Option(help="power, power_floor, chinchilla, chinchilla_shared, m4, bnsl, "
+                                            "optimum, optimum_nd.", show_default="chinchilla with --n and --d, "
+                                            "else power_floor")] = None,
+    loss: Loss = "loss",
+    x: Annotated[str | None, typer.Option(help="Column or expression: FLOPs, tokens, parameters.")] = None,
+    n: Annotated[str | None, typer.Option("--n", help="Column or expression: parameters.")] = None,
+    d: Annotated[str | None, typer.Option("--d", help="Column or expression: training tokens.")] = None,
+    objective: Annotated[
+        str, typer.Option(help="squares_log, squares, huber_log, lad_log, expectile_log.")
+    ] = "squares_log",
+    delta: Annotated[float, typer.Option(help="Of huber_log.")] = 1e-3,
+    tau: Annotated[float, typer.Option(help="Of expectile_log.")] = 0.1,
+    weights: Annotated[str | None, typer.Option(help="Column with relative weights.")] = None,
+    where: Where = None,
+    heldout: Annotated[str | None, typer.Option(help="Rows that satisfy this are predicted, not fitted.")] = None,
+    predict: Annotated[list[str] | None, typer.Option(help="A place, as N=7e9,D=2e12; may be repeated.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples; 0 for likelihood or sandwich intervals.")] = 0,
+    cluster: Annotated[str | None, typer.Option(help="Column; the bootstrap draws whole clusters.")] = None,
+    starts: Annotated[int, typer.Option(min=1, help="How many starts to descend from.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    as_json: Json = False,
+    plot: Plot = None,
+) -> None:  # fmt: skip
+    """Fit a scaling law to anybody's runs, with 90% intervals.
+
+    crossover fit runs.csv --n params --d tokens --objective huber_log --bootstrap 4000 --predict N=7e9,D=2e12
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from stages.fit import fit as fit_rows
+    from stages.fit.laws import get_law
+    from stages.fit.runs import read_runs
+
+    chosen = get_law(law or ("chinchilla" if n and d else "power_floor"))
+    columns = {name: text for name, text in (("x", x), ("N", n), ("D", d)) if text is not None}
+    _require_inputs(chosen.inputs, columns, chosen.name)
+    runs, held = read_runs(file, where).split(heldout)
+    inputs = _columns(runs, columns, chosen.inputs)
+    values = runs.numbers(loss)
+    result = fit_rows(
+        chosen.name, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
+        weights=None if weights is None else runs.numbers(weights), seed=seed,
+        clusters=None if cluster is None else np.unique(runs.labels(cluster), return_inverse=True)[1],
+        predict=[_place(text, chosen.inputs) for text in predict or []],
+        heldout=(_columns(held, columns, chosen.inputs), held.numbers(loss)) if heldout else None,
+    )  # fmt: skip
+    named = {name: columns[name] for name in chosen.inputs}
+    result = replace(result, inputs=named, left_out=[*runs.left_out, *result.left_out])
+    if plot is not None:
+        from stages.report.charts import draw_fit
+
+        _save(plot, draw_fit(result, inputs, values, loss))
+    if as_json:
+        print_json({key: value for key, value in result.to_json().items() if key != "line"})
+    else:
+        show_fit(result)
+
+
+def _columns(runs: "Runs", columns: dict[str, str], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: runs.numbers(columns[name]) for name in names}
+
+
+def _require_inputs(needed: tuple[str, ...], given: dict[str, str], law: str) -> None:
+    missing = [f"--{name.lower()}" for name in needed if name not in given]
+    if missing:
+        raise UsageError(f"law '{law}' needs {' and '.join(missing)}: a column, or an expression of columns")
+    extra = [f"--{name.lower()}" for name in given if name not in needed]
+    if extra:
+        raise UsageError(f"law '{law}' has no use for {' and '.join(extra)}; its inputs are {', '.join(needed)}")
+
+
+def _place(text: str, inputs: tuple[str, ...]) -> dict[str, float]:
+    place = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        match = {known.lower(): known for known in inputs}.get(name.strip().lower())
+        if match is None:
+            raise UsageError(f"--predict '{text}': '{name.strip()}' is no input; {nearest(name.strip(), list(inputs))}")
+        try:
+            place[match] = float(number)
+        except ValueError:
+            raise UsageError(f"--predict '{text}': '{number}' is no number; write {match}=1e9") from None
+    return place
+
+
+def compare(
+    file: File,
+    x: Annotated[str, typer.Option(help="Column or expression: FLOPs, tokens, parameters.")] = "flops",
+    loss: Loss = "loss",
+    by: Annotated[str, typer.Option(help="Column that names the recipe.")] = "recipe",
+    pair: Annotated[str | None, typer.Option(help="Column that pairs runs of one size: the seed.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Compare A,B alone; may be repeated.")] = None,
+    law: Annotated[
+        str, typer.Option(help="auto pairs where it can; power, power_floor, m4 or bnsl fits each recipe apart.")
+    ] = "auto",
+    target: Annotated[float | None, typer.Option(help="A size to extrapolate the gap to.")] = None,
+    far: Annotated[bool, typer.Option("--far", help="Allow a target beyond 1.5 decades.")] = False,
+    where: Where = None,
+    as_json: Json = False,
+    plot: Plot = None,
+) -> None:  # fmt: skip
+    """Which of two recipes wins along x, where they cross, and how sure that is (90% intervals).
+
+    crossover compare runs.csv --x flops --loss val_loss --by recipe --pair seed --target 1e22
+    """
+    from dataclasses import replace
+
+    from stages.fit import Settings
+    from stages.fit import compare as compare_rows
+    from stages.fit.laws import LAWS
+    from stages.fit.runs import read_runs
+
+    known = ["auto", *(name for name, item in LAWS.items() if item.inputs == ("x",))]
+    if law not in known:
+        raise UsageError(f"no law of one input is called '{law}'; {nearest(law, known)}")
+    if target is not None and not target > 0:
+        raise UsageError(f"--target must be positive; got {target:g}")
+    runs = read_runs(file, where)
+    result = compare_rows(
+        runs.numbers(x), runs.numbers(loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
+        pairs=[_two(text) for text in only] if only else None, settings=Settings(law, target, far), names=(x, loss),
+    )  # fmt: skip
+    result = replace(result, left_out=[*runs.left_out, *result.left_out])
+    if plot is not None:
+        from stages.report.charts import draw_comparisons
+
+        _save(plot, draw_comparisons(result))
+    if as_json:
+        print_json(result.to_json())
+        return
+    note_left_out(result.left_out)
+    if len(result.pairs) > 12:
+        show_many(result.pairs)
+        return
+    for item in result.pairs:
+        show_pair(item, result.x)
+
+
+def _two(text: str) -> tuple[str, str]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2:
+        raise UsageError(f"--only '{text}' must name two recipes, as muon,soap")
+    return parts[0], parts[1]
+
+
+def optimum(
+    file: File,
+    lr: Annotated[str, typer.Option(help="Column with the peak learning rate.")] = "lr",
+    loss: Loss = "loss",
+    batch: Annotated[str | None, typer.Option(help="Column or expression with the batch size.")] = None,
+    n: Annotated[str | None, typer.Option("--n", help="Column or expression: parameters.")] = None,
+    d: Annotated[str | None, typer.Option("--d", help="Column or expression: training tokens.")] = None,
+    x: Annotated[str | None, typer.Option(help="Another scale that names a cell, such as the width.")] = None,
+    initial: Annotated[str | None, typer.Option(help="Column with the loss at initialisation.")] = None,
+    where: Where = None,
+    as_json: Json = False,
+    plot: Plot = None,
+) -> None:
+    """The best learning rate (and batch) at every size, how broad it is, and the law by which it moves.
+
+    crossover optimum sweep.csv --lr lr --batch "bs * 2048" --n N --d D --loss loss
+    """
+    from dataclasses import replace
+
+    from stages.fit import optimum as optimum_rows
+    from stages.fit.runs import read_runs
+
+    runs = read_runs(file, where)
+    scale = {name: runs.numbers(text) for name, text in (("N", n), ("D", d), ("x", x)) if text is not None}
+    if not scale:
+        raise UsageError("name what makes a cell: --n and --d, or --x")
+    result = optimum_rows(
+        runs.numbers(lr), runs.numbers(loss), scale, batch=None if batch is None else runs.numbers(batch),
+        initial=None if initial is None else runs.numbers(initial),
+    )  # fmt: skip
+    result = replace(result, left_out=[*runs.left_out, *result.left_out])
+    if plot is not None:
+        from stages.report.charts import draw_optima
+
+        _save(plot, draw_optima(result))
+    if as_json:
+        print_json(result.to_json())
+    else:
+        show_optima(result)
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _save(path: Path, png: bytes) -> None:
+    from stages.study.files import write_bytes
+
+    if path.suffix != ".png":
+        raise UsageError(f"--plot writes PNG; name {path} with .png at its end")
+    write_bytes(path, png)

@@ -1,0 +1,188 @@
+"""How fits, comparisons and optima are printed in a terminal."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from stages.fit.comparing import Comparison
+    from stages.fit.crossing import Crossover
+    from stages.fit.optimum import Optima
+    from stages.fit.result import Fit, HeldOut
+
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _number(value: float | None, digits: int = 5) -> str:
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def _span(ci: tuple[float | None, ...] | None, digits: int = 4, sign: str = "") -> str:
+    if ci is None:
+        return "none"
+    ends = [
+        f"{end:{sign}.{digits}g}" if end is not None else open_end
+        for end, open_end in zip(ci, ("−∞", "∞"), strict=True)
+    ]
+    return f"[{ends[0]}, {ends[1]}]"
+
+
+def note_left_out(left_out: list[Any]) -> None:
+    """Rows not used, and why."""
+    for item in left_out:
+        console.print(f"left out: {item.rows} row(s), {item.reason}", markup=False)
+
+
+def show_fit(result: "Fit") -> None:
+    """Parameters with their intervals, diagnostics, predictions."""
+    table = _table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
+    for name, item in result.params.items():
+        table.add_row(name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
+    console.print(table)
+    inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
+    console.print(
+        f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {result.objective.value:.8g}",
+        markup=False,
+    )
+    console.print(
+        f"residual {result.rms_residual:.4g} rms, {result.mean_absolute_relative_error:.3%} mean; "
+        f"{result.starts.agree:.0%} of {result.starts.n} starts agree; condition {result.condition:.1e}; "
+        f"{result.interval}"
+    )
+    note_left_out(result.left_out)
+    _show_predictions("predictions", result.predictions)
+    for name, part in (("held out", result.heldout), ("each rung from those below", result.rollout)):
+        if part is not None:
+            _show_held_out(name, part)
+    for flag in result.flags:
+        console.print(f"note: {flag}", markup=False)
+
+
+def _show_predictions(title: str, rows: list[Any]) -> None:
+    if not rows:
+        return
+    known = rows[0].measured is not None
+    table = _table(title, *rows[0].at, "loss", "90% interval", "a new run", *(("measured", "error") if known else ()))
+    for row in rows:
+        at = [f"{value:.4g}" for value in row.at.values()]
+        error = (_number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
+        table.add_row(*at, _number(row.loss.value, 8), _span(row.loss.ci), _span(row.run_ci), *error)
+    console.print(table)
+
+
+def _show_held_out(name: str, part: "HeldOut") -> None:
+    if len(part.rows) <= 20 and name == "held out":
+        _show_predictions(name, part.rows)
+    covered = "" if part.covered is None else f", {part.covered:.0%} inside the interval for a new run"
+    console.print(
+        f"{name}: {len(part.rows)} prediction(s), mean error {part.mean_absolute_relative_error:.4%}{covered}"
+    )
+
+
+def show_pair(item: "Comparison", x: str) -> None:
+    """One pair of recipes: verdict, crossover, rungs, baseline, gap, sensitivity."""
+    console.print(f"[bold]{item.b} against {item.a}: {item.verdict}[/bold]")
+    for line in _crossing(item, x):
+        _say(line)
+    if item.rungs:
+        console.print(_rungs(item, x))
+    elif item.p_b_beats_a:
+        _say(f"P({item.b} better): " + ", ".join(f"{c.p:.2f} at {c.x:.3g}" for c in item.p_b_beats_a[::2]))
+    if item.baseline and item.baseline.better:
+        _say(f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}")
+    if item.gap:
+        gap, factor = item.gap, f"{_number(item.gap.equivalent_compute, 3)}x {_span(item.gap.equivalent_compute_ci, 3)}"
+        _say(f"{gap.lever_arm_decades:.2f} decades beyond the runs, at {gap.x:.4g}: {gap.difference.value:+.4f} "
+             f"{_span(gap.difference.ci, 3, '+')}, as if {item.a} had {factor} the {x}; "
+             f"P({item.b} better) = {gap.p_b_beats_a:.3f}")  # fmt: skip
+    for variant in item.sensitivity:
+        moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
+        _say(f"{variant.change}: {variant.verdict}{moved}")
+    for flag in item.flags:
+        _say(f"note: {flag}")
+    console.print()
+
+
+def _say(line: str) -> None:
+    console.print(f"  {line}", markup=False)
+
+
+def _crossing(item: "Comparison", x: str) -> Iterator[str]:
+    if item.crossover is not None:
+        yield from _crossover(item.crossover, x)
+    if item.bracket:
+        yield f"the measured sign changes between {item.bracket[0]:.6g} and {item.bracket[1]:.6g}"
+    if len(item.roots) > 1:
+        yield f"all roots: {', '.join(f'{root:.4g}' for root in item.roots)}"
+
+
+def _crossover(place: "Crossover", x: str) -> Iterator[str]:
+    where = "" if not place.lever_arm_decades else f", {place.lever_arm_decades:.2f} decades beyond the runs"
+    yield f"crossover at {x} = {place.value:.4g} {_span(place.ci)}{where}"
+    if len(place.pieces) > 1:
+        yield f"its confidence set has {len(place.pieces)} pieces: {', '.join(map(_span, place.pieces))}"
+    if None in place.ci:
+        yield "the runs do not bound it on both sides within 1.5 decades of them"
+
+
+def _rungs(item: "Comparison", x: str) -> Table:
+    seeds = any(rung.difference.ci for rung in item.rungs)
+    columns = (f"{item.b} − {item.a}", *(("90% interval",) if seeds else ()), f"P({item.b} better)")
+    table = _table("", x, "pairs", *columns)
+    chances = {chance.x: chance.p for chance in item.p_b_beats_a}
+    for rung in item.rungs:
+        chance = f"{chances[rung.x]:.3f}" if rung.x in chances else "–"
+        value = "same run" if rung.structural else f"{rung.difference.value:+.5f}"
+        span = (_span(rung.difference.ci, 3, "+"),) if seeds else ()
+        table.add_row(rung.name, str(rung.pairs), value, *span, chance)
+    return table
+
+
+def show_many(pairs: "list[Comparison]") -> None:
+    """One line per pair."""
+    table = _table(f"{len(pairs)} pairs", "A", "B", "verdict", "crossover", "90% interval", "best at the top")
+    for item in pairs:
+        place = item.crossover if item.verdict == "crosses" else None
+        table.add_row(
+            item.a, item.b, item.verdict, _number(place.value if place else None, 4),
+            _span(place.ci) if place else "–", (item.baseline.better if item.baseline else None) or "–",
+        )  # fmt: skip
+    console.print(table)
+
+
+def show_optima(result: "Optima") -> None:
+    """Cells, laws and regret."""
+    batched = result.cells[0].best_batch is not None
+    stable = any(cell.largest_stable for cell in result.cells)
+    columns = ("lr", *(("batch",) if batched else ()), "within 0.25%", "loss", *(("stable to",) if stable else ()))
+    table = _table("optimum per cell", *result.cells[0].at, *columns)
+    for cell in result.cells:
+        lr = "at the edge" if cell.optimum is None else f"{cell.optimum:.3g}"
+        table.add_row(
+            *(f"{value:.4g}" for value in cell.at.values()), lr, *((_number(cell.batch, 3),) if batched else ()),
+            _span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
+            *((_number(cell.largest_stable, 3),) if stable else ()),
+        )  # fmt: skip
+    console.print(table)
+    for name, law in (("lr", result.law), ("batch", result.batch_law)):
+        if law is not None:
+            values = ", ".join(f"{key} = {item.value:.4g} {_span(item.ci, 3)}" for key, item in law.params.items())
+            what = law.formula.replace("x", law.inputs.get("x", "x"))
+            console.print(f"best {name} = {what}: {values}", markup=False)
+    for title, regret in (("regret of the law", result.regret), ("each cell from the others", result.regret_left_out)):
+        if regret is not None:
+            console.print(f"{title}: {regret.mean:.3%} of the loss on average, {regret.max:.3%} at most")
+    note_left_out(result.left_out)
+    for flag in result.flags:
+        console.print(f"note: {flag}", markup=False)

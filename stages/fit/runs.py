@@ -1,0 +1,99 @@
+"""Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.fit.expressions import condition, evaluate, require
+from stages.fit.laws import Floats
+from stages.fit.result import LeftOut
+from stages.study.errors import UsageError
+
+
+@dataclass
+class Runs:
+    """A table of runs and what was left out of it so far."""
+
+    path: str
+    table: pd.DataFrame
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def numbers(self, expression: str) -> Floats:
+        """A column, or an expression of columns, as floats [n]. Raises `UsageError` where it is not numeric."""
+        values = evaluate(self.table, expression)
+        if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
+            numeric = pd.to_numeric(values, errors="coerce")
+            wrong = values[numeric.isna() & values.notna()]
+            if len(wrong):
+                raise UsageError(f"{self.path}: '{expression}' holds '{wrong.iloc[0]}', which is no number")
+            values = numeric
+        array: Floats = values.to_numpy(float, na_value=np.nan)
+        return array
+
+    def labels(self, column: str) -> npt.NDArray[np.object_]:
+        """A column as text [n]; rows where it is missing have the label 'missing'."""
+        values = self.table[require(self.table, column)]
+        text: npt.NDArray[np.object_] = (
+            values.astype(object).where(values.notna(), "missing").astype(str).to_numpy(object)
+        )
+        return text
+
+    def split(self, text: str | None) -> tuple["Runs", "Runs"]:
+        """Rows where a condition is false, and rows where it is true."""
+        if text is None:
+            return self, Runs(self.path, self.table.iloc[:0])
+        chosen = condition(self.table, text)
+        if not chosen.any():
+            raise UsageError(f"{self.path}: no row satisfies '{text}'")
+        return Runs(self.path, self.table[~chosen], self.left_out), Runs(self.path, self.table[chosen])
+
+
+def read_runs(path: Path, where: str | None = None) -> Runs:
+    """Read a table, drop rows equal to an earlier one in every column, keep those that satisfy `where`.
+
+    Raises `UsageError` that names the file for a missing, empty or unreadable one, and for a filter that keeps nothing.
+    """
+    table = _read(path)
+    if table.empty:
+        raise UsageError(f"{path} has no rows")
+    left_out = []
+    try:
+        repeated = table.duplicated()
+    except TypeError:  # lists or objects of a JSONL file
+        repeated = table.astype(str).duplicated()
+    if repeated.any():
+        left_out.append(LeftOut("equal to an earlier row in every column", int(repeated.sum())))
+        table = table[~repeated]
+    if where is not None:
+        kept = condition(table, where)
+        if not kept.any():
+            raise UsageError(f"{path}: --where '{where}' keeps none of {len(table)} rows")
+        if not kept.all():
+            left_out.append(LeftOut(f"not {where}", int((~kept).sum())))
+        table = table[kept]
+    return Runs(str(path), table.reset_index(drop=True), left_out)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    readers = {
+        ".csv": pd.read_csv,
+        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".parquet": pd.read_parquet,
+        ".jsonl": lambda file: pd.read_json(file, lines=True, precise_float=True),
+        ".ndjson": lambda file: pd.read_json(file, lines=True, precise_float=True),
+    }
+    kind = path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix
+    if kind not in readers:
+        raise UsageError(f"{path} is none of {', '.join(readers)}; rename or convert it")
+    try:
+        table: pd.DataFrame = readers[kind](path)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist") from None
+    except pd.errors.EmptyDataError:
+        raise UsageError(f"{path} is empty") from None
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise UsageError(f"{path} cannot be read as {kind[1:]} ({str(error).splitlines()[0]})") from None
+    return table

@@ -1,0 +1,126 @@
+"""Reading anybody's runs, and the expressions over their columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.fit.expressions import condition, evaluate
+from stages.fit.runs import read_runs
+from stages.study.errors import UsageError
+
+TABLE = pd.DataFrame(
+    {"N": [1e6, 2e6, 4e6], "my loss": [3.0, 2.5, 2.2], "size": ["1M", "2M", "4M"], "ok": [True, False, True]}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("N", [1e6, 2e6, 4e6]),
+        ("my loss", [3.0, 2.5, 2.2]),
+        ("`my loss` * 2 - 1", [5.0, 4.0, 3.4]),
+        ("6 * N ** 2 / 1e12", [6.0, 24.0, 96.0]),
+        ("-log2(N / 1e6)", [0.0, -1.0, -2.0]),
+        ("3", [3, 3, 3]),
+    ],
+)
+def test_expressions_are_arithmetic(text: str, value: list[float]) -> None:
+    assert evaluate(TABLE, text).tolist() == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("N > 1e6", [False, True, True]),
+        ("1e6 < N <= 2e6", [False, True, False]),
+        ("size in ['1M', '4M'] and `my loss` > 2.5", [True, False, False]),
+        ("size not in ['1M'] or ok", [True, True, True]),
+        ("not ok", [False, True, False]),
+        ("size == '2M'", [False, True, False]),
+    ],
+)
+def test_conditions_choose_rows(text: str, value: list[bool]) -> None:
+    assert condition(TABLE, text).tolist() == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("__import__('os').system('true')", "not allowed"),
+        ("N.__class__ == 1", "not allowed"),
+        ("(lambda: 1)() == 1", "not allowed"),
+        ("[x for x in N] == 1", "not allowed"),
+        ("open('x') == 1", "not allowed"),
+        ("NN > 1", "no column is called 'NN'; did you mean 'N'"),
+        ("N >", "cannot be read"),
+        ("size > 3", "does not fit"),
+        ("size * 2 > 3", "is text, and a number is needed"),
+        ("N + 1", "is no condition"),
+        ("N in 3", "must be a list"),
+        ("9" * 3000, "characters"),
+    ],
+)
+def test_anything_else_is_refused_by_name(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        condition(TABLE, text)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_every_format_reads_the_same(tmp_path, kind: str) -> None:
+    path = tmp_path / f"runs.{kind}"
+    exact = TABLE.assign(N=[1 / 3, 2 / 3, 1e300])
+    if kind == "csv":
+        exact.to_csv(path, index=False)
+    elif kind == "parquet":
+        exact.to_parquet(path)
+    else:
+        exact.to_json(path, orient="records", lines=True, double_precision=15)
+    runs = read_runs(path)
+    assert runs.numbers("N") == pytest.approx([1 / 3, 2 / 3, 1e300], rel=1e-14)
+    assert runs.labels("size").tolist() == ["1M", "2M", "4M"]
+
+
+def test_left_out_rows_are_counted_with_their_reason(tmp_path) -> None:
+    path = tmp_path / "runs.csv"
+    pd.concat([TABLE, TABLE.iloc[:1]]).to_csv(path, index=False)
+    runs = read_runs(path, "N > 1e6")
+    assert [(item.reason, item.rows) for item in runs.left_out] == [
+        ("equal to an earlier row in every column", 1), ("not N > 1e6", 1),
+    ]  # fmt: skip
+    fitted, held = runs.split("size == '4M'")
+    assert (len(fitted.table), len(held.table)) == (1, 1)
+
+
+def test_missing_values_are_nan_and_text_is_refused(tmp_path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("x,loss\n1,2.5\n2,\n3,nan\n4,inf\n")
+    assert np.isfinite(read_runs(path).numbers("loss")).tolist() == [True, False, False, False]
+    path.write_text("x,loss\n1,2.5\n2,diverged\n")
+    with pytest.raises(UsageError, match="'loss' holds 'diverged'"):
+        read_runs(path).numbers("loss")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("absent.csv", None, "does not exist"),
+        ("runs.xlsx", "x", "is none of .csv"),
+        ("empty.csv", "", "is empty"),
+        ("header.csv", "x,loss\n", "has no rows"),
+        ("broken.parquet", "PAR1 nonsense", "cannot be read as parquet"),
+        ("broken.jsonl", "{]", "cannot be read as jsonl"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, name: str, content: str | None, said: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=said):
+        read_runs(path)
+
+
+def test_a_filter_that_keeps_nothing_is_an_error(tmp_path) -> None:
+    path = tmp_path / "runs.csv"
+    TABLE.to_csv(path, index=False)
+    with pytest.raises(UsageError, match="keeps none of 3 rows"):
+        read_runs(path, "N > 1e9")
