@@ -7,7 +7,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-all lint bench
+.PHONY: study test test-all lint bench calibrate
 
 study: .venv/.ok
 	dvc --wait-for-lock repro
@@ -22,7 +22,10 @@ lint: .venv/.ok
 	ruff check . && ruff format --check . && mypy && lint-imports
 
 bench: .venv/.ok
-	python -m tests.bench
+	python -m tests.bench && python -m tests.bench.laws
+
+calibrate: .venv/.ok
+	python -m tests.calibration
 
 .venv/.ok: pyproject.toml constraints.txt
 	test -d .venv || $(PY) -m venv .venv
