@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from stages.fit.estimates import Estimate, digest_arrays, interval, percentiles, t_factor
 from stages.fit.intervals import Covariance, bootstrap, covariance, law_errors, profile
@@ -217,6 +218,12 @@ def _flags(problem: Problem, minima: Minima, start: Floats, best: int, cov: Cova
         flags.append("the best fit never moved from its start")
     if _agreement(minima, problem) < 0.1:
         flags.append("under a tenth of the starts reached this minimum")
+    return [*flags, *_doubts(problem, theta, cov)]
+
+
+def _doubts(problem: Problem, theta: Floats, cov: Covariance) -> list[str]:
+    """What the rows cannot tell, and where they contradict the law."""
+    flags = []
     if cov.condition > 1e8:
         flags.append(f"condition number {cov.condition:.0e}: these rows cannot tell the parameters apart")
     if cov.dof <= 0:
@@ -225,7 +232,22 @@ def _flags(problem: Problem, minima: Minima, start: Floats, best: int, cov: Cova
         flags.append(f"no covariance at a minimum of {problem.objective.name}; ask for a bootstrap")
     if len(problem.law.inputs) > 1 and abs(float(np.corrcoef(*problem.log_x)[0][1])) > 0.999:
         flags.append(f"{' and '.join(problem.law.inputs)} move together in these rows")
+    if _misses_its_means(problem, theta):
+        flags.append("the law misses the sizes' means by more than repeated runs scatter (F test, 1%)")
     return flags
+
+
+def _misses_its_means(problem: Problem, theta: Floats) -> bool:
+    """Lack of fit, where runs repeat at one place: between-place scatter about the law against that within places."""
+    residual = problem.residual(problem.law.log_loss(problem.log_x, theta[None]))[0]
+    place = np.unique(problem.log_x.round(9), axis=1, return_inverse=True)[1].ravel()
+    weight = np.bincount(place, problem.weights)
+    within = residual - (np.bincount(place, problem.weights * residual) / weight)[place]
+    pure, total = ((problem.weights * part**2).sum() for part in (within, residual))
+    pure_dof, lack_dof = len(residual) - len(weight), len(weight) - len(theta)
+    if pure_dof < 1 or lack_dof < 1 or not problem.objective.least_squares or pure <= 1e-20:
+        return False
+    return bool(special.fdtrc(lack_dof, pure_dof, max(total - pure, 0.0) / lack_dof * pure_dof / pure) < 0.01)
 
 
 def _kept_clusters(

@@ -74,6 +74,8 @@ def _best_rate(cell: dict[str, Any]) -> str:
         return "the best learning rate lies at the edge of the grid; widen it"
     low, high = cell["broad"]
     broad = f"rates tried from {low:.4f} to {high:.4f} are within 0.25% of the best loss"
+    if low == high:
+        broad = "no other rate tried is within 0.25% of the best loss"
     return f"best learning rate {cell['optimum']:.4f}, loss {cell['loss_at_optimum']:.3f} nats; {broad}"
 
 

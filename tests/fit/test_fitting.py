@@ -221,6 +221,14 @@ def test_flags_name_what_deserves_doubt() -> None:
         fit("power", {"x": x}, 3 * x**-0.1, bootstrap=100)
 
 
+def test_a_law_that_misses_repeated_runs_is_flagged() -> None:
+    generator = np.random.default_rng(0)
+    x = np.repeat(np.geomspace(1, 1e3, 5), 4)
+    noise = generator.normal(0, 0.01, 20)
+    flags = [fit("power", {"x": x}, floor + 2 * x**-0.3 + noise).flags for floor in (0.0, 1.5)]
+    assert [any("misses the sizes' means" in flag for flag in each) for each in flags] == [False, True]
+
+
 needs_exams = pytest.mark.skipif(not (SHARED / "exams").exists(), reason="the published data are not here")
 
 
