@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,10 +19,15 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE, padding=(0, 1))
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        table.add_column(escape(name), justify="left" if i == 0 else "right", no_wrap=True)
     return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """A row whose cells are text, whatever brackets they hold."""
+    table.add_row(*map(escape, cells))
 
 
 def _number(value: float | None, digits: int = 5) -> str:
@@ -31,10 +37,7 @@ def _number(value: float | None, digits: int = 5) -> str:
 def _span(ci: tuple[float | None, ...] | None, digits: int = 4, sign: str = "") -> str:
     if ci is None:
         return "none"
-    ends = [
-        f"{end:{sign}.{digits}g}" if end is not None else open_end
-        for end, open_end in zip(ci, ("−∞", "∞"), strict=True)
-    ]
+    ends = ["no end" if end is None else f"{end:{sign}.{digits}g}" for end in ci]
     return f"[{ends[0]}, {ends[1]}]"
 
 
@@ -48,7 +51,7 @@ def show_fit(result: "Fit") -> None:
     """Parameters with their intervals, diagnostics, predictions."""
     table = _table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
     for name, item in result.params.items():
-        table.add_row(name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
+        _row(table, name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
     console.print(table)
     inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
     console.print(
@@ -77,7 +80,7 @@ def _show_predictions(title: str, rows: list[Any]) -> None:
     for row in rows:
         at = [f"{value:.4g}" for value in row.at.values()]
         error = (_number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
-        table.add_row(*at, _number(row.loss.value, 8), _span(row.loss.ci), _span(row.run_ci), *error)
+        _row(table, *at, _number(row.loss.value, 8), _span(row.loss.ci), _span(row.run_ci), *error)
     console.print(table)
 
 
@@ -92,7 +95,7 @@ def _show_held_out(name: str, part: "HeldOut") -> None:
 
 def show_pair(item: "Comparison", x: str) -> None:
     """One pair of recipes: verdict, crossover, rungs, baseline, gap, sensitivity."""
-    console.print(f"[bold]{item.b} against {item.a}: {item.verdict}[/bold]")
+    console.print(f"{item.b} against {item.a}: {item.verdict}", style="bold", markup=False)
     for line in _crossing(item, x):
         _say(line)
     if item.rungs:
@@ -145,7 +148,7 @@ def _rungs(item: "Comparison", x: str) -> Table:
         chance = f"{chances[rung.x]:.3f}" if rung.x in chances else "–"
         value = "same run" if rung.structural else f"{rung.difference.value:+.5f}"
         span = (_span(rung.difference.ci, 3, "+"),) if seeds else ()
-        table.add_row(rung.name, str(rung.pairs), value, *span, chance)
+        _row(table, rung.name, str(rung.pairs), value, *span, chance)
     return table
 
 
@@ -154,8 +157,8 @@ def show_many(pairs: "list[Comparison]") -> None:
     table = _table(f"{len(pairs)} pairs", "A", "B", "verdict", "crossover", "90% interval", "best at the top")
     for item in pairs:
         place = item.crossover if item.verdict == "crosses" else None
-        table.add_row(
-            item.a, item.b, item.verdict, _number(place.value if place else None, 4),
+        _row(
+            table, item.a, item.b, item.verdict, _number(place.value if place else None, 4),
             _span(place.ci) if place else "–", (item.baseline.better if item.baseline else None) or "–",
         )  # fmt: skip
     console.print(table)
@@ -169,8 +172,8 @@ def show_optima(result: "Optima") -> None:
     table = _table("optimum per cell", *result.cells[0].at, *columns)
     for cell in result.cells:
         lr = "at the edge" if cell.optimum is None else f"{cell.optimum:.3g}"
-        table.add_row(
-            *(f"{value:.4g}" for value in cell.at.values()), lr, *((_number(cell.batch, 3),) if batched else ()),
+        _row(
+            table, *(f"{value:.4g}" for value in cell.at.values()), lr, *((_number(cell.batch, 3),) if batched else ()),
             _span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
             *((_number(cell.largest_stable, 3),) if stable else ()),
         )  # fmt: skip
