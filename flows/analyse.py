@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 File = Annotated[Path, typer.Argument(help="Runs as .csv, .parquet or .jsonl, one row per run.", show_default=False)]
 Loss = Annotated[str, typer.Option(help="Column, or expression of columns, with the loss.")]
-Where = Annotated[str | None, typer.Option(help="Keep rows that satisfy this, as 'flops > 1e18 and size != \"7B\"'.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep rows that satisfy this, as 'flops > 1e18 and size != \"7B\"'; quote odd names in `backticks`."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Plot = Annotated[Path | None, typer.Option(help="Also draw a PNG here.")]
 
@@ -136,14 +141,8 @@ def compare(
 
     from stages.fit import Settings
     from stages.fit import compare as compare_rows
-    from stages.fit.laws import LAWS
     from stages.fit.runs import read_runs
 
-    known = ["auto", *(name for name, item in LAWS.items() if item.inputs == ("x",))]
-    if law not in known:
-        raise UsageError(f"no law of one input is called '{law}'; {nearest(law, known)}")
-    if target is not None and not target > 0:
-        raise UsageError(f"--target must be positive; got {target:g}")
     runs = read_runs(file, where)
     result = compare_rows(
         runs.numbers(x), runs.numbers(loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),

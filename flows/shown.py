@@ -21,7 +21,7 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE, padding=(0, 1))
     for i, name in enumerate(columns):
-        table.add_column(escape(name), justify="left" if i == 0 else "right", no_wrap=True)
+        table.add_column(escape(name), justify="left" if i == 0 else "right", overflow="fold")
     return table
 
 
@@ -105,16 +105,25 @@ def show_pair(item: "Comparison", x: str) -> None:
     if item.baseline and item.baseline.better:
         _say(f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}")
     if item.gap:
-        gap, factor = item.gap, f"{_number(item.gap.equivalent_compute, 3)}x {_span(item.gap.equivalent_compute_ci, 3)}"
-        _say(f"{gap.lever_arm_decades:.2f} decades beyond the runs, at {gap.x:.4g}: {gap.difference.value:+.4f} "
-             f"{_span(gap.difference.ci, 3, '+')}, as if {item.a} had {factor} the {x}; "
-             f"P({item.b} better) = {gap.p_b_beats_a:.3f}")  # fmt: skip
+        _say(_gap(item, x))
     for variant in item.sensitivity:
         moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
         _say(f"{variant.change}: {variant.verdict}{moved}")
     for flag in item.flags:
         _say(f"note: {flag}")
     console.print()
+
+
+def _gap(item: "Comparison", x: str) -> str:
+    gap = item.gap
+    assert gap
+    factor = "" if gap.equivalent_compute is None else (
+        f", as if {item.a} had {gap.equivalent_compute.value:.3g}x {_span(gap.equivalent_compute.ci, 3)} the {x}"
+    )  # fmt: skip
+    return (
+        f"{gap.lever_arm_decades:.2f} decades outside the runs, at {gap.x:.4g}: {gap.difference.value:+.4f} "
+        f"{_span(gap.difference.ci, 3, '+')}{factor}; P({item.b} better) = {gap.p_b_beats_a:.3f}; assumes {item.model}"
+    )
 
 
 def _say(line: str) -> None:
@@ -131,7 +140,7 @@ def _crossing(item: "Comparison", x: str) -> Iterator[str]:
 
 
 def _crossover(place: "Crossover", x: str) -> Iterator[str]:
-    where = "" if not place.lever_arm_decades else f", {place.lever_arm_decades:.2f} decades beyond the runs"
+    where = "" if not place.lever_arm_decades else f", {place.lever_arm_decades:.2f} decades outside the runs"
     yield f"crossover at {x} = {place.value:.4g} {_span(place.ci)}{where}"
     if len(place.pieces) > 1:
         yield f"its confidence set has {len(place.pieces)} pieces: {', '.join(map(_span, place.pieces))}"
@@ -178,11 +187,17 @@ def show_optima(result: "Optima") -> None:
             *((_number(cell.largest_stable, 3),) if stable else ()),
         )  # fmt: skip
     console.print(table)
+    for cell in result.cells:
+        for flag in cell.flags:
+            at = ", ".join(f"{name}={value:.4g}" for name, value in cell.at.items())
+            console.print(f"note: {at}: {flag}", markup=False)
     for name, law in (("lr", result.law), ("batch", result.batch_law)):
         if law is not None:
             values = ", ".join(f"{key} = {item.value:.4g} {_span(item.ci, 3)}" for key, item in law.params.items())
             what = law.formula.replace("x", law.inputs.get("x", "x"))
             console.print(f"best {name} = {what}: {values}", markup=False)
+            for flag in law.flags:
+                console.print(f"note: law of the best {name}: {flag}", markup=False)
     for title, regret in (("regret of the law", result.regret), ("each cell from the others", result.regret_left_out)):
         if regret is not None:
             console.print(f"{title}: {regret.mean:.3%} of the loss on average, {regret.max:.3%} at most")

@@ -20,15 +20,16 @@ from stages.fit import pairing
 from stages.fit.crossing import CROSSES, NO_CROSSING, UNDECIDED, Crossover, Difference, crossover, judge, roots
 from stages.fit.difference import PAIRED, law_difference, paired_difference
 from stages.fit.estimates import Estimate, Serialisable, digest_arrays
-from stages.fit.fitting import Fitted
+from stages.fit.fitting import same_length
 from stages.fit.gap import Gap, target_gap
 from stages.fit.ladders import Ladder, RecipeLaws, make_ladders, match
-from stages.fit.laws import Floats
+from stages.fit.laws import LAWS, Floats
 from stages.fit.pairing import Pairs, Rung, Side
 from stages.fit.result import LeftOut
 from stages.study.errors import UsageError
 from stages.study.hints import nearest
 
+_SAME_SIZE = 0.05
 _DETAIL = 30  # with more pairs than this, sensitivity and curves are left out
 _MISFIT = "the rungs contradict the fitted difference; the verdict is theirs, its error is their scatter about it"
 _LONG = 64  # a ladder with more rungs than this is not listed rung by rung
@@ -155,21 +156,49 @@ def compare(
         UsageError: a single recipe, an unknown one, a non-positive value, a target beyond 1.5 decades without `far`.
     """
     chosen = settings or Settings()
-    label = np.asarray(recipe, object)
-    x, loss = np.asarray(x, float), np.asarray(loss, float)
+    _check_settings(chosen)
+    x, loss = same_length({names[0]: x, names[1]: loss})
+    label = np.array([str(name) for name in recipe], object)
+    for name, column in (("recipe", label), ("pair", pair), ("rung", rung), ("structural", structural)):
+        if column is not None and len(column) != len(x):
+            raise UsageError(f"{name} has {len(column)} entries, and {names[0]} has {len(x)}")
     used = np.isfinite(x) & np.isfinite(loss)
     _check(x[used], loss[used], names)
     marks = np.zeros(len(x), bool) if structural is None else np.asarray(structural, bool)
     ladders = make_ladders(x[used], loss[used], label[used], _take(pair, used), _take(rung, used), marks[used])
-    wanted = _wanted(list(dict.fromkeys(label)), ladders, pairs)
+    wanted = _wanted(list(dict.fromkeys(label.tolist())), ladders, pairs)
     detail = chosen.sensitivity and len(wanted) <= _DETAIL
     laws = RecipeLaws(chosen.law)
-    results = [_compare(ladders[a], ladders[b], chosen, detail, laws) for a, b in wanted]
+    lost = {name: np.sort(x[~used & (label == name)]) for name in dict.fromkeys(label[~used].tolist())}
+    results = [
+        replace(item, flags=[*item.flags, *_blind(item, lost, ladders)])
+        for item in (_compare(ladders[a], ladders[b], chosen, detail, laws) for a, b in wanted)
+    ]
     if chosen.target is not None:
-        results = [_with_gap(item, laws.of(ladders[item.a]), chosen.target, chosen.far) for item in results]
-    lost = int((~used).sum())
-    left_out = [LeftOut("diverged, missing or infinite", lost)] if lost else []
+        results = [_with_gap(item, chosen.target, chosen.far) for item in results]
+    left_out = [LeftOut(f"{name}: diverged, missing or infinite", len(places)) for name, places in lost.items()]
     return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
+
+
+def _check_settings(settings: Settings) -> None:
+    known = ["auto", *(name for name, law in LAWS.items() if law.inputs == ("x",))]
+    if settings.law not in known:
+        raise UsageError(f"no law of one input is called '{settings.law}'; {nearest(settings.law, known)}")
+    if settings.target is not None and not 0 < settings.target < math.inf:
+        raise UsageError(f"a target must be positive and finite; got {settings.target:g}")
+
+
+def _blind(item: Comparison, lost: dict[str, Floats], ladders: dict[str, Ladder]) -> list[str]:
+    """Where a recipe's runs were lost: what the comparison cannot see, and that may decide it."""
+    flags = []
+    for name in (item.a, item.b):
+        if name in lost:
+            places = np.unique(lost[name][np.isfinite(lost[name])])
+            beyond = bool(len(places) and places[-1] > ladders[name].x.max())
+            shown = ", ".join(f"{place:.4g}" for place in places[:6]) + (", ..." if len(places) > 6 else "")
+            end = ": its largest sizes are not in the comparison" if beyond else ""
+            flags.append(f"{name} lost {len(lost[name])} run(s) (diverged, missing or infinite) at {shown}{end}")
+    return flags
 
 
 def _take(values: npt.NDArray[Any] | None, used: npt.NDArray[np.bool_]) -> npt.NDArray[Any] | None:
@@ -185,6 +214,9 @@ def _check(x: Floats, loss: Floats, names: tuple[str, str]) -> None:
 def _wanted(
     order: list[str], ladders: dict[str, Ladder], pairs: Sequence[tuple[str, str]] | None
 ) -> list[tuple[str, str]]:
+    for pair in pairs or ():
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise UsageError(f"a pair must name two different recipes; got {pair}")
     for name in {name for pair in pairs or () for name in pair} - set(ladders):
         raise UsageError(f"no finished run of a recipe called '{name}'; {nearest(str(name), list(map(str, ladders)))}")
     known = [name for name in order if name in ladders]
@@ -200,8 +232,7 @@ def _compare(a: Ladder, b: Ladder, settings: Settings, detail: bool, laws: Recip
         pairs, alone = match(a, b)
         if len(pairs.d) and pairs.rung.max() >= 1:
             item = _with_meeting_point(a, b, pairs) if pairs.structural.any() else _paired(a, b, pairs, detail, laws)
-            flags = [*item.flags, *([f"{alone} run(s) have no partner"] if alone else [])]
-            return replace(item, flags=flags)
+            return replace(item, flags=[*item.flags, *alone])
     return _unpaired(a, b, laws)
 
 
@@ -223,7 +254,8 @@ def _paired(a: Ladder, b: Ladder, pairs: Pairs, detail: bool, laws: RecipeLaws) 
     fitted = paired_difference(pairs)
     if fitted is None:
         return replace(item, flags=[*item.flags, "too few rungs or seeds for a fitted difference: undecided"])
-    judged = _judged(item, fitted.difference, PAIRED, d, x)
+    places = np.array([rung.x for rung in item.rungs]) if item.rungs else x
+    judged = _judged(item, fitted.difference, PAIRED, d, places)
     return replace(
         judged,
         verdict=pairing.judge_rungs(pairs, noise) if fitted.misfit else judged.verdict,
@@ -283,8 +315,8 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
     )
 
 
-def _with_gap(item: Comparison, law_a: Fitted, target: float, far: bool) -> Comparison:
-    gap = None if item.difference is None else target_gap(item.difference, law_a, target, far)
+def _with_gap(item: Comparison, target: float, far: bool) -> Comparison:
+    gap = None if item.difference is None else target_gap(item.difference, target, far)
     return replace(item, gap=gap)
 
 
@@ -320,7 +352,7 @@ def _curve(difference: Difference) -> list[CurvePoint]:
 
 
 def _chances(difference: Difference, at: Floats) -> list[Chance]:
-    if len(at) > 16:
+    if len(at) > _LONG:
         at = np.geomspace(at[0], at[-1], 16)
     if not len(at):
         return []
@@ -335,7 +367,7 @@ def _unpaired(a: Ladder, b: Ladder, laws: RecipeLaws) -> Comparison:
         why = "have no range of x in common" if low > high else "share only one x"
         return replace(item, flags=[f"the two recipes {why}: undecided"])
     try:
-        left, right = laws.of(a), laws.of(b)
+        left, right = laws.both(a, b)
     except UsageError as error:
         return replace(item, flags=[f"undecided: {error}"])
     flags = [f"{name}: {flag}" for name, law in ((a.name, left), (b.name, right)) for flag in law.fit.flags]
@@ -349,14 +381,15 @@ def _unpaired(a: Ladder, b: Ladder, laws: RecipeLaws) -> Comparison:
     inside = np.linspace(low, high, 65)
     signs = difference.at(inside)[0]
     judged = _judged(item, difference, f"{right.fit.formula} less {left.fit.formula}", signs, np.exp(inside[::8]))
-    return replace(
-        judged, bracket=(math.exp(low), math.exp(high)) if signs[0] * signs[-1] < 0 else None, curve=_curve(difference)
-    )
+    return replace(judged, curve=_curve(difference))
 
 
-def _nearest(a: Ladder, b: Ladder, high: float) -> Baseline:
-    """The runs of each recipe nearest to the upper end of the common range."""
+def _nearest(a: Ladder, b: Ladder, high: float) -> Baseline | None:
+    """The runs of each recipe nearest to the upper end of the common range; None where they differ in size by 5%."""
     rows = [np.abs(ladder.log_x - high) <= np.abs(ladder.log_x - high).min() + 1e-9 for ladder in (a, b)]
+    places = [ladder.log_x[row].mean() for ladder, row in zip((a, b), rows, strict=True)]
+    if abs(places[0] - places[1]) > _SAME_SIZE:
+        return None
     value = float(b.loss[rows[1]].mean() - a.loss[rows[0]].mean())
     return Baseline(math.exp(high), b.name if value < 0 else a.name if value > 0 else None, Estimate(value))
 
@@ -370,7 +403,7 @@ def _sensitivity(a: Ladder, b: Ladder, free: Pairs, laws: RecipeLaws) -> list[Va
         variants.append(_variant("without the smallest rung", smaller.difference, larger.means(larger.d)[0]))
     for law in ("power", "power_floor"):
         try:
-            left, right = laws.of(a, law), laws.of(b, law)
+            left, right = laws.both(a, b, law)
         except UsageError:
             continue
         if min(left.cov.dof, right.cov.dof) < 1:

@@ -13,7 +13,7 @@ A verdict speaks of the measured range only:
 * `undecided`: anything else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +38,16 @@ class Difference:
     low: float
     high: float
     """Ends of the measured range in log x."""
+    factor: Callable[[float], tuple[float, float, float] | None] = lambda _: None
+    """At log x: log of the factor of x that takes A to B's loss, its error and dof; None where none does."""
+    parameters: int = 2
+    """Of the curve, for the band that holds everywhere."""
 
     def band(self, log_x: Floats, everywhere: bool = False) -> tuple[Floats, Floats, Floats]:
-        """D and the ends of its interval: pointwise, or simultaneous for a curve of two parameters."""
+        """D and the ends of its interval: pointwise, or for all x at once."""
         value, error, dof = self.at(log_x)
-        factor = np.sqrt(2 * special.fdtri(2, dof, CONFIDENCE)) if everywhere else special.stdtrit(dof, _UPPER)
+        count = self.parameters
+        factor = np.sqrt(count * special.fdtri(count, dof, CONFIDENCE)) if everywhere else special.stdtrit(dof, _UPPER)
         return value, value - factor * error, value + factor * error
 
     def probability_b_better(self, log_x: Floats) -> Floats:
@@ -64,7 +69,7 @@ class Crossover:
     pieces: list[tuple[float | None, float | None]]
     """The whole set."""
     lever_arm_decades: float
-    """How far beyond the measured range the root lies; 0 within it."""
+    """How far outside the measured range the root lies, on either side; 0 within it."""
 
 
 def judge(difference: Difference, measured_signs: Floats) -> str:
@@ -93,26 +98,32 @@ def crossover(difference: Difference, found: list[float]) -> Crossover | None:
         return None
     beyond = [max(0.0, difference.low - np.log(x), np.log(x) - difference.high) / _DECADE for x in found]
     best = int(np.argmin(beyond))
-    pieces = root_set(difference)
+    pieces = root_set(difference, found)
     inside = [
         piece for piece in pieces if (piece[0] or 0) <= found[best] * (1 + 1e-9) and _below(found[best], piece[1])
     ]
-    ci = inside[0] if inside else (None, None)
-    return Crossover(found[best], ci, pieces, float(beyond[best]))
+    if not inside:  # a difference without error: its set is its roots
+        inside = [(found[best], found[best])]
+        pieces = sorted([*pieces, *inside], key=lambda piece: piece[0] or 0.0)
+    return Crossover(found[best], inside[0], pieces, float(beyond[best]))
 
 
 def _below(x: float, end: float | None) -> bool:
     return end is None or x <= end * (1 + 1e-9)
 
 
-def root_set(difference: Difference) -> list[tuple[float | None, float | None]]:
-    """{x : |D(x)| <= t se(x)} within reach, as ascending pieces; an end beyond it is None."""
+def root_set(difference: Difference, found: Sequence[float] = ()) -> list[tuple[float | None, float | None]]:
+    """{x : |D(x)| <= t se(x)} within reach, as ascending pieces; an end beyond it is None.
+
+    The roots are places of the search, so that a set narrower than its grid is not missed.
+    """
 
     def excess(log_x: Floats) -> Floats:
         value, low, high = difference.band(log_x)
         return np.abs(value) - (high - low) / 2
 
     grid = np.linspace(difference.low - REACH * _DECADE, difference.high + REACH * _DECADE, 400)
+    grid = np.unique(np.concatenate([grid, np.log(found)])) if len(found) else grid
     values = excess(grid)
     if not np.isfinite(values).all():
         return [(None, None)]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from stages.fit.crossing import Difference
 from stages.fit.fitting import Fitted
@@ -26,6 +26,7 @@ PAIRED = "a shared floor, and a line in log x through the log ratio of the losse
 _FLOORS = 33
 _HIGHEST = 0.97  # the largest floor tried, as a share of the smallest loss
 _DOUBT = 0.05
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -43,41 +44,59 @@ def paired_difference(free: Pairs) -> PairedDifference | None:
     if rungs < 2 or dof < 1:
         return None
     floors = _fit_floors(free)
-    misfit, variance, pure_dof, lack_dof = False, floors.squares / dof, len(free.d) - rungs, rungs - 2
+    misfit, noise, pure_dof, lack_dof = False, floors.y.squares / dof, len(free.d) - rungs, rungs - 2
     if pure_dof and lack_dof and floors.pure > 0:
-        lack = max(float(floors.squares[floors.weight.argmax()]) - floors.pure, 0.0) / lack_dof
+        lack = max(float(floors.y.squares[floors.weight.argmax()]) - floors.pure, 0.0) / lack_dof
         misfit = bool(special.fdtrc(lack_dof, pure_dof, lack * pure_dof / floors.pure) < _DOUBT)
     if misfit:
-        dof, variance = lack_dof, np.maximum(floors.squares - floors.pure, 0.0) / lack_dof
+        dof, noise = lack_dof, np.maximum(floors.y.squares - floors.pure, 0.0) / lack_dof
     low, high = float(free.log_x.min()), float(free.log_x.max())
-    return PairedDifference(Difference(_averaged(floors, variance, dof), low, high), misfit)
+    at, factor = _averaged(floors, noise, dof), _factor(floors, noise, dof)
+    return PairedDifference(Difference(at, low, high, factor), misfit)
 
 
 @dataclass(frozen=True)
 class _Floors:
-    """Fits at K floors, on log x less its mean: y, the log ratio above the floor, and the level of the mean."""
+    """Fits at K floors, on log x less its mean and losses over their mean.
+
+    y is log((L_B - E) / (L_A - E)) and m the mean of log(L_A - E) and log(L_B - E): both are lines in log x.
+    """
 
     weight: Floats
     """Posterior weight of each floor, [K]."""
-    line: Floats
-    """Intercept and slope of y, [K, 2]."""
-    inverse: Floats
-    """Inverse of the weighted normal matrix, [K, 2, 2]; its weights are in units of the loss squared."""
-    level: Floats
-    """Intercept and slope of the logarithm of the mean above the floor, [K, 2]."""
-    squares: Floats
-    """Sum of squares about the fitted difference, pairs within rungs included, [K]."""
+    y: "_Lines"
+    m: "_Lines"
     pure: float
-    """The part of it within rungs."""
+    """Sum of squares of the differences within rungs."""
     centre: float
+    scale: float
+    """The mean loss, which every fit is divided by."""
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """K weighted straight lines."""
+
+    line: Floats
+    """Intercept and slope, [K, 2]."""
+    inverse: Floats
+    """Inverse of the weighted normal matrix, [K, 2, 2]."""
+    squares: Floats
+    """Weighted sum of squares about the line, pairs within rungs included, [K]."""
+
+    def at(self, powers: Floats, variance: Floats) -> tuple[Floats, Floats]:
+        """Value and variance at powers of log x [2, m], where the squares have `variance` [K]; [K, m] each."""
+        spread = np.einsum("im,kij,jm->km", powers, self.inverse, powers) * variance[:, None]
+        return self.line @ powers, spread
 
 
 def _fit_floors(free: Pairs) -> _Floors:
     """Fits over a grid of floors, narrowed until the floors that count are resolved."""
-    low, high = 0.0, _HIGHEST * float(min(free.loss_a.min(), free.loss_b.min()))
+    scale = float(free.loss_a.mean())
+    low, high = 0.0, _HIGHEST * float(min(free.loss_a.min(), free.loss_b.min())) / scale
     for _ in range(6):
         grid = np.linspace(low, high, _FLOORS)
-        floors = _fit_grid(free, grid)
+        floors = _fit_grid(free, grid, scale)
         counted = np.flatnonzero(floors.weight > 1e-3 * floors.weight.max())
         if len(counted) > _FLOORS // 3:
             break
@@ -85,22 +104,21 @@ def _fit_floors(free: Pairs) -> _Floors:
     return floors
 
 
-def _fit_grid(free: Pairs, grid: Floats) -> _Floors:
-    a, counts = free.means(free.loss_a)
-    b, _ = free.means(free.loss_b)
+def _fit_grid(free: Pairs, grid: Floats, scale: float) -> _Floors:
+    a, counts = free.means(free.loss_a / scale)
+    b, _ = free.means(free.loss_b / scale)
     log_x, _ = free.means(free.log_x)
     centre, floors = float(log_x.mean()), grid[:, None]
-    above = (a + b) / 2 - floors
-    weights = counts * above**2  # the noise of a loss is even, so that of its logarithm above E goes as 1/(L - E)
-    mean_line, mean_squares, _ = _weighted_line(log_x - centre, np.log(above), weights)
-    line, squares, inverse = _weighted_line(log_x - centre, np.log(b - floors) - np.log(a - floors), weights)
-    pure = _within(free, free.d)
-    mean_pure = _within(free, (free.loss_a + free.loss_b) / 2)
-    spare = max(len(free.d) - 2, 1)
-    fits = np.log(mean_squares + mean_pure + 1e-300) + np.log(squares + pure + 1e-300)
-    score = -0.5 * spare * fits  # Gaussian noise of unknown size, integrated out
-    weight = np.exp(score - score.max())
-    return _Floors(weight / weight.sum(), line, inverse, mean_line, squares + pure, pure, centre)
+    weights = counts * (a - floors) * (b - floors)  # noise is even in L, so that of log(L - E) goes as 1/(L - E)
+    log_a, log_b = np.log(a - floors), np.log(b - floors)
+    pure = _within(free, free.d / scale)
+    y = _weighted_lines(log_x - centre, log_b - log_a, weights, pure)
+    m = _weighted_lines(
+        log_x - centre, (log_a + log_b) / 2, weights, _within(free, (free.loss_a + free.loss_b) / 2 / scale)
+    )
+    score = -0.5 * max(len(free.d) - 2, 1) * (np.log(y.squares + _TINY) + np.log(m.squares + _TINY))
+    weight = np.exp(score - score.max())  # Gaussian noise of unknown size, integrated out
+    return _Floors(weight / weight.sum(), y, m, pure, centre, scale)
 
 
 def _within(free: Pairs, values: Floats) -> float:
@@ -108,31 +126,57 @@ def _within(free: Pairs, values: Floats) -> float:
     return float(((values - means[free.rung]) ** 2).sum())
 
 
-def _weighted_line(u: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """K weighted straight lines [K, 2], their sums of squares [K], and inverse normal matrices [K, 2, 2]."""
+def _weighted_lines(u: Floats, values: Floats, weights: Floats, within: float) -> _Lines:
     total, first, second = weights.sum(1), weights @ u, weights @ (u * u)
     determinant = total * second - first**2
     inverse = np.array([[second, -first], [-first, total]]).transpose(2, 0, 1) / determinant[:, None, None]
-    target = np.stack([(weights * y).sum(1), (weights * y) @ u], 1)
+    target = np.stack([(weights * values).sum(1), (weights * values) @ u], 1)
     line = np.einsum("kij,kj->ki", inverse, target)
-    residual = y - line[:, :1] - line[:, 1:] * u
-    return line, (weights * residual**2).sum(1), inverse
+    residual = values - line[:, :1] - line[:, 1:] * u
+    return _Lines(line, inverse, (weights * residual**2).sum(1) + within)
 
 
-def _averaged(floors: _Floors, variance: Floats, dof: int) -> Callable[[Floats], tuple[Floats, Floats, Floats]]:
-    """`at` of the difference: at each floor d = 2 R sinh(y / 2), with R the level above it; then the mixture of all."""
+def _powers(floors: _Floors, log_x: Floats) -> Floats:
+    return np.stack([np.ones_like(log_x), log_x - floors.centre])
+
+
+def _mixed(weight: Floats, value: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of a mixture over floors; value and variance are [K, m]."""
+    mean = weight @ value
+    return mean, np.sqrt(weight @ (variance + (value - mean) ** 2))
+
+
+def _averaged(floors: _Floors, noise: Floats, dof: int) -> Callable[[Floats], tuple[Floats, Floats, Floats]]:
+    """`at` of the difference: at each floor D = 2 e^m sinh(y / 2); then the mixture of all floors."""
 
     def at(log_x: Floats) -> tuple[Floats, Floats, Floats]:
-        powers = np.stack([np.ones_like(log_x), log_x - floors.centre])
-        y = floors.line @ powers
-        level = np.exp(floors.level @ powers)
-        error = np.sqrt(np.einsum("im,kij,jm->km", powers, floors.inverse, powers) * variance[:, None])
-        value, spread = 2 * level * np.sinh(y / 2), level * np.cosh(y / 2) * error
-        mean = floors.weight @ value
-        total = floors.weight @ (spread**2 + (value - mean) ** 2)
-        return mean, np.sqrt(total), np.full(len(log_x), float(dof))
+        powers = _powers(floors, log_x)
+        y, y_variance = floors.y.at(powers, noise)
+        m, m_variance = floors.m.at(powers, floors.m.squares / dof)
+        level = floors.scale * np.exp(np.minimum(m, 700.0))
+        by_y, by_m = level * np.cosh(y / 2), 2 * level * np.sinh(y / 2)
+        mean, error = _mixed(floors.weight, by_m, by_y**2 * y_variance + by_m**2 * m_variance)
+        return mean, error, np.full(len(log_x), float(dof))
 
     return at
+
+
+def _factor(floors: _Floors, noise: Floats, dof: int) -> Callable[[float], tuple[float, float, float] | None]:
+    """log of the factor of x that takes A to B's loss: y over the slope of log(L_A - E), with its error and dof."""
+
+    def factor(log_x: float) -> tuple[float, float, float] | None:
+        powers = _powers(floors, np.array([log_x]))
+        y = (floors.y.line @ powers)[:, 0]
+        slope = floors.m.line[:, 1] - floors.y.line[:, 1] / 2
+        if (slope[floors.weight > 1e-3 * floors.weight.max()] >= 0).any():
+            return None
+        by_y = powers[:, 0] / slope[:, None] + np.array([0.0, 0.5]) * (y / slope**2)[:, None]
+        variance = np.einsum("ki,kij,kj->k", by_y, floors.y.inverse, by_y) * noise
+        variance += (y / slope**2) ** 2 * floors.m.inverse[:, 1, 1] * floors.m.squares / dof
+        mean, error = _mixed(floors.weight, (y / slope)[:, None], variance[:, None])
+        return float(mean[0]), float(error[0]), float(dof)
+
+    return factor
 
 
 def law_difference(a: Fitted, b: Fitted, low: float, high: float) -> Difference:
@@ -141,11 +185,29 @@ def law_difference(a: Fitted, b: Fitted, low: float, high: float) -> Difference:
     def at(log_x: Floats) -> tuple[Floats, Floats, Floats]:
         left, error_a = law_errors(a.problem, a.theta, a.cov, log_x[None])
         right, error_b = law_errors(b.problem, b.theta, b.cov, log_x[None])
-        parts = (np.exp(left) * error_a) ** 2, (np.exp(right) * error_b) ** 2
-        variance = parts[0] + parts[1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            dof = variance**2 / (parts[0] ** 2 / a.cov.dof + parts[1] ** 2 / b.cov.dof)
-        least = min(a.cov.dof, b.cov.dof)
-        return np.exp(right) - np.exp(left), np.sqrt(variance), np.where(np.isfinite(dof), dof, least)
+        error, dof = _welch(np.exp(left) * error_a, np.exp(right) * error_b, a.cov.dof, b.cov.dof)
+        return np.exp(right) - np.exp(left), error, dof
 
-    return Difference(at, low, high)
+    def factor(log_x: float) -> tuple[float, float, float] | None:
+        right, error_b = law_errors(b.problem, b.theta, b.cov, np.array([[log_x]]))
+
+        def above(log_factor: float) -> float:
+            return float(a.problem.law.log_loss(np.array([[log_x + log_factor]]), a.theta[None])[0, 0] - right[0])
+
+        if above(-50.0) <= 0 or above(50.0) >= 0:
+            return None
+        found = float(optimize.brentq(above, -50, 50))
+        _, error_a = law_errors(a.problem, a.theta, a.cov, np.array([[log_x + found]]))
+        slope = (above(found + 1e-5) - above(found - 1e-5)) / 2e-5
+        error, dof = _welch(error_a / abs(slope), error_b / abs(slope), a.cov.dof, b.cov.dof)
+        return found, float(error[0]), float(dof[0])
+
+    return Difference(at, low, high, factor, parameters=int(a.cov.free.sum() + b.cov.free.sum()))
+
+
+def _welch(error_a: Floats, error_b: Floats, dof_a: int, dof_b: int) -> tuple[Floats, Floats]:
+    total = np.hypot(error_a, error_b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (error_b / total) ** 2
+        dof = 1 / ((1 - share) ** 2 / dof_a + share**2 / dof_b)
+    return total, np.where(np.isfinite(dof), dof, min(dof_a, dof_b))

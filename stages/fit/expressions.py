@@ -45,10 +45,15 @@ def evaluate(table: pd.DataFrame, text: str) -> "pd.Series[Any]":
     try:
         tree = ast.parse(plain.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise UsageError(f"'{text}' cannot be read as an expression; write for example flops > 1e18") from None
+        raise UsageError(
+            f"'{text}' cannot be read as an expression; write for example flops > 1e18, "
+            "and names that are no plain words in backticks"
+        ) from None
     with np.errstate(all="ignore"):
         try:
             value = _Reader(table, quoted, text).read(tree)
+        except RecursionError:
+            raise UsageError(f"'{text[:40]}...' is nested too deeply") from None
         except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
             raise UsageError(f"'{text}' does not fit the columns' types ({error})") from None
     return value if isinstance(value, pd.Series) else pd.Series(value, index=table.index)
@@ -95,7 +100,9 @@ class _Reader:
     def _column(self, name: str) -> Any:
         match = re.fullmatch(r"_quoted_(\d+)", name)
         column = self.quoted[int(match[1])] if match else name
-        return self.table[require(self.table, column)]
+        values = self.table[require(self.table, column)]
+        whole = values.dtype == object and values.map(lambda item: isinstance(item, int)).all()
+        return values.astype(float) if whole else values  # integers beyond 64 bits
 
     def _number(self, node: ast.expr) -> Any:
         value = self.read(node)
@@ -127,5 +134,6 @@ class _Reader:
 def require(table: pd.DataFrame, column: str) -> str:
     """`column`, if the table has it. Raises `UsageError` that names the nearest."""
     if column not in table.columns:
-        raise UsageError(f"no column is called '{column}'; {nearest(column, list(map(str, table.columns)))}")
+        known = list(map(str, table.columns))
+        raise UsageError(f"no column is called '{column}'; {nearest(column, known)}")
     return column

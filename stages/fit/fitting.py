@@ -23,6 +23,7 @@ from stages.study.errors import UsageError
 STARTS = 32
 _AGREE = 1e-6
 _SPLITS = 12
+_RESAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def fit(
         inputs: one array of n positive values per input of the law, by the law's name for it.
         loss: n positive losses, in any unit; the coefficients carry it.
         objective: a name in `stages.fit.objectives.NAMES`, with `delta` (Huber) or `tau` (expectile).
-        weights: relative weights of the rows; a row of weight 2 counts as two equal rows.
+        weights: relative weights of the rows; at the minimum a row of weight 2 is two equal rows, but it stays one
+            row in degrees of freedom and resampling.
         starts: how many points of the shape grid to descend from.
         bootstrap: number of resamples; 0 for likelihood or sandwich intervals.
         clusters: n labels 0 ... k-1; resampling draws whole clusters (seeds, model sizes).
@@ -130,15 +132,18 @@ def fit_law(
     intervals: bool = True,
 ) -> Fitted:
     """`fit` without its predictions, with the parts that further computations need."""
-    problem, left_out = make_problem(get_law(law), inputs, loss, objective, weights)
+    if starts < 1 or resamples < 0:
+        raise UsageError(f"starts must be positive and resamples not negative; got {starts} and {resamples}")
+    problem, used, left_out = make_problem(get_law(law), inputs, loss, objective, weights)
     begin = projected_starts(problem, starts)
     minima = minimise(problem, begin)
     best = int(minima.value.argmin())
     theta, cov = minima.theta[best], covariance(problem, minima.theta[best])
-    flags = _flags(problem, minima, begin[best], best, cov)
+    flags = _flags(problem, minima, begin[best], best, cov, resamples)
     replicates = None
     if resamples:
-        kept = _kept_clusters(clusters, inputs, loss, problem)
+        labels = np.arange(len(used)) if clusters is None else np.asarray(clusters)
+        kept = np.unique(labels[used], return_inverse=True)[1]
         refits = bootstrap_replicates(problem, theta, kept, resamples, seed, flags)
         replicates = refits.theta
     params, how = _params(problem, theta, cov, replicates, intervals)
@@ -167,18 +172,20 @@ def fit_law(
 
 def make_problem(
     law: Law, inputs: Mapping[str, Floats], loss: Floats, objective: Objective, weights: Floats | None = None
-) -> tuple[Problem, list[LeftOut]]:
-    """Checked rows: missing or infinite ones are left out and counted. Raises `UsageError`."""
+) -> tuple[Problem, npt.NDArray[np.bool_], list[LeftOut]]:
+    """Checked rows, which they are, and what was left out: missing or infinite values. Raises `UsageError`."""
     missing = [name for name in law.inputs if name not in inputs]
     if missing:
         raise UsageError(f"law '{law.name}' = {law.formula} needs input {', '.join(missing)}")
-    columns = np.array([np.asarray(inputs[name], float) for name in law.inputs] + [np.asarray(loss, float)])
+    columns = same_length({**{name: inputs[name] for name in law.inputs}, "loss": loss})
     weight = np.ones(columns.shape[1]) if weights is None else np.asarray(weights, float)
     finite = np.isfinite(columns).all(0) & np.isfinite(weight)
     left_out = [LeftOut("a value is missing or infinite", int((~finite).sum()))] if not finite.all() else []
     if (weight[finite] < 0).any():
         raise UsageError("a weight is negative; weights count rows")
     used = finite & (weight > 0)
+    if (weight[finite] == 0).any():
+        left_out.append(LeftOut("weight 0", int((weight[finite] == 0).sum())))
     columns, weight = columns[:, used], weight[used]
     for name, values in zip((*law.inputs, "loss"), columns, strict=True):
         if (values <= 0).any():
@@ -190,12 +197,21 @@ def make_problem(
         if np.ptp(np.log(values)) < 1e-9:
             raise UsageError(f"{name} is the same in every row, so no law of it can be fitted")
     logs = np.log(columns)
-    return Problem(law, objective, logs[:-1], logs[-1], weight), left_out
+    return Problem(law, objective, logs[:-1], logs[-1], weight), used, left_out
+
+
+def same_length(columns: Mapping[str, Floats]) -> Floats:
+    """Columns as one array [columns, n]. Raises `UsageError` where they differ in length or are not one-dimensional."""
+    arrays = {name: np.asarray(values, float) for name, values in columns.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise UsageError(f"the columns must be one-dimensional and equally long; got {shapes}")
+    return np.array(list(arrays.values()))
 
 
 def _positive(inputs: Mapping[str, float], name: str) -> float:
-    if name not in inputs or not inputs[name] > 0:
-        raise UsageError(f"a prediction needs a positive {name}; got {inputs.get(name)}")
+    if name not in inputs or not 0 < inputs[name] < np.inf:
+        raise UsageError(f"a prediction needs a positive, finite {name}; got {inputs.get(name)}")
     return inputs[name]
 
 
@@ -205,7 +221,7 @@ def _agreement(minima: Minima, problem: Problem) -> float:
     return float(np.mean(minima.value <= least * (1 + _AGREE) + 1e-20 * problem.weights.sum()))
 
 
-def _flags(problem: Problem, minima: Minima, start: Floats, best: int, cov: Covariance) -> list[str]:
+def _flags(problem: Problem, minima: Minima, start: Floats, best: int, cov: Covariance, resamples: int) -> list[str]:
     flags = []
     low, high = problem.law.box(problem.log_x, problem.log_y)
     theta = minima.theta[best]
@@ -218,50 +234,51 @@ def _flags(problem: Problem, minima: Minima, start: Floats, best: int, cov: Cova
         flags.append("the best fit never moved from its start")
     if _agreement(minima, problem) < 0.1:
         flags.append("under a tenth of the starts reached this minimum")
-    return [*flags, *_doubts(problem, theta, cov)]
+    return [*flags, *_doubts(problem, theta, cov, resamples)]
 
 
-def _doubts(problem: Problem, theta: Floats, cov: Covariance) -> list[str]:
+def _doubts(problem: Problem, theta: Floats, cov: Covariance, resamples: int) -> list[str]:
     """What the rows cannot tell, and where they contradict the law."""
     flags = []
     if cov.condition > 1e8:
         flags.append(f"condition number {cov.condition:.0e}: these rows cannot tell the parameters apart")
     if cov.dof <= 0:
         flags.append("no degrees of freedom are left: the law passes through the rows, no interval")
-    elif not np.isfinite(cov.matrix[np.ix_(cov.free, cov.free)]).all():
+    elif not resamples and not np.isfinite(cov.matrix[np.ix_(cov.free, cov.free)]).all():
         flags.append(f"no covariance at a minimum of {problem.objective.name}; ask for a bootstrap")
     if len(problem.law.inputs) > 1 and abs(float(np.corrcoef(*problem.log_x)[0][1])) > 0.999:
         flags.append(f"{' and '.join(problem.law.inputs)} move together in these rows")
-    if _misses_its_means(problem, theta):
+    if not resamples and not problem.objective.least_squares and cov.dof < 10 * len(theta):
+        flags.append("sandwich intervals from so few rows are too narrow; they held the truth 66 to 85% of the time")
+    lack = lack_of_fit(problem, theta)
+    if lack is not None and lack.p < 0.01:
         flags.append("the law misses the sizes' means by more than repeated runs scatter (F test, 1%)")
     return flags
 
 
-def _misses_its_means(problem: Problem, theta: Floats) -> bool:
-    """Lack of fit, where runs repeat at one place: between-place scatter about the law against that within places."""
+@dataclass(frozen=True)
+class LackOfFit:
+    """Scatter of places about the law against that of runs within places (F test)."""
+
+    p: float
+    dof: int
+    inflation: float
+    """Mean square about the law of the places over that of all rows."""
+
+
+def lack_of_fit(problem: Problem, theta: Floats) -> LackOfFit | None:
+    """For least squares with runs that repeat at one place; None for others."""
     residual = problem.residual(problem.law.log_loss(problem.log_x, theta[None]))[0]
     place = np.unique(problem.log_x.round(9), axis=1, return_inverse=True)[1].ravel()
     weight = np.bincount(place, problem.weights)
     within = residual - (np.bincount(place, problem.weights * residual) / weight)[place]
-    pure, total = ((problem.weights * part**2).sum() for part in (within, residual))
+    pure, total = (float((problem.weights * part**2).sum()) for part in (within, residual))
     pure_dof, lack_dof = len(residual) - len(weight), len(weight) - len(theta)
     if pure_dof < 1 or lack_dof < 1 or not problem.objective.least_squares or pure <= 1e-20:
-        return False
-    return bool(special.fdtrc(lack_dof, pure_dof, max(total - pure, 0.0) / lack_dof * pure_dof / pure) < 0.01)
-
-
-def _kept_clusters(
-    clusters: npt.NDArray[np.int_] | None, inputs: Mapping[str, Floats], loss: Floats, problem: Problem
-) -> npt.NDArray[np.int_]:
-    """Cluster labels of the rows that the problem kept, renumbered."""
-    count = len(problem.log_y)
-    if clusters is None:
-        return np.arange(count)
-    kept = np.asarray(clusters)
-    if len(kept) != count:
-        finite = np.isfinite(np.array([*(np.asarray(inputs[n], float) for n in problem.law.inputs), loss])).all(0)
-        kept = kept[finite]
-    return np.unique(kept, return_inverse=True)[1]
+        return None
+    lack = max(total - pure, 0.0) / lack_dof
+    p = float(special.fdtrc(lack_dof, pure_dof, lack * pure_dof / pure))
+    return LackOfFit(p, lack_dof, lack / (total / (pure_dof + lack_dof)))
 
 
 def bootstrap_replicates(
@@ -269,6 +286,8 @@ def bootstrap_replicates(
 ) -> Minima:
     """Refits of resamples; appends to `flags` where they deserve doubt. Raises `UsageError` for too few clusters."""
     total = int(clusters.max()) + 1
+    if count < _RESAMPLES:
+        raise UsageError(f"{count} resamples give no 90% interval; ask for {_RESAMPLES} or more")
     if total < 8:
         raise UsageError(
             f"a bootstrap over {total} rows or clusters would mislead; leave out --bootstrap for t intervals"
@@ -336,8 +355,13 @@ def _open(params: dict[str, Estimate]) -> list[str]:
 
 
 def _held_out(fitted: Fitted, inputs: Mapping[str, Floats], loss: Floats) -> HeldOut:
-    columns = np.array([np.asarray(inputs[name], float) for name in fitted.problem.law.inputs])
-    return _score(fitted.predict_rows(columns, np.asarray(loss, float)))
+    missing = [name for name in fitted.problem.law.inputs if name not in inputs]
+    if missing:
+        raise UsageError(f"the held-out rows need input {', '.join(missing)}")
+    columns = same_length({**{name: inputs[name] for name in fitted.problem.law.inputs}, "loss": loss})
+    if not len(columns[0]) or not (np.isfinite(columns) & (columns > 0)).all():
+        raise UsageError("held-out rows must exist, with positive, finite inputs and losses; filter the others out")
+    return _score(fitted.predict_rows(columns[:-1], columns[-1]))
 
 
 def _score(rows: list[Prediction]) -> HeldOut:

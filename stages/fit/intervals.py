@@ -17,6 +17,7 @@ from stages.fit.solver import Minima, Problem, minimise
 
 _GRID = 24
 _REFINE = 4
+_BENT = 4  # rows with curvature that a covariance needs per parameter
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Covariance:
 def covariance(problem: Problem, theta: Floats) -> Covariance:
     """The covariance of a minimum, by the sandwich H^-1 G H^-1, which for squares is s^2 (J^T W J)^-1.
 
-    All nan without degrees of freedom, where the rows cannot tell the parameters apart, or without a second derivative.
+    All nan without degrees of freedom, where the rows cannot tell the parameters apart, or where too few rows curve.
     """
     low, high = problem.law.box(problem.log_x, problem.log_y)
     free = (theta > low + 1e-9) & (theta < high - 1e-9)
@@ -51,7 +52,7 @@ def covariance(problem: Problem, theta: Floats) -> Covariance:
     spread = float(np.sqrt((problem.weights * residual**2).sum() / problem.weights.sum() * rows / max(dof, 1)))
     root = np.sqrt(np.maximum(np.diag(hessian), 1e-300))
     condition = float(np.linalg.cond(hessian / np.outer(root, root))) if free.any() else 1.0
-    if dof > 0 and condition < 1e14 and not problem.objective.smoothing:
+    if dof > 0 and condition < 1e14 and _curved(problem, bend, len(jacobian)):
         inverse = np.linalg.inv(hessian / np.outer(root, root)) / np.outer(root, root)
         if problem.objective.least_squares:
             middle = 2 * hessian * (problem.weights * residual**2).sum() / dof
@@ -60,6 +61,14 @@ def covariance(problem: Problem, theta: Floats) -> Covariance:
             middle = (jacobian * slope**2) @ jacobian.T * rows / dof
         matrix[np.ix_(free, free)] = inverse @ middle @ inverse
     return Covariance(matrix, dof, condition, free, spread)
+
+
+def _curved(problem: Problem, bend: Floats, free: int) -> bool:
+    """Whether the objective's second derivative says how sharp the minimum is.
+
+    A Huber fit passes through about p rows; where hardly more lie within delta, they say nothing of the others.
+    """
+    return problem.objective.least_squares or int(np.count_nonzero(bend)) >= _BENT * free
 
 
 def law_errors(problem: Problem, theta: Floats, cov: Covariance, log_x: Floats) -> tuple[Floats, Floats]:

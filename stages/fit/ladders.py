@@ -1,12 +1,12 @@
 """The runs of each recipe as a ladder: rungs, pair labels, and the recipe's own law, fitted once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stages.fit.fitting import Fitted, fit_law
+from stages.fit.fitting import Fitted, fit_law, lack_of_fit
 from stages.fit.grouping import group_log
 from stages.fit.laws import Floats
 from stages.fit.objectives import squares
@@ -14,6 +14,7 @@ from stages.fit.pairing import Pairs
 from stages.study.errors import UsageError
 
 _SAME_X = 1e-6  # relative: x within this is one rung; x itself is never rounded
+_DOUBT = 0.05
 _FLOOR_RUNGS = 5  # sizes that a law needs before a floor is fitted: four can be met by any floor
 
 
@@ -47,7 +48,7 @@ def make_ladders(
 ) -> dict[str, Ladder]:
     """Ladders by recipe. Raises `UsageError` where one recipe has two runs with the same rung and pair label."""
     rungs = group_log(x, _SAME_X) if rung is None else np.unique(rung, return_inverse=True)[1]
-    labels = np.zeros(len(x), int) if pair is None else np.unique(pair.astype(str), return_inverse=True)[1]
+    labels = np.zeros(len(x), int) if pair is None else np.unique(np.asarray(pair).astype(str), return_inverse=True)[1]
     key = rungs.astype(np.int64) * (int(labels.max(initial=0)) + 1) + labels
     names, codes = np.unique(recipe.astype(str), return_inverse=True)
     order = np.lexsort((key, codes))
@@ -73,8 +74,8 @@ def make_ladders(
     return ladders
 
 
-def match(a: Ladder, b: Ladder) -> tuple[Pairs, int]:
-    """Pairs of runs with the same key, and the number of runs without a partner."""
+def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
+    """Pairs of runs with the same key, and which recipe has runs without a partner."""
     _, left, right = np.intersect1d(a.key, b.key, assume_unique=True, return_indices=True)
     x = 0.5 * (a.x[left] + b.x[right])
     codes = np.unique(a.rung[left], return_inverse=True)[1]
@@ -84,7 +85,8 @@ def match(a: Ladder, b: Ladder) -> tuple[Pairs, int]:
     same = a.structural[left] & b.structural[right]
     label = None if a.label is None else a.label[left]
     pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label)
-    return pairs, len(a.key) + len(b.key) - 2 * len(left)
+    alone = {ladder.name: len(ladder.key) - len(left) for ladder in (a, b)}
+    return pairs, [f"{count} run(s) of {name} have no partner" for name, count in alone.items() if count]
 
 
 class RecipeLaws:
@@ -94,14 +96,27 @@ class RecipeLaws:
         self._law = law
         self._fits: dict[tuple[str, str], Fitted] = {}
 
-    def of(self, ladder: Ladder, law: str | None = None) -> Fitted:
-        """The fit of a recipe, made once. Raises `UsageError` where its runs cannot carry the law."""
+    def both(self, a: Ladder, b: Ladder, law: str | None = None) -> tuple[Fitted, Fitted]:
+        """The same law for both recipes. Raises `UsageError` where the runs of one cannot carry it."""
         wanted = law or self._law
         if wanted == "auto":
-            wanted = "power_floor" if len(np.unique(ladder.rung)) >= _FLOOR_RUNGS else "power"
-        key = (ladder.name, wanted)
+            sizes = min(len(np.unique(ladder.rung)) for ladder in (a, b))
+            wanted = "power_floor" if sizes >= _FLOOR_RUNGS else "power"
+        return self._of(a, wanted), self._of(b, wanted)
+
+    def _of(self, ladder: Ladder, law: str) -> Fitted:
+        key = (ladder.name, law)
         if key not in self._fits:
             inputs = {"x": ladder.x}
-            fitted = fit_law(wanted, inputs, ladder.loss, objective=squares(True), starts=8, intervals=False)
-            self._fits[key] = fitted
+            fitted = fit_law(law, inputs, ladder.loss, objective=squares(True), starts=8, intervals=False)
+            self._fits[key] = _honest(fitted)
         return self._fits[key]
+
+
+def _honest(fitted: Fitted) -> Fitted:
+    """With the scatter of the sizes about the law as its noise, where that is more than repeated runs explain."""
+    lack = lack_of_fit(fitted.problem, fitted.theta)
+    if lack is None or lack.p > _DOUBT:
+        return fitted
+    inflated = replace(fitted.cov, matrix=fitted.cov.matrix * lack.inflation, dof=lack.dof)
+    return replace(fitted, cov=inflated)

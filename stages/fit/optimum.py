@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stages.fit.estimates import Serialisable, digest_arrays
-from stages.fit.fitting import Fitted, fit_law
+from stages.fit.fitting import Fitted, fit_law, same_length
 from stages.fit.grouping import centres, group_log
 from stages.fit.laws import Floats
 from stages.fit.objectives import squares
@@ -117,17 +117,25 @@ def optimum(
     Raises:
         UsageError: no column that names a cell, a non-positive value, or no cell with three learning rates.
     """
+    if not scale:
+        raise UsageError("name what makes a cell: N, D or a width")
     columns = {"lr": lr, **scale, **({"batch": batch} if batch is not None else {})}
+    same_length({**columns, "loss": loss, **({"initial": initial} if initial is not None else {})})
     for name, values in columns.items():
-        if not (np.asarray(values, float) > 0).all():
+        if not ((np.asarray(values, float) > 0) & np.isfinite(np.asarray(values, float))).all():
             raise UsageError(f"{name} must be positive in every row; filter the others out")
     lr, loss = np.asarray(lr, float), np.asarray(loss, float)
+    if (loss <= 0).any():
+        raise UsageError(f"loss has {int((loss <= 0).sum())} value(s) that are not positive; filter them out")
+    if batch is not None and np.ptp(np.log(np.asarray(batch, float))) < _SAME:
+        batch = None  # one batch size is no axis
     settings = np.zeros(len(lr)) if batch is None else np.log(_grouped(np.asarray(batch, float)))
     cells = _cells(np.log(_grouped(lr)), loss, scale, settings, initial)
     if not cells:
         raise UsageError("no cell has three learning rates with finished runs; an optimum needs at least three")
     found = [_optimum(cell, batch is not None) for cell in cells]
     law, batch_law, flags = _laws(found)
+    flags += _cell_flags(scale, found)
     flags += [f"{sum(cell.edge for cell in found)} cell(s) are best at the edge of their grid"] * any(
         c.edge for c in found
     )
@@ -145,6 +153,15 @@ def optimum(
     )
 
 
+def _cell_flags(scale: Mapping[str, Floats], found: list[CellOptimum]) -> list[str]:
+    """Cells that were not looked at."""
+    cells = len(
+        np.unique(np.array([group_log(np.asarray(values, float), 1e-6) for values in scale.values()]), axis=1).T
+    )
+    lost = cells - len(found)
+    return [f"{lost} cell(s) have fewer than three learning rates with finished runs, and are left out"] * (lost > 0)
+
+
 def _grouped(values: Floats) -> Floats:
     """Each value replaced by the geometric mean of its group."""
     groups = group_log(values, _SAME)
@@ -154,19 +171,22 @@ def _grouped(values: Floats) -> Floats:
 def _cells(
     log_lr: Floats, loss: Floats, scale: Mapping[str, Floats], log_batch: Floats, initial: Floats | None
 ) -> list[_Cell]:
-    if not scale:
-        raise UsageError("name what makes a cell: N, D or a width")
     keys = np.array([group_log(np.asarray(values, float), 1e-6) for values in scale.values()])
     names, member = np.unique(keys, axis=1, return_inverse=True)
     cells = []
     for index in range(names.shape[1]):
         rows = np.flatnonzero(member.ravel() == index)
         at = {name: float(np.asarray(values, float)[rows[0]]) for name, values in scale.items()}
-        start = None if initial is None else float(np.nanmean(np.asarray(initial, float)[rows]))
+        start = None if initial is None else _mean_of_finite(np.asarray(initial, float)[rows])
         cell = _cell(at, log_lr[rows], log_batch[rows], loss[rows], start)
         if len(np.unique(cell.log_lr)) >= 3:
             cells.append(cell)
     return cells
+
+
+def _mean_of_finite(values: Floats) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
 
 
 def _cell(at: dict[str, float], log_lr: Floats, log_batch: Floats, loss: Floats, initial: float | None) -> _Cell:
@@ -297,6 +317,8 @@ def _law(
     varying = {name: place for name, place in varying.items() if len(place) and np.ptp(np.log(place)) > 1e-6}
     if len(inside) < len(varying) + 1 or not varying:
         return None, f"no law: {len(inside)} cell(s) have an optimum inside their grid"
+    if len(varying) == 2 and abs(float(np.corrcoef(*np.log(list(varying.values())))[0][1])) > 0.999:
+        return None, f"no law: {' and '.join(varying)} move together; name one of them"
     if set(varying) == {"N", "D"}:
         return fit_law("optimum_nd", varying, np.array(values), objective=squares(True), intervals=intervals), ""
     if len(varying) > 1:

@@ -1,5 +1,6 @@
 """Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class Runs:
     def numbers(self, expression: str) -> Floats:
         """A column, or an expression of columns, as floats [n]. Raises `UsageError` where it is not numeric."""
         values = evaluate(self.table, expression)
+        if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_complex_dtype(values.dtype):
+            raise UsageError(f"{self.path}: '{expression}' is of type {values.dtype}, and a real number is needed")
         if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
             numeric = pd.to_numeric(values, errors="coerce")
             wrong = values[numeric.isna() & values.notna()]
@@ -34,11 +37,13 @@ class Runs:
         return array
 
     def labels(self, column: str) -> npt.NDArray[np.object_]:
-        """A column as text [n]; rows where it is missing have the label 'missing'."""
+        """A column as text [n]. Raises `UsageError` where it is missing in a row."""
         values = self.table[require(self.table, column)]
-        text: npt.NDArray[np.object_] = (
-            values.astype(object).where(values.notna(), "missing").astype(str).to_numpy(object)
-        )
+        if values.isna().any():
+            raise UsageError(
+                f"{self.path}: '{column}' is missing in {int(values.isna().sum())} row(s); filter them out"
+            )
+        text: npt.NDArray[np.object_] = values.astype(str).to_numpy(object)
         return text
 
     def split(self, text: str | None) -> tuple["Runs", "Runs"]:
@@ -79,13 +84,13 @@ def read_runs(path: Path, where: str | None = None) -> Runs:
 
 def _read(path: Path) -> pd.DataFrame:
     readers = {
-        ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".csv": lambda file: pd.read_csv(file, index_col=False),
+        ".tsv": lambda file: pd.read_csv(file, sep="\t", index_col=False),
         ".parquet": pd.read_parquet,
         ".jsonl": lambda file: pd.read_json(file, lines=True, precise_float=True),
         ".ndjson": lambda file: pd.read_json(file, lines=True, precise_float=True),
     }
-    kind = path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix
+    kind = (path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix).lower()
     if kind not in readers:
         raise UsageError(f"{path} is none of {', '.join(readers)}; rename or convert it")
     try:
@@ -94,6 +99,6 @@ def _read(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist") from None
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} is empty") from None
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserError) as error:
         raise UsageError(f"{path} cannot be read as {kind[1:]} ({str(error).splitlines()[0]})") from None
     return table

@@ -15,17 +15,26 @@ from stages.report.figures import canvas, look
 _PANELS = 12
 
 
+def plain_text(text: str) -> str:
+    """Text that is not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _below(loss: str) -> str:
+    return plain_text(f"difference in {loss}") + "\nbelow 0: the first is better"
+
+
 def draw_fit(fit: Fit, inputs: Mapping[str, Floats], loss: Floats, loss_name: str) -> bytes:
     """Loss and law against the input, or, with two inputs, relative errors against their product."""
 
     def plot(axes: Axes) -> None:
         if fit.line:
             _law(axes, fit, inputs["x"], loss)
-            axes.set(xscale="log", yscale="log", xlabel=fit.inputs["x"], ylabel=loss_name)
+            axes.set(xscale="log", yscale="log", xlabel=plain_text(fit.inputs["x"]), ylabel=plain_text(loss_name))
         else:
             _errors(axes, fit)
             names = " × ".join(fit.inputs.values())
-            axes.set(xscale="log", xlabel=names, ylabel="predicted / measured − 1 (%)")
+            axes.set(xscale="log", xlabel=plain_text(names), ylabel="predicted / measured − 1 (%)")
         axes.legend()
 
     return canvas(plot)
@@ -64,7 +73,7 @@ def draw_comparisons(result: Comparisons) -> bytes:
     def plot(axes: Axes) -> None:
         for index, pair in enumerate(result.pairs[:_PANELS]):
             style = look(index)
-            name = f"{pair.b} − {pair.a}: {pair.verdict}"
+            name = plain_text(f"{pair.b} − {pair.a}: {pair.verdict}")
             free = [rung for rung in pair.rungs if not rung.structural]
             axes.plot([rung.x for rung in free], [rung.difference.value for rung in free], ls="", label=name, **style)
             grid = [point.x for point in pair.curve]
@@ -74,7 +83,8 @@ def draw_comparisons(result: Comparisons) -> bytes:
             if pair.crossover is not None and not pair.crossover.lever_arm_decades:
                 axes.plot(pair.crossover.value, 0, marker="*", ms=14, color=style["color"], mec="black")
         axes.axhline(0, color="black", lw=0.8)
-        axes.set(xscale="log", xlabel=result.x, ylabel=f"difference in {result.loss}\nbelow 0: the first is better")
+        drawn = any(pair.rungs or pair.curve for pair in result.pairs)
+        axes.set(xscale="log" if drawn else "linear", xlabel=plain_text(result.x), ylabel=_below(result.loss))
         axes.legend(fontsize=8)
 
     return canvas(plot)

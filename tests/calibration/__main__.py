@@ -78,6 +78,11 @@ class Ladder:
         middle = np.log(1e15 * 10.0**cross)
         return float(np.exp(optimize.brentq(apart, middle - 0.5, middle + 0.5, xtol=1e-13)))
 
+    def beyond(self, x: float, cross: float | None, gap: float, lean: float) -> tuple[float, float]:
+        """The true gap at x, and the factor of x by which A reaches B's loss there."""
+        a, b = (float(part[0]) for part in self.truth(np.array([x]), cross, gap, lean))
+        return b - a, ((b - self.floor) / 2.6) ** (-1 / 0.08) * 1e15 / x
+
 
 LADDERS = (
     Ladder("4 rungs, 3 seeds", 4, 3, 1.9, 0.010, 0.03, 1.0),
@@ -92,6 +97,7 @@ TRUTHS: tuple[tuple[str, float | None, float, float], ...] = (
     ("cross at the middle", 0.5, 0.0, 0.02),
     ("cross near the top", 0.8, 0.0, 0.02),
     ("cross weakly", 0.5, 0.0, 0.006),
+    ("cross, exponents 0.08 and 0.15", 0.5, 0.0, 0.07),
     ("cross, floors 0.05 apart", 0.5, 0.05, 0.02),
     ("B worse by 0.05", None, 0.05, 0.0),
     ("B worse by 0.01", None, 0.01, 0.0),
@@ -110,10 +116,19 @@ class Tally:
     sets: int = 0
     covered: int = 0
     unbounded: int = 0
+    gaps: int = 0
+    """Gaps one decade beyond the ladder whose interval holds the truth."""
+    factors: int = 0
+    """The same for the equivalent compute."""
 
     @property
     def decided(self) -> int:
         return self.crosses + self.no_crossing
+
+
+def _holds(ci: tuple[float | None, float | None] | None, truth: float) -> bool:
+    low, high = ci or (None, None)
+    return (-np.inf if low is None else low) <= truth <= (np.inf if high is None else high)
 
 
 def simulate(ladder: Ladder, truth: tuple[str, float | None, float, float], draws: int, seed: int) -> Tally:
@@ -121,15 +136,21 @@ def simulate(ladder: Ladder, truth: tuple[str, float | None, float, float], draw
     _, share, gap, lean = truth
     cross = None if share is None else share * ladder.decades
     root = None if cross is None else ladder.root(cross, gap, lean)
+    target = ladder.x[-1] * 10
+    true_gap, true_factor = ladder.beyond(target, cross, gap, lean)
+    settings = Settings(sensitivity=False, target=target)
     right = {NO} if cross is None and gap else {CROSSES} if cross is not None else set()
     generator, tally = np.random.default_rng(seed), Tally(draws)
     for _ in range(draws):
         x, loss, recipe, seeds = ladder.runs(generator, cross, gap, lean)
         pair = None if ladder.unpaired else seeds
-        found = compare(x, loss, recipe, pair=pair, settings=Settings(sensitivity=False)).pairs[0]
+        found = compare(x, loss, recipe, pair=pair, settings=settings).pairs[0]
         tally.crosses += found.verdict == CROSSES
         tally.no_crossing += found.verdict == NO
         tally.wrong += found.verdict != UNDECIDED and found.verdict not in right
+        assert found.gap
+        tally.gaps += _holds(found.gap.difference.ci, true_gap)
+        tally.factors += found.gap.equivalent_compute is None or _holds(found.gap.equivalent_compute.ci, true_factor)
         if root is not None:
             pieces = found.crossover.pieces if found.crossover else [(None, None)]
             tally.sets += found.crossover is not None
@@ -169,8 +190,10 @@ share (0.02 to 0.03 nats) and noise that they do not (0.005 to 0.01 nats); see `
 
 Covered: the confidence set of the crossover holds the true one, over all draws (a draw without a root counts as the
 whole line, and as unbounded). Unbounded: the piece of the set that holds the root has no end within 1.5 decades of the
-runs. Wrong: a verdict other than `undecided` that is not the truth; where the recipes are the same, any verdict is
-wrong.
+runs. Gap and compute: the intervals of the difference one decade beyond the ladder, and of the equivalent compute
+there, hold the truth. Wrong: a verdict other than `undecided` that is not the truth; where the recipes are the same,
+any verdict is wrong. The paired fit takes both floors to be one; where B is A plus a constant, or the floors differ,
+that is not so, and on ladders long enough to tell, gaps beyond the runs are covered less.
 
 """
 
@@ -178,8 +201,8 @@ wrong.
 def report(draws: int) -> Iterator[str]:
     """The document, line by line."""
     yield from INTRODUCTION.format(draws=draws).splitlines()
-    yield "| ladder | truth | crosses | no crossing | undecided | wrong | covered | unbounded |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| ladder | truth | crosses | no crossing | undecided | wrong | covered | unbounded | gap | compute |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     total, bounded = Tally(), [0, 0]
     for i, ladder in enumerate(LADDERS):
         for j, truth in enumerate(TRUTHS):
@@ -188,6 +211,7 @@ def report(draws: int) -> Iterator[str]:
             parts = [tally.crosses, tally.no_crossing, draws - tally.decided, tally.wrong]
             cells = [f"{part / draws:.1%}" for part in parts]
             cells += [f"{part / draws:.1%}" if has_root else "–" for part in (tally.covered, tally.unbounded)]
+            cells += [f"{part / draws:.1%}" for part in (tally.gaps, tally.factors)]
             line = f"| {ladder.name} | {truth[0]} | " + " | ".join(cells) + " |"
             print(line, file=sys.stderr, flush=True)
             yield line

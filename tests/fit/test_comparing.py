@@ -168,10 +168,81 @@ def test_the_gap_at_a_target_needs_its_lever_arm() -> None:
     gap = only(table, settings=Settings(target=1e19)).gap
     assert gap.lever_arm_decades == pytest.approx(1.0)
     assert gap.difference.value == pytest.approx(-0.1 * 1e4**-0.1, rel=0.02)
-    assert gap.equivalent_compute == pytest.approx((2 / 1.9) ** 10, rel=0.05)  # 2 f^-0.1 = 1.9
-    with pytest.raises(UsageError, match=r"3\.0 decades beyond"):
+    assert gap.equivalent_compute.value == pytest.approx((2 / 1.9) ** 10, rel=1e-3)  # 2 f^-0.1 = 1.9
+    with pytest.raises(UsageError, match=r"3\.0 decades outside"):
         only(table, settings=Settings(target=1e21))
     assert only(table, settings=Settings(target=1e21, far=True)).gap.lever_arm_decades == pytest.approx(3.0)
+
+
+def exact(rungs: int, seeds: int = 1, noise: float = 1e-9) -> Table:
+    """Exponents 0.1 and 0.07 over one floor; the losses meet at 3^(1/0.03) = 8.02e15."""
+    x = np.repeat(np.geomspace(1e15, 1e19, rungs), seeds)
+    generator = np.random.default_rng(0)
+    losses = [1.7 + 60 * x**-0.1, 1.7 + 20 * x**-0.07 + generator.normal(0, noise, len(x))]
+    pair = np.tile(np.arange(seeds), rungs)
+    recipe = np.repeat(["a", "b"], len(x))
+    return {"x": np.tile(x, 2), "loss": np.concatenate(losses), "recipe": recipe, "pair": np.tile(pair, 2)}
+
+
+@pytest.mark.parametrize("rungs", [4, 5, 9])
+def test_recipes_over_one_floor_are_recovered_exactly(rungs: int) -> None:
+    """Crossover, gap and equivalent compute against algebra, two decades beyond the runs."""
+    item = only(exact(rungs), settings=Settings(target=1e21, far=True))
+    assert item.crossover.value == pytest.approx(3 ** (1 / 0.03), rel=1e-6)
+    loss_b = 20 * 1e21**-0.07
+    assert item.gap.difference.value == pytest.approx(loss_b - 60 * 1e21**-0.1, rel=1e-6)
+    assert item.gap.equivalent_compute.value == pytest.approx((loss_b / 60) ** (-1 / 0.1) / 1e21, rel=1e-6)
+
+
+@pytest.mark.parametrize("noise", [1e-9, 1e-6, 2e-4])
+def test_a_set_narrower_than_any_grid_is_found(noise: float) -> None:
+    low, high = only(exact(8, 5, noise)).crossover.ci
+    assert low < 3 ** (1 / 0.03) < high
+    assert high / low < 1.2
+
+
+def test_a_loss_that_rises_has_no_equivalent_compute() -> None:
+    table = exact(5)
+    table["loss"] = 2 + 0.1 * np.log10(table["x"]) + 0.05 * (table["recipe"] == "b")
+    assert only(table, settings=Settings(target=1e20)).gap.equivalent_compute is None
+
+
+def test_units_far_from_one_do_not_overflow() -> None:
+    before = only(exact(6, 3, 1e-3))
+    for scale in (1e-100, 1e100):
+        table = exact(6, 3, 1e-3)
+        table["loss"] = table["loss"] * scale
+        assert only(table).crossover.value == pytest.approx(before.crossover.value)
+
+
+def test_unpaired_recipes_get_one_law_and_the_scatter_of_their_sizes() -> None:
+    """Identical recipes whose sizes scatter by more than their runs: verdicts stay rare, and the forms are the same."""
+    wrong, generator = 0, np.random.default_rng(3)
+    for _ in range(60):
+        x = np.concatenate([np.repeat(np.geomspace(1e15, 1e18, k), 3) for k in (6, 5)])
+        recipe = np.repeat(["a", "b"], [18, 15])
+        bump = np.concatenate([np.repeat(generator.normal(0, 0.005, k), 3) for k in (6, 5)])
+        loss = 1.5 + 1.5 * (x / 1e15) ** -0.1 + bump + generator.normal(0, 0.001, 33)
+        wrong += compare(x, loss, recipe, settings=Settings(sensitivity=False)).pairs[0].verdict != UNDECIDED
+    assert wrong <= 9  # the binomial 99.9% bound of 5%
+    four = np.geomspace(1e15, 1e18, 4)
+    x, recipe = np.append(np.geomspace(1e15, 1e18, 10), four * 1.01), ["a"] * 10 + ["b"] * 4
+    assert compare(x, 3 * x**-0.02, recipe).pairs[0].model == "A x^-a less A x^-a"
+
+
+def test_a_ranking_needs_one_size() -> None:
+    x = np.array([1.0, 10, 100, 1000, 3, 30, 300])
+    result = compare(x, 1 + x**-0.3, ["a"] * 4 + ["b"] * 3).pairs[0]
+    assert (result.baseline, result.bracket) == (None, None)
+
+
+def test_where_a_recipe_was_lost_is_said() -> None:
+    table = ladder({16: 0.02, 32: 0.02, 64: 0.02, 128: 0.02})
+    table["loss"][(table["recipe"] == "a") & (table["x"] == 128)] = np.inf
+    result = compare(**table)
+    assert result.left_out[0].reason.startswith("a: ")
+    assert any("a lost 3 run(s)" in flag and "its largest sizes" in flag for flag in result.pairs[0].flags)
+    assert any("3 run(s) of b have no partner" in flag for flag in result.pairs[0].flags)
 
 
 def test_unpaired_runs_are_interpolated_through_their_laws() -> None:
@@ -205,7 +276,7 @@ def test_one_seed_and_lost_runs_are_said() -> None:
     table["loss"][0] = math.nan
     result = compare(**table)
     assert result.left_out[0].rows == 1
-    assert any("1 run(s) have no partner" in flag for flag in result.pairs[0].flags)
+    assert any("1 run(s) of b have no partner" in flag for flag in result.pairs[0].flags)
 
 
 def test_x_is_never_rounded_but_float_noise_is_one_rung() -> None:
@@ -222,6 +293,13 @@ def test_x_is_never_rounded_but_float_noise_is_one_rung() -> None:
         ({"pair": np.zeros(12, int)}, "two runs at x = 16 with the pair label '0'"),
         ({"loss": -np.ones(12)}, "not positive"),
         ({"pairs": [("a", "bb")]}, "no finished run of a recipe called 'bb'"),
+        ({"pairs": [("a", "a")]}, "two different recipes"),
+        ({"pairs": [("a",)]}, "two different recipes"),
+        ({"pair": np.zeros(3)}, "pair has 3 entries"),
+        ({"x": np.ones((6, 2))}, "equally long"),
+        ({"settings": Settings(law="nope")}, "no law of one input"),
+        ({"settings": Settings(target=math.inf, far=True)}, "positive and finite"),
+        ({"settings": Settings(target=math.nan)}, "positive and finite"),
     ],
 )
 def test_bad_input_is_a_clear_error(change: dict[str, object], said: str) -> None:

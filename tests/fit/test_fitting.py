@@ -189,11 +189,46 @@ X = np.geomspace(1, 100, 6)
         ("power", {"x": X}, -X, "loss has 6 value"),
         ("power", {"x": np.append(X[:5], 0.0)}, X, "x has 1 value"),
         ("chinchilla", {"N": X}, X, "needs input D"),
+        ("power", {"x": X[:3]}, X, "equally long"),
     ],
 )
 def test_bad_rows_are_a_clear_error(law: str, inputs: dict[str, np.ndarray], loss: np.ndarray, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         fit(law, inputs, loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"starts": 0}, "starts must be positive"),
+        ({"bootstrap": -1}, "resamples not negative"),
+        ({"bootstrap": 2}, "ask for 100 or more"),
+        ({"predict": [{"x": np.inf}]}, "positive, finite x"),
+        ({"heldout": ({}, X)}, "held-out rows need input x"),
+        ({"heldout": ({"x": X}, X * np.nan)}, "held-out rows must exist"),
+    ],
+)
+def test_bad_options_are_a_clear_error(options: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        fit("power", {"x": X}, 2 * X**-0.1, **options)
+
+
+def test_clusters_follow_the_rows_that_are_used() -> None:
+    x, generator = np.geomspace(1, 1e3, 24), np.random.default_rng(0)
+    loss, weights = 3 * x**-0.1 * np.exp(generator.normal(0, 0.01, 24)), np.ones(24)
+    loss[3], weights[5] = np.nan, 0.0
+    clusters = np.arange(24) // 2
+    result = fit("power", {"x": x}, loss, weights=weights, clusters=clusters, bootstrap=100)
+    assert (result.n_rows, [item.rows for item in result.left_out]) == (22, [1, 1])
+
+
+def test_a_huber_fit_that_passes_through_its_rows_has_no_sandwich_interval() -> None:
+    x, generator = np.geomspace(1, 1e3, 24), np.random.default_rng(0)
+    loss = 3 * x**-0.1 * np.exp(generator.normal(0, 0.02, 24))
+    assert fit("power", {"x": x}, loss, objective="huber_log", delta=1e-9).params["a"].ci is None
+    wide = fit("power", {"x": x[:9]}, loss[:9], objective="huber_log", delta=0.1)
+    assert wide.params["a"].ci is not None
+    assert any("too narrow" in flag for flag in wide.flags)
 
 
 def test_missing_rows_are_left_out_and_counted() -> None:

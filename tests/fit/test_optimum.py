@@ -86,6 +86,10 @@ def test_bad_input() -> None:
     lr, loss, width = bowls({16.0: 2**-6})
     with pytest.raises(UsageError, match="no cell has three learning rates"):
         optimum(lr[:2], loss[:2], {"width": width[:2]})
+    with pytest.raises(UsageError, match="loss has 7 value"):
+        optimum(lr, -loss, {"width": width})
+    with pytest.raises(UsageError, match="equally long"):
+        optimum(lr, loss[:3], {"width": width})
     with pytest.raises(UsageError, match="lr must be positive"):
         optimum(-lr, loss, {"width": width})
     with pytest.raises(UsageError, match="name what makes a cell"):
@@ -93,6 +97,16 @@ def test_bad_input() -> None:
     alone = optimum(lr, loss, {"width": width})
     assert alone.law is None
     assert "no law: 1 cell(s)" in alone.flags[0]
+
+
+def test_what_no_law_can_tell_is_said() -> None:
+    lr, loss, width = bowls({1e6: 2**-6.2, 4e6: 2**-6.5, 1.6e7: 2**-6.8})
+    tied = optimum(lr, loss, {"N": width, "D": 20 * width})
+    assert (tied.law, "N and D move together" in tied.flags[0]) == (None, True)
+    alone = optimum(lr, loss, {"N": width}, batch=np.full(len(lr), 64.0))
+    assert [cell.edge for cell in alone.cells] == [False] * 3
+    few = optimum(np.append(lr, lr[:2]), np.append(loss, loss[:2]), {"N": np.append(width, [3e9, 3e9])})
+    assert any("1 cell(s) have fewer than three" in flag for flag in few.flags)
 
 
 @pytest.mark.skipif(not (SHARED / "exams").exists(), reason="the published data are not here")

@@ -1,5 +1,7 @@
 """Reading anybody's runs, and the expressions over their columns."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +60,8 @@ def test_conditions_choose_rows(text: str, value: list[bool]) -> None:
         ("N + 1", "is no condition"),
         ("N in 3", "must be a list"),
         ("9" * 3000, "characters"),
+        ("+".join(["N"] * 990) + " > 1", "nested too deeply"),
+        ("-" * 1900 + "N > 1", "nested too deeply|cannot be read"),
     ],
 )
 def test_anything_else_is_refused_by_name(text: str, said: str) -> None:
@@ -98,6 +102,26 @@ def test_missing_values_are_nan_and_text_is_refused(tmp_path) -> None:
     path.write_text("x,loss\n1,2.5\n2,diverged\n")
     with pytest.raises(UsageError, match="'loss' holds 'diverged'"):
         read_runs(path).numbers("loss")
+
+
+def test_odd_tables_are_read_as_they_are_meant(tmp_path) -> None:
+    trailing, big, shouted = (tmp_path / name for name in ("trailing.csv", "big.csv", "LOUD.CSV"))
+    trailing.write_text("x,loss,w\n1,2.5,9,\n2,2.4,9,\n")
+    assert read_runs(trailing).numbers("x").tolist() == [1, 2]
+    big.write_text("flops,loss\n100000000000000000000000,2\n1000000000000000000000000,1\n")
+    assert read_runs(big).numbers("flops * 2").tolist() == [2e23, 2e24]
+    shouted.write_text("x,loss\n1,2\n")
+    assert read_runs(shouted).numbers("x").tolist() == [1]
+    dated = tmp_path / "dated.parquet"
+    TABLE.assign(when=pd.to_datetime("2026-01-01"), none=[None, "a", "b"]).to_parquet(dated)
+    with pytest.raises(UsageError, match="a real number is needed"):
+        read_runs(dated).numbers("when")
+    with pytest.raises(UsageError, match="'none' is missing in 1 row"):
+        read_runs(dated).labels("none")
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(gzip.compress(b"x,loss\n" + b"1,2\n" * 999)[:40])
+    with pytest.raises(UsageError, match="cannot be read as csv"):
+        read_runs(cut)
 
 
 @pytest.mark.parametrize(

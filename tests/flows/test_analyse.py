@@ -181,7 +181,7 @@ def test_tables_read_well_where_no_terminal_is(runs: Path) -> None:
         (["fit", "{}", "--x", "flops", "--plot", "law.pdf"], "--plot writes PNG"),
         (["compare", "{}", "--pair", "lr"], "two runs at x = 1e\\+15"),
         (["compare", "{}", "--pair", "seed", "--only", "slow"], "must name two recipes"),
-        (["compare", "{}", "--pair", "seed", "--target", "1e22"], "4.0 decades beyond the runs"),
+        (["compare", "{}", "--pair", "seed", "--target", "1e22"], "4.0 decades outside the runs"),
         (["compare", "{}", "--pair", "seed", "--where", "recipe == 'slow'"], "needs two recipes"),
         (["compare", "{}", "--pair", "seed", "--law", "chinchilla"], "no law of one input"),
         (["optimum", "{}"], "name what makes a cell"),
