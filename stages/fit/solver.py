@@ -81,7 +81,8 @@ def minimise(
         weights = problem.weights[None] if weights_Bxn is None else weights_Bxn[block]
         theta = np.clip(starts_Bxp[block], low_Bxp[block], high_Bxp[block])
         for objective in problem.objective.smoothing or (problem.objective,):
-            part = _descend(problem, objective, theta, weights, low_Bxp[block], high_Bxp[block])
+            with np.errstate(all="ignore"):  # a trial step may overflow; it is then not taken
+                part = _descend(problem, objective, theta, weights, low_Bxp[block], high_Bxp[block])
             theta = part.theta
         parts.append(part)
     joined = Minima(*(np.concatenate([getattr(part, name) for part in parts]) for name in Minima.__annotations__))

@@ -213,6 +213,15 @@ def test_bad_options_are_a_clear_error(options: dict[str, object], said: str) ->
         fit("power", {"x": X}, 2 * X**-0.1, **options)
 
 
+@pytest.mark.parametrize("objective", ["squares", "squares_log", "huber_log", "expectile_log", "lad_log"])
+@pytest.mark.parametrize("law", ["m4", "bnsl", "power_floor"])
+def test_no_data_upsets_the_solver(law: str, objective: str) -> None:
+    """Losses that rise, or jump: an answer with flags, and no warning (which the suite turns into an error)."""
+    x = np.geomspace(1e3, 1e9, 8)
+    for loss in (2 + 0.1 * np.log(x), 3 - (x > 1e6) * 1.0, 1e-8 * x**-0.1):
+        assert np.isfinite(fit(law, {"x": x}, loss, objective=objective, roll_out=False).rms_residual)
+
+
 def test_clusters_follow_the_rows_that_are_used() -> None:
     x, generator = np.geomspace(1, 1e3, 24), np.random.default_rng(0)
     loss, weights = 3 * x**-0.1 * np.exp(generator.normal(0, 0.01, 24)), np.ones(24)
