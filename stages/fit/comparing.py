@@ -1,6 +1,6 @@
 """Which of two recipes wins, where they cross and how sure that is, in anybody's runs.
 
-    compare(x, loss, recipe, pair=seed, target=1e22)
+    compare(x, loss, recipe, pair=seed, settings=Settings(target=1e22))
 
 Recipes run at the same x with the same pair label (a seed) are compared pair by pair. Others are interpolated: each
 recipe's law is fitted to its own runs and the two laws are subtracted. Beside the answer stands the plain ranking at
