@@ -14,7 +14,8 @@ from pathlib import Path
 
 from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
-from stages.cells.pool import die_with_parent, run_pool
+from stages.cells.pool import run_pool
+from stages.cells.trainer import die_with_parent
 from stages.shards.manifest import read_index
 from stages.study.errors import guarded
 from stages.study.files import write_json

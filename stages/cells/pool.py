@@ -1,30 +1,50 @@
 """A local worker pool: one process per core (one thread each) or per GPU, fed with the costliest cell first.
 
-Workers die with their parent, however it dies; on Ctrl-C or SIGTERM they write a checkpoint first. A worker that
-crashes costs its cell only: the others finish, then the failure is reported.
+A worker that crashes costs its cell only: the others finish, then the failure is reported. On Ctrl-C or SIGTERM the
+workers write a checkpoint first.
 """
 
-import ctypes
 import os
+import queue
 import shutil
 import signal
-import sys
 import threading
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
 
 from stages.cells.plan import Plan
 from stages.cells.progress import Progress
+from stages.cells.trainer import CellError, Trainer
 from stages.study.costs import count_flops
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
 
-_GRACE = 20.0  # seconds a worker has for its last checkpoint
+class Pool:
+    """Trainers shared by threads: each cell takes a free one and gives it back."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.size = workers or worker_count()
+        self.trainers = [Trainer(number) for number in range(self.size)]
+        self._free: queue.LifoQueue[Trainer] = queue.LifoQueue()
+        for trainer in reversed(self.trainers):
+            self._free.put(trainer)
+
+    def complete(self, plan: Plan, fingerprint: str, store: Store, **options: Any) -> str:
+        """`Trainer.complete` on whichever worker is free; waits for one."""
+        trainer = self._free.get()
+        try:
+            return trainer.complete(plan, fingerprint, store, **options)
+        finally:
+            self._free.put(trainer)
+
+    def stop(self) -> None:
+        """End all workers, together; those in the middle of a cell write a checkpoint first."""
+        stopping = [threading.Thread(target=trainer.stop) for trainer in self.trainers]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
 
 
 def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None) -> None:
@@ -32,17 +52,15 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     if not fingerprints:
         return
     cells = plan.cells()
-    waiting = sorted(fingerprints, key=lambda fingerprint: count_flops(cells[fingerprint]).total)
-    pool = [_start(plan, store, number) for number in range(min(len(waiting), workers or worker_count()))]
-    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in waiting}, len(pool))
-    failures: dict[str, str] = {}
+    costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
+    pool = Pool(min(len(costliest), workers or worker_count()))
+    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, pool.size)
     try:
         with _terminable():
-            _feed(pool, waiting, progress, failures)
+            failures = _run(pool, plan, costliest, store, progress)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; finished cells and checkpoints are kept, run the same command again") from None
     finally:
-        _stop(pool)
         progress.close()
     for fingerprint, error in failures.items():
         store.put_failure(fingerprint, error)
@@ -53,6 +71,30 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
         raise CrossoverError(f"{len(failures)} cell(s) failed, the others are kept: {names}")
 
 
+def _run(pool: Pool, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, str]:
+    """All cells, a thread per worker; what failed, and why."""
+    failures: dict[str, str] = {}
+
+    def work(fingerprint: str) -> None:
+        try:
+            status = pool.complete(plan, fingerprint, store, report=lambda step: progress.step(fingerprint, step))
+        except CellError as error:
+            failures[fingerprint] = str(error)
+            progress.failed(fingerprint, str(error))
+        else:
+            progress.done(fingerprint, status)
+
+    with ThreadPoolExecutor(pool.size) as threads:
+        futures = [threads.submit(work, fingerprint) for fingerprint in fingerprints]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.stop()  # threads in the middle of a cell see their worker leave
+    return failures
+
+
 def worker_count() -> int:
     """One per GPU, else one per core this process may use."""
     if shutil.which("nvidia-smi"):  # importing torch only to learn that there is no GPU takes seconds
@@ -61,80 +103,6 @@ def worker_count() -> int:
         if count := torch.cuda.device_count():
             return int(count)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass
-class _Member:
-    process: "SpawnProcess"
-    pipe: Connection
-    cell: str | None = None
-
-
-def _start(plan: Plan, store: Store, number: int) -> _Member:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(plan, store, number, theirs, os.getpid()), daemon=True)
-    process.start()
-    theirs.close()
-    return _Member(process, ours)
-
-
-def _feed(pool: list[_Member], waiting: list[str], progress: Progress, failures: dict[str, str]) -> None:
-    """Hand out cells, the costliest (last) first, until all are done or failed."""
-    for member in pool:
-        _hand_out(member, waiting)
-    while busy := {member.pipe: member for member in pool if member.cell}:
-        for ready in wait(list(busy)):
-            member = busy[ready]  # type: ignore[index]
-            try:
-                kind, value = member.pipe.recv()
-            except EOFError:
-                kind, value = "died", _epitaph(member)
-            _handle(member, kind, value, progress, failures)
-            if kind in ("done", "failed"):
-                _hand_out(member, waiting)
-    if waiting:  # every worker died
-        failures.update(dict.fromkeys(waiting, "no worker left to run it"))
-
-
-def _handle(member: _Member, kind: str, value: Any, progress: Progress, failures: dict[str, str]) -> None:
-    cell = member.cell or ""
-    if kind == "step":
-        progress.step(cell, value)
-        return
-    if kind == "done":
-        progress.done(cell, value)
-    else:
-        failures[cell] = value
-        progress.failed(cell, value)
-    member.cell = None
-
-
-def _hand_out(member: _Member, waiting: list[str]) -> None:
-    if waiting:
-        member.cell = waiting.pop()
-        member.pipe.send(member.cell)
-
-
-def _epitaph(member: _Member) -> str:
-    member.process.join(5)
-    code = member.process.exitcode
-    hint = "; out of memory? lower the number of workers or the batch" if code == -signal.SIGKILL else ""
-    return f"its worker died (exit code {code}){hint}"
-
-
-def _stop(pool: list[_Member]) -> None:
-    for member in pool:
-        if member.cell and member.process.is_alive():  # in the middle of a cell: let it write a checkpoint
-            member.process.terminate()
-        else:
-            member.pipe.close()
-    for member in pool:
-        member.process.join(_GRACE)
-        if member.process.is_alive():
-            member.process.kill()
-            member.process.join()
-        member.pipe.close()
 
 
 class _terminable:  # noqa: N801 (used as a statement)
@@ -148,51 +116,3 @@ class _terminable:  # noqa: N801 (used as a statement)
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
-
-
-def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Get a signal when the parent dies: from the kernel on Linux, from a watching thread elsewhere."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), number)
-        return
-
-    def watch() -> None:
-        pause = threading.Event()
-        while os.getppid() == parent:
-            pause.wait(1.0)
-        os.kill(os.getpid(), number)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _work(plan: Plan, store: Store, number: int, pipe: Connection, parent: int) -> None:
-    """A worker: one cell after the other until the pipe closes."""
-    die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-
-    import torch
-
-    from stages.cells.one import Worker
-
-    device = torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    worker = Worker(plan, store, device)
-    while not stop.is_set():
-        try:
-            fingerprint = pipe.recv()
-        except EOFError:
-            return
-        try:
-            record = worker.complete(fingerprint, lambda step: pipe.send(("step", step)), stop.is_set)
-        except Interrupted:
-            return
-        except Exception as error:  # the cell failed, not the pool
-            pipe.send(("failed", f"{type(error).__name__}: {error}"))
-        else:
-            pipe.send(("done", record.status))

@@ -8,17 +8,23 @@ overwritten by something else, and nothing is deleted but by hand.
       evaluation-<digest>.json  losses of the final model, one file per evaluation digest
       checkpoint.safetensors  only while the cell is unfinished
       failure.json            only where the last attempt crashed
+
+With a remote (any fsspec URL: a shared folder, S3) the folder is a cache of it: what is missing here is fetched, what
+is finished here is uploaded, in both directions the record last. Checkpoints and failures stay where they happened.
 """
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from stages.study.cell import Cell
-from stages.study.errors import DamageError
+from stages.study.errors import CrossoverError, DamageError
 from stages.study.files import read_sealed, replacing, sha256_file, write_sealed
 from stages.study.identity import digest
 
@@ -76,10 +82,21 @@ class Record(BaseModel):
 
 
 class Store:
-    """Reads and writes cells below one folder."""
+    """Reads and writes cells below one folder, and the remote that it caches, where there is one."""
 
-    def __init__(self, root: Path = STORE) -> None:
+    def __init__(self, root: Path = STORE, remote: "Remote | None" = None) -> None:
         self.root = root
+        self.remote = remote
+
+    @classmethod
+    def at(cls, url: str) -> "Store":
+        """The store at a folder, or at an fsspec URL cached in `data/store`."""
+        return cls(STORE, Remote(url)) if "://" in url else cls(Path(url))
+
+    @property
+    def url(self) -> str:
+        """What `at` takes, from any working directory on a machine that sees the same paths."""
+        return self.remote.url if self.remote else str(self.root.resolve())
 
     def folder(self, fingerprint: str) -> Path:
         """Where the cell of that fingerprint lives."""
@@ -89,6 +106,8 @@ class Store:
         """The record of a finished cell, or None. Raises `DamageError` where it was altered."""
         path = self.folder(fingerprint) / "record.json"
         body = read_sealed(path)
+        if body is None and self.remote and self.remote.fetch(fingerprint, self.folder(fingerprint)):
+            body = read_sealed(path)
         if body is None:
             return None
         record = Record.model_validate(body)
@@ -100,6 +119,10 @@ class Store:
         """Write the record last, then drop what only an unfinished cell needs."""
         folder = self.folder(record.fingerprint)
         write_sealed(folder / "record.json", record.model_dump())
+        if self.remote:
+            self.remote.send(
+                folder, [*record.files, *(path.name for path in folder.glob("evaluation-*")), "record.json"]
+            )
         for name in ("checkpoint.safetensors", "failure.json"):
             (folder / name).unlink(missing_ok=True)
 
@@ -114,11 +137,17 @@ class Store:
 
     def evaluation(self, fingerprint: str, evaluation_digest: str) -> dict[str, Any] | None:
         """Losses of the cell under one evaluation, or None."""
-        return read_sealed(self._evaluation_path(fingerprint, evaluation_digest))
+        path = self._evaluation_path(fingerprint, evaluation_digest)
+        if self.remote and not path.exists():
+            self.remote.fetch_file(path)
+        return read_sealed(path)
 
     def put_evaluation(self, fingerprint: str, evaluation_digest: str, losses: dict[str, Any]) -> None:
         """Keep the losses of the cell under one evaluation."""
-        write_sealed(self._evaluation_path(fingerprint, evaluation_digest), losses)
+        path = self._evaluation_path(fingerprint, evaluation_digest)
+        write_sealed(path, losses)
+        if self.remote and self.remote.has(fingerprint):
+            self.remote.send(path.parent, [path.name])
 
     def complete(self, fingerprint: str, evaluation_digest: str) -> bool:
         """Whether the cell is finished and, unless it diverged, has its losses under that evaluation."""
@@ -161,6 +190,74 @@ class Store:
         return taken
 
 
+class Remote:
+    """The same layout below an fsspec URL. Raises `CrossoverError` that names the URL where it cannot be reached."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        import fsspec
+
+        with self._reaching():
+            filesystem, path = fsspec.core.url_to_fs(self.url)
+        return filesystem, path
+
+    @cached_property
+    def _known(self) -> set[str]:
+        """Fingerprints with a folder, listed once: a cell that another worker finishes meanwhile is found next time."""
+        filesystem, path = self._opened
+        with self._reaching():
+            if not filesystem.exists(path):
+                return set()
+            return {name.rstrip("/").rsplit("/", 1)[-1] for name in filesystem.ls(path, detail=False, refresh=True)}
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether the remote had a finished cell of that fingerprint when it was listed."""
+        filesystem, path = self._opened
+        return fingerprint in self._known and bool(filesystem.exists(f"{path}/{fingerprint}/record.json"))
+
+    def fetch(self, fingerprint: str, folder: Path) -> bool:
+        """Bring a finished cell here, the record last; False where there is none."""
+        if not self.has(fingerprint):
+            return False
+        filesystem, path = self._opened
+        with self._reaching():
+            names = [name.rsplit("/", 1)[-1] for name in filesystem.ls(f"{path}/{fingerprint}", detail=False)]
+        for name in sorted(names, key=lambda name: name == "record.json"):
+            self.fetch_file(folder / name)
+        return True
+
+    def fetch_file(self, target: Path) -> None:
+        """Bring one file of a cell here, if the remote has it."""
+        filesystem, path = self._opened
+        source = f"{path}/{target.parent.name}/{target.name}"
+        with self._reaching():
+            if target.parent.name in self._known and filesystem.exists(source):
+                with replacing(target) as draft:
+                    filesystem.get_file(source, str(draft))
+
+    def send(self, folder: Path, names: list[str]) -> None:
+        """Upload files of a cell, in order."""
+        filesystem, path = self._opened
+        with self._reaching():
+            filesystem.makedirs(f"{path}/{folder.name}", exist_ok=True)
+            for name in names:
+                filesystem.put_file(str(folder / name), f"{path}/{folder.name}/{name}")
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except ImportError as error:
+            raise CrossoverError(
+                f"the store {self.url} needs another package ({error}); install it, s3fs for S3"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise CrossoverError(f"the store {self.url} cannot be reached ({error})") from None
+
+
 def place(source: Path, target: Path) -> None:
     """Copy a file so that the target is whole or absent."""
     with replacing(target) as draft:
@@ -168,5 +265,5 @@ def place(source: Path, target: Path) -> None:
 
 
 def store_from_environment() -> Store:
-    """The store at $CROSSOVER_STORE, by default `data/store`."""
-    return Store(Path(os.environ.get("CROSSOVER_STORE", STORE)))
+    """The store at $CROSSOVER_STORE, a folder or an fsspec URL; by default `data/store`."""
+    return Store.at(os.environ.get("CROSSOVER_STORE", str(STORE)))

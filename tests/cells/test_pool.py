@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stages.cells import pool
 from stages.cells.plan import Plan, make_plan, read_plan
 from stages.cells.pool import run_pool
+from stages.cells.progress import Progress
+from stages.cells.trainer import TimeLimitError, Trainer
 from stages.shards.manifest import read_index
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.params import Params
@@ -50,6 +52,13 @@ def children(parent: int) -> list[int]:
         if int(fields[1]) == parent and fields[0] != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def descendants(parent: int) -> list[int]:
@@ -96,21 +105,28 @@ def test_without_kept_weights_an_evaluation_is_made_again_by_training(planned: P
     assert kept.evaluation(one[0], digest) == dropped.evaluation(one[0], digest)
 
 
+def at_first_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) -> list[str]:
+    """Do something once, when the first cell reports a step; the cell's fingerprint is in the list."""
+    real, seen = Progress.step, []
+
+    def step(progress: Progress, fingerprint: str, number: int) -> None:
+        if not seen:
+            seen.append(fingerprint)
+            act(fingerprint)
+        real(progress, fingerprint, number)
+
+    monkeypatch.setattr(Progress, "step", step)
+    return seen
+
+
 def test_a_killed_worker_costs_its_cell_and_is_named(
     planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, cells = Store(tmp_path / "store"), list(planned.cells())
-    real, killed = pool._handle, []
-
-    def kill_first(member: pool._Member, kind: str, *rest: object) -> None:
-        if not killed and kind == "step":
-            killed.append(member.cell)
-            os.kill(member.process.pid, signal.SIGKILL)
-        real(member, kind, *rest)
-
-    monkeypatch.setattr(pool, "_handle", kill_first)
+    workers = lambda: [pid for pid in children(os.getpid()) if b"stages.cells.trainer" in command_of(pid)]  # noqa: E731
+    killed = at_first_step(monkeypatch, lambda _: os.kill(workers()[0], signal.SIGKILL))
     with pytest.raises(CrossoverError, match=r"1 cell\(s\) failed, the others are kept: .*out of memory"):
-        run_pool(planned, cells, store, workers=2)
+        run_pool(planned, cells, store, workers=1)
     assert store.failure(killed[0])
     assert all(store.record(cell) for cell in cells if cell != killed[0])
     run_pool(planned, killed, store)
@@ -160,16 +176,21 @@ def test_no_trainer_outlives_its_parent(tokenized: Project, number: signal.Signa
 @pytest.mark.slow
 def test_interrupted_pool_raises_and_resumes(planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, cells = Store(tmp_path / "store"), list(planned.cells())
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(pool, "_handle", interrupt)
+        at_first_step(patch, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Interrupted):
             run_pool(planned, cells, store)
     run_pool(planned, cells, store)
     assert all(store.record(cell) for cell in cells)
+
+
+def test_a_cell_over_its_time_limit_is_stopped_and_the_next_one_gets_a_worker(planned: Plan, tmp_path: Path) -> None:
+    store, trainer, (first, second, *_) = Store(tmp_path / "store"), Trainer(), planned.cells()
+    with pytest.raises(TimeLimitError, match=r"more than 0\.01 s"):
+        trainer.complete(planned, first, store, seconds=0.01)
+    assert trainer.complete(planned, second, store, seconds=60) == "done"
+    trainer.stop()
+    assert trainer.pid is None
 
 
 def test_a_lost_plan_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

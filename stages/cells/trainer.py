@@ -1,0 +1,218 @@
+"""A worker process that trains one cell after the other, and the handle on it. Run by the handle, never by hand.
+
+The two talk in lines of JSON over the worker's standard input and output, so a worker can be the child of anything: the
+`train` stage, a thread of a flow, a Dask or Ray worker. A worker dies with its parent, however that dies. A cell that
+takes too long is stopped by killing its worker; the next cell gets a new one.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TextIO
+
+from stages.cells.plan import Plan
+from stages.study.errors import CrossoverError, Interrupted
+from stages.study.store import Store
+
+_GRACE = 20.0  # seconds a worker has for its last checkpoint
+
+
+class CellError(CrossoverError):
+    """A cell could not be finished."""
+
+
+class WorkerLostError(CellError):
+    """The worker died in the middle of a cell; another attempt goes on from the cell's checkpoint."""
+
+
+class TimeLimitError(CellError):
+    """The cell took longer than it may."""
+
+
+class Trainer:
+    """The handle on one worker process, started when a cell needs it. One cell at a time."""
+
+    def __init__(self, number: int = 0) -> None:
+        self._number = number
+        self._process: subprocess.Popen[str] | None = None
+        self._plan: Plan | None = None
+
+    def complete(
+        self,
+        plan: Plan,
+        fingerprint: str,
+        store: Store,
+        report: Callable[[int], None] = lambda _: None,
+        seconds: float | None = None,
+    ) -> str:
+        """Bring a cell to completion; returns its status, `done` or `diverged`.
+
+        Raises `WorkerLostError` where the process died, `TimeLimitError` after `seconds`, `CellError` where the cell
+        failed.
+        """
+        process = self._running()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(seconds or threading.TIMEOUT_MAX, expire)
+        timer.daemon = True
+        if seconds:
+            timer.start()
+        try:
+            self._ask(process, plan, fingerprint, store)
+            return self._listen(process, report)
+        except WorkerLostError:
+            self.stop()
+            if expired.is_set():
+                raise TimeLimitError(f"it took more than {seconds:g} s, its time limit") from None
+            raise
+        finally:
+            timer.cancel()
+
+    def _running(self) -> "subprocess.Popen[str]":
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            command = [sys.executable, "-m", "stages.cells.trainer", str(self._number), str(os.getpid())]
+            self._process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
+            self._plan = None
+        return self._process
+
+    def _ask(self, process: "subprocess.Popen[str]", plan: Plan, fingerprint: str, store: Store) -> None:
+        new = plan is not self._plan
+        request = {"fingerprint": fingerprint, "store": store.url, "plan": plan.model_dump() if new else None}
+        self._plan = plan
+        try:
+            assert process.stdin
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise WorkerLostError(_epitaph(process)) from None
+
+    def _listen(self, process: "subprocess.Popen[str]", report: Callable[[int], None]) -> str:
+        assert process.stdout
+        with suppress(ValueError):  # `stop` closed the pipe
+            for line in process.stdout:
+                kind, value = json.loads(line)
+                if kind == "finished":
+                    return str(value)
+                if kind == "failed":
+                    raise CellError(value)
+                report(value)
+        raise WorkerLostError(_epitaph(process))
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, where there is one."""
+        return self._process.pid if self._process else None
+
+    def stop(self) -> None:
+        """End the worker; in the middle of a cell it writes a checkpoint first."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):  # what was never written has no reader
+                if pipe:
+                    pipe.close()
+
+
+def _epitaph(process: "subprocess.Popen[str]") -> str:
+    code = process.wait(5)
+    hint = "; out of memory? lower the number of workers or the batch" if code == -signal.SIGKILL else ""
+    return f"its worker died (exit code {code}){hint}"
+
+
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Get a signal when the parent dies: from the kernel on Linux, from a watching thread elsewhere."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), number)
+        return
+
+    def watch() -> None:
+        pause = threading.Event()
+        while os.getppid() == parent:
+            pause.wait(1.0)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
+    """Answer requests until the input ends or a SIGTERM asks for a last checkpoint."""
+    stop, busy = threading.Event(), threading.Event()
+
+    def leave(*_: object) -> None:
+        stop.set()
+        if not busy.is_set():
+            raise SystemExit
+
+    signal.signal(signal.SIGTERM, leave)
+
+    import torch
+
+    from stages.cells.one import Worker
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = torch.device("cuda", number % count) if count else torch.device("cpu")
+
+    def say(kind: str, value: Any) -> None:
+        answers.write(json.dumps([kind, value]) + "\n")
+        answers.flush()
+
+    plan: Plan | None = None
+    for line in requests:
+        busy.set()
+        request = json.loads(line)
+        plan = Plan.model_validate(request["plan"]) if request["plan"] else plan
+        assert plan
+        worker = Worker(plan, Store.at(request["store"]), device)
+        try:
+            record = worker.complete(request["fingerprint"], lambda step: say("step", step), stop.is_set)
+        except Interrupted:
+            return
+        except Exception as error:  # the cell failed, not the worker
+            say("failed", f"{type(error).__name__}: {error}")
+        else:
+            say("finished", record.status)
+        busy.clear()
+        if stop.is_set():
+            return
+
+
+def main() -> None:
+    """Serve the parent; whatever else prints goes to standard error."""
+    number, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        _serve(sys.stdin, answers, number)
+    except BrokenPipeError:  # the parent left
+        return
+
+
+if __name__ == "__main__":
+    main()

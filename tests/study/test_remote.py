@@ -1,0 +1,88 @@
+"""A store behind a URL: what is finished here can be fetched there, and half a cell does not exist."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.study.errors import CrossoverError, DamageError
+from stages.study.store import Payload, Provenance, Record, Remote, Store
+from tests.conftest import make_cell
+
+
+def record() -> Record:
+    payload = Payload(cell=make_cell(), tokenizer="t", data=["d"], source="s")
+    provenance = Provenance(
+        commit="c", host="h", device="d", torch="2", python="3", started="s", seconds=1.0, tokens_per_second=1.0
+    )
+    return Record(
+        fingerprint=payload.fingerprint, payload=payload, status="done", steps_done=1, n_spikes=0, loss_init=5.0,
+        loss_online=4.0, files={"curve.parquet": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"},
+        provenance=provenance,
+    )  # fmt: skip
+
+
+def store(tmp_path: Path, name: str, url: str) -> Store:
+    return Store(tmp_path / name, Remote(url))
+
+
+def finished(store: Store) -> Record:
+    """A finished cell with a curve of three bytes and losses under one evaluation."""
+    made = record()
+    store.folder(made.fingerprint).mkdir(parents=True)
+    (store.folder(made.fingerprint) / "curve.parquet").write_bytes(b"foo")
+    store.put_evaluation(made.fingerprint, "e" * 64, {"loss_validation": 3.0})
+    store.finish(made)
+    return made
+
+
+@pytest.fixture(params=["file", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"file://{tmp_path}/remote" if request.param == "file" else f"memory://{tmp_path.name}"
+
+
+def test_a_cell_travels_whole(tmp_path: Path, url: str) -> None:
+    made = finished(store(tmp_path, "here", url))
+    there = store(tmp_path, "there", url)
+    assert there.record(made.fingerprint) == made
+    assert there.verified(made, "curve.parquet").read_bytes() == b"foo"
+    assert there.evaluation(made.fingerprint, "e" * 64) == {"loss_validation": 3.0}
+    assert there.evaluation(made.fingerprint, "f" * 64) is None
+    assert there.complete(made.fingerprint, "e" * 64)
+
+
+def test_losses_made_later_travel_too(tmp_path: Path, url: str) -> None:
+    made = finished(store(tmp_path, "here", url))
+    there = store(tmp_path, "there", url)
+    assert there.record(made.fingerprint)
+    there.put_evaluation(made.fingerprint, "f" * 64, {"loss_validation": 2.0})
+    assert store(tmp_path, "third", url).evaluation(made.fingerprint, "f" * 64) == {"loss_validation": 2.0}
+
+
+def test_without_its_record_a_cell_does_not_exist(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/remote"
+    made = finished(store(tmp_path, "here", url))
+    (tmp_path / "remote" / made.fingerprint / "record.json").unlink()
+    there = store(tmp_path, "there", url)
+    assert there.record(made.fingerprint) is None
+    assert there.record("0" * 64) is None
+
+
+def test_a_byte_changed_on_the_way_is_noticed(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/remote"
+    made = finished(store(tmp_path, "here", url))
+    (tmp_path / "remote" / made.fingerprint / "curve.parquet").write_bytes(b"fop")
+    there = store(tmp_path, "there", url)
+    assert there.record(made.fingerprint)
+    with pytest.raises(DamageError, match="does not match its record"):
+        there.verified(made, "curve.parquet")
+
+
+def test_a_url_that_nothing_answers_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CrossoverError, match=r"the store nosuch://bucket"):
+        store(tmp_path, "here", "nosuch://bucket").record("0" * 64)
+
+
+def test_where_a_store_is_survives_the_way_to_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store.at(Store(Path("data/store")).url).root == tmp_path / "data/store"
+    assert Store.at("memory://cells/").url == "memory://cells"
