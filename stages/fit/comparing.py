@@ -20,12 +20,12 @@ from stages.fit import pairing
 from stages.fit.crossing import CROSSES, NO_CROSSING, UNDECIDED, Crossover, Difference, crossover, judge, roots
 from stages.fit.difference import PAIRED, law_difference, paired_difference
 from stages.fit.estimates import Estimate, Serialisable, digest_arrays
-from stages.fit.fitting import same_length
 from stages.fit.gap import Gap, target_gap
 from stages.fit.ladders import Ladder, RecipeLaws, make_ladders, match
 from stages.fit.laws import LAWS, Floats
 from stages.fit.pairing import Pairs, Rung, Side
 from stages.fit.result import LeftOut
+from stages.fit.rows import require_positive, same_length
 from stages.study.errors import UsageError
 from stages.study.hints import nearest
 
@@ -163,7 +163,7 @@ def compare(
         if column is not None and len(column) != len(x):
             raise UsageError(f"{name} has {len(column)} entries, and {names[0]} has {len(x)}")
     used = np.isfinite(x) & np.isfinite(loss)
-    _check(x[used], loss[used], names)
+    require_positive({names[0]: x[used], names[1]: loss[used]})
     marks = np.zeros(len(x), bool) if structural is None else np.asarray(structural, bool)
     ladders = make_ladders(x[used], loss[used], label[used], _take(pair, used), _take(rung, used), marks[used])
     wanted = _wanted(list(dict.fromkeys(label.tolist())), ladders, pairs)
@@ -205,12 +205,6 @@ def _take(values: npt.NDArray[Any] | None, used: npt.NDArray[np.bool_]) -> npt.N
     return None if values is None else np.asarray(values)[used]
 
 
-def _check(x: Floats, loss: Floats, names: tuple[str, str]) -> None:
-    for name, values in zip(names, (x, loss), strict=True):
-        if (values <= 0).any():
-            raise UsageError(f"{name} has {int((values <= 0).sum())} value(s) that are not positive; filter them out")
-
-
 def _wanted(
     order: list[str], ladders: dict[str, Ladder], pairs: Sequence[tuple[str, str]] | None
 ) -> list[tuple[str, str]]:
@@ -218,12 +212,10 @@ def _wanted(
         if len(pair) != 2 or pair[0] == pair[1]:
             raise UsageError(f"a pair must name two different recipes; got {pair}")
     for name in {name for pair in pairs or () for name in pair} - set(ladders):
-        raise UsageError(f"no finished run of a recipe called '{name}'; {nearest(str(name), list(map(str, ladders)))}")
+        raise UsageError(f"no finished run of a recipe called '{name}'; {nearest(name, list(ladders))}")
     known = [name for name in order if name in ladders]
     if len(known) < 2:
-        raise UsageError(
-            f"a comparison needs two recipes with finished runs; found {', '.join(map(str, known)) or 'none'}"
-        )
+        raise UsageError(f"a comparison needs two recipes with finished runs; found {', '.join(known) or 'none'}")
     return list(pairs) if pairs else list(combinations(known, 2))
 
 

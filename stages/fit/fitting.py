@@ -17,6 +17,7 @@ from stages.fit.intervals import Covariance, bootstrap, covariance, law_errors, 
 from stages.fit.laws import Floats, Law, get_law
 from stages.fit.objectives import Objective, get_objective
 from stages.fit.result import Fit, HeldOut, LeftOut, LinePoint, ObjectiveValue, Prediction, Starts
+from stages.fit.rows import require_positive, same_length
 from stages.fit.solver import Minima, Problem, minimise, projected_starts
 from stages.study.errors import UsageError
 
@@ -36,10 +37,10 @@ class Fitted:
     cov: Covariance
     replicates: Floats | None = None
 
-    def predict(self, inputs: Mapping[str, float], measured: float | None = None) -> Prediction:
+    def predict(self, inputs: Mapping[str, float]) -> Prediction:
         """The law at one place, with intervals. Raises `UsageError` for a missing or non-positive input."""
         x = np.array([[_positive(inputs, name)] for name in self.problem.law.inputs])
-        return self.predict_rows(x, None if measured is None else np.array([measured]))[0]
+        return self.predict_rows(x)[0]
 
     def predict_rows(self, x: Floats, measured: Floats | None = None) -> list[Prediction]:
         """The law at inputs [inputs, m]."""
@@ -187,9 +188,7 @@ def make_problem(
     if (weight[finite] == 0).any():
         left_out.append(LeftOut("weight 0", int((weight[finite] == 0).sum())))
     columns, weight = columns[:, used], weight[used]
-    for name, values in zip((*law.inputs, "loss"), columns, strict=True):
-        if (values <= 0).any():
-            raise UsageError(f"{name} has {int((values <= 0).sum())} value(s) that are not positive; filter them out")
+    require_positive(dict(zip((*law.inputs, "loss"), columns, strict=True)))
     if columns.shape[1] < len(law.params):
         have, need = columns.shape[1], len(law.params)
         raise UsageError(f"{have} usable rows are fewer than the {need} parameters of '{law.name}'; use a smaller law")
@@ -198,15 +197,6 @@ def make_problem(
             raise UsageError(f"{name} is the same in every row, so no law of it can be fitted")
     logs = np.log(columns)
     return Problem(law, objective, logs[:-1], logs[-1], weight), used, left_out
-
-
-def same_length(columns: Mapping[str, Floats]) -> Floats:
-    """Columns as one array [columns, n]. Raises `UsageError` where they differ in length or are not one-dimensional."""
-    arrays = {name: np.asarray(values, float) for name, values in columns.items()}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
-        raise UsageError(f"the columns must be one-dimensional and equally long; got {shapes}")
-    return np.array(list(arrays.values()))
 
 
 def _positive(inputs: Mapping[str, float], name: str) -> float:
@@ -370,7 +360,7 @@ def _score(rows: list[Prediction]) -> HeldOut:
     return HeldOut(rows, float(np.mean(errors)), float(np.mean(inside)) if inside else None)
 
 
-def rungs_of(log_x: Floats) -> Floats:
+def _sizes(log_x: Floats) -> Floats:
     """The size of each row: the product of its inputs, as a logarithm rounded to 1e-9 for grouping."""
     sizes: Floats = np.round(np.sum(log_x, axis=0), 9)
     return sizes
@@ -379,7 +369,7 @@ def rungs_of(log_x: Floats) -> Floats:
 def _roll_out(fitted: Fitted) -> HeldOut | None:
     """Fit the lower rungs, predict the next, for every split the ladder allows (at most `_SPLITS`, evenly spread)."""
     problem = fitted.problem
-    sizes = rungs_of(problem.log_x)
+    sizes = _sizes(problem.log_x)
     rungs = np.unique(sizes)
     least = len(problem.law.params) + 1
     splits = [k for k in range(2, len(rungs)) if (sizes < rungs[k]).sum() >= least]

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stages.fit.estimates import Serialisable, digest_arrays
-from stages.fit.fitting import Fitted, fit_law, same_length
+from stages.fit.fitting import Fitted, fit_law
 from stages.fit.grouping import centres, group_log
 from stages.fit.laws import Floats
 from stages.fit.objectives import squares
 from stages.fit.result import Fit, LeftOut
+from stages.fit.rows import require_positive, same_length
 from stages.study.errors import UsageError
 
 BROAD = 0.0025
@@ -125,8 +126,7 @@ def optimum(
         if not ((np.asarray(values, float) > 0) & np.isfinite(np.asarray(values, float))).all():
             raise UsageError(f"{name} must be positive in every row; filter the others out")
     lr, loss = np.asarray(lr, float), np.asarray(loss, float)
-    if (loss <= 0).any():
-        raise UsageError(f"loss has {int((loss <= 0).sum())} value(s) that are not positive; filter them out")
+    require_positive({"loss": loss})
     if batch is not None and np.ptp(np.log(np.asarray(batch, float))) < _SAME:
         batch = None  # one batch size is no axis
     settings = np.zeros(len(lr)) if batch is None else np.log(_grouped(np.asarray(batch, float)))

@@ -39,7 +39,7 @@ def test_recipes_with_a_meeting_point() -> None:
     assert (pair.verdict, pair.crossover) == ("crosses", None)
     assert [rung.name for rung in pair.rungs] == ["16", "24", "32", "48"]
     assert [law.inputs["x"] for law in fit.laws["a"]] == ["flops_6n", "flops_all", "width"]
-    assert fit.laws["a"][2].params["a"].value == np.float64(fit.laws["a"][2].params["a"].value)
+    assert abs(fit.laws["a"][2].params["a"].value - 0.3) < 0.01
     assert abs(fit.laws["b"][2].params["a"].value - 0.4) < 0.01
     assert "no floor fitted: 4 rungs" in fit.laws["a"][0].flags[0]
     assert fit.laws["a"][0].rollout is not None
