@@ -8,18 +8,17 @@ python -m stages.cells evaluate lr_crossover pocket  plan.json and the store -> 
 import argparse
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 
 from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
 from stages.cells.pool import run_pool
-from stages.cells.trainer import die_with_parent
 from stages.shards.manifest import read_index
 from stages.study.errors import guarded
 from stages.study.files import write_json
 from stages.study.params import load_params
+from stages.study.processes import die_with_parent
 from stages.study.store import store_from_environment
 
 RESULTS = Path("data/results")
@@ -71,5 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent(os.getppid(), signal.SIGTERM)
+    die_with_parent(os.getppid())
     sys.exit(guarded(main))

@@ -35,6 +35,7 @@ class Worker:
 
     def complete(self, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]) -> Record:
         """Train and evaluate the cell as far as the store lacks it; returns its record."""
+        self.plan.require_this_source()
         cell = self.plan.cells()[fingerprint]
         record = self.store.record(fingerprint)
         if record is None:

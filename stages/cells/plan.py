@@ -12,7 +12,7 @@ from stages.shards.manifest import Index, Text
 from stages.study.cell import Cell
 from stages.study.errors import DamageError, UsageError
 from stages.study.files import read_json
-from stages.study.identity import digest, source_digest
+from stages.study.identity import ROOT, digest, source_digest
 from stages.study.params import Params
 from stages.study.plan import Row, plan_rows
 from stages.study.store import Payload
@@ -53,6 +53,20 @@ class Plan(BaseModel):
         """Every distinct cell by fingerprint, in the order of the rows."""
         return {row.fingerprint: row.cell for row in self.rows}
 
+    def only(self, fingerprint: str) -> "Plan":
+        """The plan of one cell, small enough to travel with it."""
+        row = next(row for row in self.rows if row.fingerprint == fingerprint)
+        return self.model_copy(update={"rows": [row]})
+
+    def require_this_source(self) -> None:
+        """Refuse to train under a fingerprint that speaks of other source. Raises `UsageError`."""
+        evaluation = _evaluation_digest(self.text, self.validation_tokens, self.seen_tokens)
+        if (source_digest(*TRAINING), evaluation) != (self.source, self.evaluation_digest):
+            raise UsageError(
+                f"the source in {ROOT} is not the one that {self.study}-{self.scale} was planned with; "
+                f"bring it to the same commit, or run `dvc repro plan@{self.study}-{self.scale}`"
+            )
+
 
 def _payload(cell: Cell, text: Text, source: str) -> Payload:
     data = text.digests("train", cell.unique_tokens + 1)
@@ -68,19 +82,24 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
     most = max(row.cell.unique_tokens for row in rows) + 1
     text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
     source = source_digest(*TRAINING)
-    settings = {"validation_tokens": scale.validation_tokens, "seen_tokens": scale.seen_tokens}
-    held_out = text.digests("validation", scale.validation_tokens + 1)
     return Plan(
         study=study_name,
         scale=scale_name,
         text_name=scale.text,
         text=text,
         source=source,
-        **settings,
-        evaluation_digest=digest({**settings, "data": held_out, "source": source_digest(*EVALUATION)}),
+        validation_tokens=scale.validation_tokens,
+        seen_tokens=scale.seen_tokens,
+        evaluation_digest=_evaluation_digest(text, scale.validation_tokens, scale.seen_tokens),
         keep=scale.keep,
         rows=[PlannedRow(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint) for row in rows],
     )
+
+
+def _evaluation_digest(text: Text, validation_tokens: int, seen_tokens: int) -> str:
+    settings = {"validation_tokens": validation_tokens, "seen_tokens": seen_tokens}
+    held_out = text.digests("validation", validation_tokens + 1)
+    return digest({**settings, "data": held_out, "source": source_digest(*EVALUATION)})
 
 
 def payloads(params: Params, study_name: str, scale_name: str, index: Index) -> list[tuple[Row, Payload | None]]:

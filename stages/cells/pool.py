@@ -5,42 +5,60 @@ workers write a checkpoint first.
 """
 
 import os
-import queue
 import shutil
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from stages.cells.plan import Plan
 from stages.cells.progress import Progress
-from stages.cells.trainer import CellError, Trainer
+from stages.cells.trainer import CellError, Trainer, WorkerLostError
 from stages.study.costs import count_flops
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
 
 class Pool:
-    """Trainers shared by threads: each cell takes a free one and gives it back."""
+    """Workers shared by threads: each cell takes a free one, or a new one, and gives it back.
 
-    def __init__(self, workers: int | None = None) -> None:
-        self.size = workers or worker_count()
-        self.trainers = [Trainer(number) for number in range(self.size)]
-        self._free: queue.LifoQueue[Trainer] = queue.LifoQueue()
-        for trainer in reversed(self.trainers):
-            self._free.put(trainer)
+    `root` is the project's folder, by default the working directory.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._trainers: list[Trainer] = []
+        self._free: list[Trainer] = []
+        self._stopped = False
 
     def complete(self, plan: Plan, fingerprint: str, store: Store, **options: Any) -> str:
-        """`Trainer.complete` on whichever worker is free; waits for one."""
-        trainer = self._free.get()
+        """`Trainer.complete` on a free worker. Raises `Interrupted` once the pool was stopped."""
+        trainer = self._take()
         try:
             return trainer.complete(plan, fingerprint, store, **options)
+        except WorkerLostError:
+            if self._stopped:
+                raise Interrupted("stopped; the cell goes on from its checkpoint next time") from None
+            raise
         finally:
-            self._free.put(trainer)
+            self._free.append(trainer)
+
+    def _take(self) -> Trainer:
+        with self._lock:
+            if self._stopped:
+                raise Interrupted("stopped before the cell began")
+            if not self._free:
+                self._free.append(Trainer(len(self._trainers), self._root))
+                self._trainers += self._free
+            return self._free.pop()
 
     def stop(self) -> None:
         """End all workers, together; those in the middle of a cell write a checkpoint first."""
-        stopping = [threading.Thread(target=trainer.stop) for trainer in self.trainers]
+        with self._lock:
+            self._stopped = True
+        stopping = [threading.Thread(target=trainer.stop) for trainer in self._trainers]
         for thread in stopping:
             thread.start()
         for thread in stopping:
@@ -53,11 +71,11 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
         return
     cells = plan.cells()
     costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
-    pool = Pool(min(len(costliest), workers or worker_count()))
-    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, pool.size)
+    count = min(len(costliest), workers or worker_count())
+    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, count)
     try:
         with _terminable():
-            failures = _run(pool, plan, costliest, store, progress)
+            failures = _run(count, plan, costliest, store, progress)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; finished cells and checkpoints are kept, run the same command again") from None
     finally:
@@ -71,20 +89,23 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
         raise CrossoverError(f"{len(failures)} cell(s) failed, the others are kept: {names}")
 
 
-def _run(pool: Pool, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, str]:
+def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, str]:
     """All cells, a thread per worker; what failed, and why."""
     failures: dict[str, str] = {}
+    pool = Pool()
 
     def work(fingerprint: str) -> None:
         try:
             status = pool.complete(plan, fingerprint, store, report=lambda step: progress.step(fingerprint, step))
+        except Interrupted:
+            return
         except CellError as error:
             failures[fingerprint] = str(error)
             progress.failed(fingerprint, str(error))
         else:
             progress.done(fingerprint, status)
 
-    with ThreadPoolExecutor(pool.size) as threads:
+    with ThreadPoolExecutor(count) as threads:
         futures = [threads.submit(work, fingerprint) for fingerprint in fingerprints]
         try:
             for future in as_completed(futures):

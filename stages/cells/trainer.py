@@ -1,19 +1,20 @@
 """A worker process that trains one cell after the other, and the handle on it. Run by the handle, never by hand.
 
 The two talk in lines of JSON over the worker's standard input and output, so a worker can be the child of anything: the
-`train` stage, a thread of a flow, a Dask or Ray worker. A worker dies with its parent, however that dies. A cell that
-takes too long is stopped by killing its worker; the next cell gets a new one.
+`train` stage, a thread of a flow, a Dask or Ray worker. A worker whose parent dies, however it dies, sees its input end
+and leaves. A cell that takes too long is stopped by killing its worker; the next cell gets a new one.
 """
 
-import ctypes
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from stages.cells.plan import Plan
@@ -36,10 +37,13 @@ class TimeLimitError(CellError):
 
 
 class Trainer:
-    """The handle on one worker process, started when a cell needs it. One cell at a time."""
+    """The handle on one worker process, started when a cell needs it. One cell at a time.
 
-    def __init__(self, number: int = 0) -> None:
-        self._number = number
+    `number` chooses among the GPUs the process sees; `root` is the project's folder, by default where it is started.
+    """
+
+    def __init__(self, number: int = 0, root: Path | None = None) -> None:
+        self._number, self._root = number, root
         self._process: subprocess.Popen[str] | None = None
         self._plan: Plan | None = None
 
@@ -81,10 +85,10 @@ class Trainer:
     def _running(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
             self.stop()
-            command = [sys.executable, "-m", "stages.cells.trainer", str(self._number), str(os.getpid())]
             self._process = subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-            )
+                [sys.executable, "-m", "stages.cells.trainer", str(self._number)],
+                cwd=self._root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            )  # fmt: skip
             self._plan = None
         return self._process
 
@@ -139,26 +143,22 @@ def _epitaph(process: "subprocess.Popen[str]") -> str:
     return f"its worker died (exit code {code}){hint}"
 
 
-def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Get a signal when the parent dies: from the kernel on Linux, from a watching thread elsewhere."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), number)
-        return
+def _requests(lines: TextIO) -> Iterator[dict[str, Any]]:
+    """Requests one by one. When they end, the parent has, and this process does, whatever it is doing."""
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def watch() -> None:
-        pause = threading.Event()
-        while os.getppid() == parent:
-            pause.wait(1.0)
-        os.kill(os.getpid(), number)
+    def read() -> None:
+        for line in lines:
+            waiting.put(line)
+        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield json.loads(waiting.get())
 
 
 def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
-    """Answer requests until the input ends or a SIGTERM asks for a last checkpoint."""
+    """Answer requests until a SIGTERM asks for a last checkpoint."""
     stop, busy = threading.Event(), threading.Event()
 
     def leave(*_: object) -> None:
@@ -182,9 +182,8 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
         answers.flush()
 
     plan: Plan | None = None
-    for line in requests:
+    for request in _requests(requests):
         busy.set()
-        request = json.loads(line)
         plan = Plan.model_validate(request["plan"]) if request["plan"] else plan
         assert plan
         worker = Worker(plan, Store.at(request["store"]), device)
@@ -203,15 +202,12 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
 
 def main() -> None:
     """Serve the parent; whatever else prints goes to standard error."""
-    number, parent = int(sys.argv[1]), int(sys.argv[2])
-    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    try:
-        _serve(sys.stdin, answers, number)
-    except BrokenPipeError:  # the parent left
-        return
+    with suppress(BrokenPipeError, SystemExit):  # the parent left, or asked to
+        _serve(sys.stdin, answers, int(sys.argv[1]))
+    os._exit(0)  # the thread that waits for more requests holds standard input
 
 
 if __name__ == "__main__":
