@@ -1,0 +1,212 @@
+"""The pipeline flow: DVC's own graph as Prefect tasks, with all studies' missing cells as one grid in the middle.
+
+    stages up to the plans   a task each; DVC runs what is stale
+    grid                     what the store lacks, in parallel, on the chosen runner
+    the other stages         a task each; training finds every cell in the store
+    dvc repro                once more over everything, so that the workspace is what `dvc repro` alone would leave
+
+The graph is read from DVC, staleness is DVC's, DVC records. Prefect adds where cells run, retries, and the view.
+"""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.changes import Change, Results, compare_metrics, read_here
+from flows.graph import Graph, dvc, last_error, order_lock, read_graph
+from flows.grid import missing_jobs, run_grid
+from flows.runners import Where, task_runner
+from flows.told import Outcome, tell_event, tell_verdicts
+from stages.cells.plan import read_plan
+from stages.report.results import read_results
+from stages.report.words import answers
+from stages.study.errors import CrossoverError
+from stages.study.params import Params, load_params
+
+_LOCK = Path(".crossover/run.lock")
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    url: str = ""
+    """Page of the flow run."""
+    stages: dict[str, str] = field(default_factory=dict)
+    """Cached, Ran, FailedGate, Failed or NotReady by stage."""
+    cells: list[Outcome] = field(default_factory=list)
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    """By study, since the run before."""
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "url": self.url,
+            "stages": self.stages,
+            "cells": {
+                outcome.job.fingerprint: {
+                    "status": outcome.status,
+                    "attempts": outcome.attempts,
+                    "error": outcome.error,
+                }
+                for outcome in self.cells
+            },
+            "changes": {key: [change.to_json() for change in changes] for key, changes in self.changes.items()},
+            "problems": self.problems,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def run_pipeline(where: Where) -> Summary:
+    """Bring all active studies up to date. Problems of stages and cells are in the summary, not raised.
+
+    Raises `CrossoverError` where another run is at work in this folder.
+    """
+    params, summary, started = load_params(), Summary(), time.monotonic()
+    name = f"{', '.join(params.active)} on {where.runner}"
+    threads = task_runner(Where(workers=where.count))
+
+    @flow(name="pipeline", flow_run_name=name, task_runner=threads, persist_result=False)
+    def pipeline() -> State | None:
+        summary.url = str(flow_run.ui_url or "")
+        print(f"watch it at {summary.url}", file=sys.stderr, flush=True)
+        _bring_up_to_date(params, where, summary)
+        return Failed(message="; ".join(summary.problems)) if summary.problems else None
+
+    with _alone():
+        pipeline(return_state=True)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two runs in one folder would train the same cells and fight over DVC's locks."""
+    _LOCK.parent.mkdir(exist_ok=True)
+    (_LOCK.parent / ".gitignore").write_text("*\n")
+    with _LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            other = file.read().strip() or "unknown"
+            raise CrossoverError(f"another run (process {other}) is at work in {Path.cwd()}; wait for it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
+    graph, before = read_graph(), read_here()
+    pairs = {key: (item.study, item.scale) for key, item in params.active.items()}
+    tasks = _Stages(graph, summary)
+    tasks.run(graph.before(graph.stages("train")))
+    planned = [pair for key, pair in pairs.items() if tasks.fine(f"plan@{key}")]
+    if missing_jobs([read_plan(*pair) for pair in planned]):
+        summary.cells = run_grid(planned, where)
+    tasks.refuse(_studies_that_failed(summary.cells))
+    tasks.run(set(graph.upstream))
+    if not summary.problems:
+        _record(graph, summary)
+        _tell(params, before, summary)
+
+
+def _studies_that_failed(outcomes: list[Outcome]) -> dict[str, str]:
+    """Why a study's training stage must not run, by its address."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.error:
+            plan = outcome.job.plan
+            found.setdefault(f"train@{plan.study}-{plan.scale}", []).append(f"{outcome.job.name}: {outcome.error}")
+    return {address: f"{len(errors)} cell(s) failed: {'; '.join(errors)}" for address, errors in found.items()}
+
+
+class _Stages:
+    """The stages of the graph as tasks, each submitted once."""
+
+    def __init__(self, graph: Graph, summary: Summary) -> None:
+        self._graph, self._summary = graph, summary
+        self._futures: dict[str, PrefectFuture[Any]] = {}
+        self._refused: dict[str, str] = {}
+
+    def refuse(self, reasons: dict[str, str]) -> None:
+        """Let stages fail for reasons that are known before they run."""
+        self._refused = reasons
+
+    def run(self, addresses: set[str]) -> None:
+        """Run those stages that have not run, in the order of the graph, and wait for them."""
+        new = [address for address in self._graph.upstream if address in addresses and address not in self._futures]
+        for address in new:
+            upstream = [self._futures[name] for name in self._graph.upstream[address]]
+            stale, refused = address in self._graph.stale, self._refused.get(address)
+            self._futures[address] = run_stage.submit(address, stale, refused, upstream)
+        wait([self._futures[address] for address in new])
+        for address in new:
+            state = self._futures[address].state
+            self._summary.stages[address] = state.name or state.type.value
+            if state.is_failed():
+                self._summary.problems.append(f"{address}: {state.message}")
+
+    def fine(self, address: str) -> bool:
+        """Whether a stage that has run ended well."""
+        return self._futures[address].state.is_completed()
+
+
+@task(name="stage", task_run_name="{address}", cache_policy=NO_CACHE, persist_result=False)
+def run_stage(address: str, stale: bool, refused: str | None, upstream: list[Any]) -> State:
+    """One DVC stage, where it is stale or one of `upstream` ran (futures of true or false). Its result says so too."""
+    if refused:
+        return Failed(name="Failed", message=refused)
+    if not stale and not any(upstream):
+        return Completed(name="Cached", data=False)
+    code, lines = dvc("repro", "--single-item", address, hear=get_run_logger().info)
+    if code == 0:
+        ran = any(line.startswith("Running stage") for line in lines)
+        return Completed(name="Ran" if ran else "Cached", data=ran)
+    if address.startswith("check_"):
+        tell_event("gate.failed", address, {"why": last_error(lines)})
+        return Failed(name="FailedGate", message=last_error(lines))
+    return Failed(message=last_error(lines))
+
+
+@task(name="record", task_run_name="dvc repro", cache_policy=NO_CACHE, persist_result=False)
+def record() -> list[str]:
+    """`dvc repro` over everything: DVC's own word that nothing is left to do."""
+    code, lines = dvc("repro", hear=get_run_logger().debug)
+    if code:
+        raise CrossoverError(last_error(lines))
+    return [line for line in lines if line.startswith("Running stage")]
+
+
+def _record(graph: Graph, summary: Summary) -> None:
+    state = record(return_state=True)
+    if state.is_failed():
+        summary.problems.append(f"dvc repro: {state.message}")
+    elif again := state.result():
+        get_run_logger().warning("dvc repro ran what this flow thought done: %s", "; ".join(again))
+    if "Ran" in summary.stages.values():
+        order_lock(graph)
+
+
+def _tell(params: Params, before: Results, summary: Summary) -> None:
+    after = read_here()
+    for key, item in params.active.items():
+        summary.changes[key] = compare_metrics(before.get(key, {}), after[key])
+        words = answers(read_results(key, params.study(item.study)))
+        tell_verdicts(key, words, summary.changes[key])

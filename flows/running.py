@@ -1,0 +1,98 @@
+"""The command `run`: the pipeline flow from the command line."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.analyse import print_json
+from stages.study.errors import CrossoverError, UsageError
+from stages.study.params import load_params
+
+console = Console()
+
+
+def run(
+    runner: Annotated[str, typer.Option(help="local, dask, ray or slurm: where cells are trained.")] = "local",
+    address: Annotated[str | None, typer.Option(help="A Dask scheduler or Ray head; here where absent.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Cells at once; one per GPU or core where absent.")] = None,
+    retries: Annotated[int, typer.Option(help="Further attempts at a cell whose worker or host died.")] = 3,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds a cell may take.")] = None,
+    limit: Annotated[str | None, typer.Option(help="A global concurrency limit of the Prefect server.")] = None,
+    slurm: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for the Slurm job: partition=gpu")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Bring all active studies up to date: what `dvc repro` does, with cells in parallel and in view of Prefect.
+
+    Reports to the configured Prefect server (PREFECT_API_URL), to the one of `crossover serve`, or to its own.
+    """
+    load_params()
+    where = _where(
+        runner=runner, address=address, workers=workers, retries=retries, time_limit=time_limit, limit=limit,
+        slurm=dict(map(_pair, slurm or [])),
+    )  # fmt: skip
+    from flows.server import answers, prefect_api
+
+    with prefect_api() as api:
+        from flows.pipeline import run_pipeline
+
+        try:
+            summary = run_pipeline(where)
+        except CrossoverError:
+            raise
+        except Exception as error:
+            if answers(api):
+                raise
+            raise CrossoverError(
+                f"the Prefect server at {api} stopped answering ({type(error).__name__}); "
+                "finished cells are kept, run the same command again"
+            ) from None
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        _show(summary)
+    if summary.problems:
+        raise CrossoverError("\n       ".join(summary.problems))
+
+
+def _where(**options: Any) -> Any:
+    from pydantic import ValidationError
+
+    from flows.runners import Where, require_runner
+
+    try:
+        where = Where(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{name} {first['input']}: {first['msg']}") from None
+    require_runner(where)
+    return where
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--slurm {text}: write KEY=VALUE, such as --slurm partition=gpu")
+    return key, int(value) if value.isdigit() else value
+
+
+def _show(summary: Any) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    table.add_column("state")
+    for address, state in summary.stages.items():
+        table.add_row(address, state)
+    console.print(table)
+    if summary.cells:
+        counts = [outcome.status for outcome in summary.cells]
+        attempts = sum(outcome.attempts for outcome in summary.cells) - len(counts)
+        words = ", ".join(f"{counts.count(status)} {status}" for status in dict.fromkeys(counts))
+        print(f"{len(counts)} cells: {words}" + (f", {attempts} further attempts" if attempts else ""))
+    for key, changes in summary.changes.items():
+        print(f"{key}: {len(changes)} metrics moved" if changes else f"{key}: nothing new")
+        for change in changes:
+            if change.is_verdict:
+                print(f"  {change.name}: {change.shown(change.before)} -> {change.shown(change.after)}")
+    print(f"{summary.seconds:.1f} s")

@@ -1,0 +1,173 @@
+"""Which Prefect server a flow reports to: the configured one, the one `crossover serve` runs here, or one of its own.
+
+A flow that starts no server leaves it to Prefect to start a hidden one in every worker process, which hangs Dask and
+process pools; so there is always a real server, on loopback, with its database in `.prefect`.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from stages.study.errors import CrossoverError
+from stages.study.files import write_json
+from stages.study.processes import mortal
+
+HOME = Path(".prefect")
+_FOUND = HOME / "server.json"
+_PATIENCE = 180.0  # seconds; the first start also makes the database
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """While it lasts, flows of this process and of its children report to one server; yields its API's URL.
+
+    Raises `CrossoverError` where the configured server does not answer or none can be started.
+    """
+    quiet()
+    if configured := _configured():
+        require_answer(configured)
+        yield configured
+    elif running := _running_here():
+        with _reporting_to(running):
+            yield running
+    else:
+        with own_server(free_port()) as url, _reporting_to(url):
+            yield url
+
+
+def quiet() -> None:
+    """No telemetry, and on the terminal only what deserves attention. To be called before Prefect is imported."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+
+
+def _configured() -> str | None:
+    """From the environment, `pyproject.toml` or the active profile, as Prefect itself sees it."""
+    from prefect.settings import PREFECT_API_URL
+
+    url: str | None = PREFECT_API_URL.value()
+    return url
+
+
+def _running_here() -> str | None:
+    try:
+        url: str = json.loads(_FOUND.read_text())["api"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return url if answers(url) else None
+
+
+@contextmanager
+def _reporting_to(url: str) -> Iterator[None]:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    os.environ["PREFECT_API_URL"] = url  # for children
+    try:
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        _send_the_rest()
+
+
+def _send_the_rest() -> None:
+    """Logs and events travel in the background; a server of our own must not end before they have arrived."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+def answers(url: str, seconds: float = 5.0) -> bool:
+    """Whether a Prefect API answers at `url`."""
+    try:
+        with urlopen(f"{url}/health", timeout=seconds) as reply:  # noqa: S310 (an http address of ours or the user's)
+            return bool(reply.status == 200)
+    except (URLError, OSError, ValueError):
+        return False
+
+
+def require_answer(url: str) -> None:
+    """Raises `CrossoverError` where no API answers at `url`."""
+    if not answers(url, 20.0):
+        raise CrossoverError(
+            f"no Prefect server answers at {url} (PREFECT_API_URL); start it, or unset that to use one of our own"
+        )
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def own_server(port: int) -> Iterator[str]:
+    """A Prefect server on loopback with its database in `.prefect`; ends with this process. Yields its API's URL."""
+    HOME.mkdir(exist_ok=True)
+    (HOME / ".gitignore").write_text("*\n")
+    url, log = f"http://127.0.0.1:{port}/api", HOME / "server.log"
+    environment = {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(HOME / 'prefect.db').resolve()}",
+        "PREFECT_UI_API_URL": url,
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        **os.environ,
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as output:
+        server = subprocess.Popen(  # noqa: S603
+            mortal(*command), env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        _await(server, url, log)
+        write_json(_FOUND, {"api": url, "pid": server.pid})
+        yield url
+    finally:
+        _FOUND.unlink(missing_ok=True)
+        end(server)
+
+
+def _await(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    end_of_patience = time.monotonic() + _PATIENCE
+    while not answers(url, 1.0):
+        if server.poll() is not None or time.monotonic() > end_of_patience:
+            last = next(iter(log.read_text().strip().splitlines()[-1:]), "it said nothing")
+            raise CrossoverError(f"the Prefect server did not start ({last}); see {log}")
+        time.sleep(0.2)
+
+
+def end(process: "subprocess.Popen[bytes]", seconds: float = 10.0) -> None:
+    """End a child and everything it started: asked to, then made to."""
+    import psutil
+
+    family = [psutil.Process(process.pid)] if process.poll() is None else []
+    family += [child for parent in family for child in parent.children(recursive=True)]
+    for member in family:
+        with _gone():
+            member.terminate()
+    for member in psutil.wait_procs(family, seconds)[1]:
+        with _gone():
+            member.kill()
+    process.wait()
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    import psutil
+
+    try:
+        yield
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,62 @@
+"""Cells as one Slurm array job, through submitit: an array task per cell, at most `--workers` of them at once.
+
+Submitting and waiting happens where the flow runs, say on the login node. Nodes need this source and its environment,
+the tokens and the store, all on a shared folder (the store may also be behind a URL), and no Prefect server.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flows.runners import Lost, Result, Where
+from stages.cells.job import Job, do
+from stages.cells.trainer import CellError
+from stages.study.errors import UsageError
+
+LOGS = Path(".crossover/slurm")
+_POLL = 2.0  # seconds
+
+
+def submit(jobs: list[Job], where: Where) -> Iterator[tuple[Job, Result]]:
+    """Every job with its outcome, as they finish; a job whose node did not finish it is `Lost`."""
+    submitted = dict(zip(jobs, _executor(where).map_array(run, jobs), strict=True))
+    number = next(iter(submitted.values())).job_id.split("_")[0]
+    print(f"Slurm array job {number}: {len(jobs)} cells, logs in {LOGS}", file=sys.stderr, flush=True)
+    try:
+        while submitted:
+            for job in [job for job, handle in submitted.items() if handle.done()]:
+                handle = submitted.pop(job)
+                failure = handle.exception()
+                yield job, Lost(type(failure).__name__) if failure else handle.result()
+            time.sleep(_POLL if submitted else 0)
+    except KeyboardInterrupt:
+        print(f"Slurm job {number} goes on; `scancel {number}` ends it", file=sys.stderr)
+        raise
+
+
+def run(job: Job) -> int | CellError:
+    """On the node. A cell's own error is a value: raised, it would come back as text."""
+    try:
+        do(job)
+    except CellError as error:
+        return error
+    return 1
+
+
+def _executor(where: Where) -> Any:
+    import submitit
+
+    settings = {**where.slurm}
+    cluster = settings.pop("cluster", "slurm")
+    if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UsageError("sbatch and srun are not on this machine; run --runner slurm where jobs are submitted")
+    executor = submitit.AutoExecutor(LOGS, cluster=cluster)
+    try:
+        executor.update_parameters(**{"name": "crossover", "timeout_min": 24 * 60, **settings})
+        executor.update_parameters(slurm_array_parallelism=where.workers or 256)
+    except (TypeError, NameError, ValueError) as error:
+        raise UsageError(f"--slurm: {error}") from None
+    return executor
