@@ -7,7 +7,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-all lint bench calibrate
+.PHONY: study test test-all lint bench calibrate serve
 
 study: .venv/.ok
 	dvc --wait-for-lock repro
@@ -22,10 +22,13 @@ lint: .venv/.ok
 	ruff check . && ruff format --check . && mypy && lint-imports
 
 bench: .venv/.ok
-	python -m tests.bench && python -m tests.bench.laws
+	python -m tests.bench && python -m tests.bench.laws && python -m tests.bench.flow
 
 calibrate: .venv/.ok
 	python -m tests.calibration
+
+serve: .venv/.ok
+	exec crossover serve
 
 .venv/.ok: pyproject.toml constraints.txt
 	test -d .venv || $(PY) -m venv .venv

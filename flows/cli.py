@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import analyse, running
+from flows import analyse, running, serving
 from flows.analyse import print_json
 from flows.forecast import Forecast, forecast
 from flows.standing import StudyStatus, study_status
@@ -120,7 +120,7 @@ def _explain(state: StudyStatus) -> None:
         console.print(f"{state.study}-{state.scale}: {line}", highlight=False, markup=False)
 
 
-for command in (running.run, analyse.fit, analyse.compare, analyse.optimum):
+for command in (running.run, serving.serve, analyse.fit, analyse.compare, analyse.optimum):
     app.command()(command)
 
 

@@ -51,11 +51,13 @@ def read_graph() -> Graph:
     return Graph({names[stage]: [names[before] for before in graph.successors(stage)] for stage in order}, stale)
 
 
-def dvc(*words: str, hear: Callable[[str], None] = lambda _: None) -> tuple[int, list[str]]:
+def dvc(*words: str, hear: Callable[[str], None] = lambda _: None, folder: Path | None = None) -> tuple[int, list[str]]:
     """Run DVC, which waits for its lock; `hear` gets its lines as they come. Returns exit code and lines."""
     command = mortal(sys.executable, "-m", "dvc", "--wait-for-lock", *words)
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         assert process.stdout
         for raw in process.stdout:
             if line := raw.rstrip():

@@ -48,7 +48,7 @@ def grid(studies: list[tuple[str, str]], where: Where) -> list[Outcome]:
     jobs = missing_jobs([read_plan(*pair) for pair in studies], where.time_limit)
     report, found = GridReport(jobs, where.count), []
     try:
-        for outcome in _outcomes(jobs, where):
+        for outcome in _outcomes(jobs, where, report):
             if outcome.error:
                 store_from_environment().put_failure(outcome.job.fingerprint, outcome.error)
             found.append(outcome)
@@ -71,7 +71,7 @@ def run_grid(studies: list[tuple[str, str]], where: Where) -> list[Outcome]:
     return outcomes
 
 
-def _outcomes(jobs: list[Job], where: Where) -> Iterator[Outcome]:
+def _outcomes(jobs: list[Job], where: Where, report: GridReport) -> Iterator[Outcome]:
     """Prefect retries a task whose worker died; a job that went down with its host is submitted again here."""
     attempt = 1
     while jobs:
@@ -80,7 +80,7 @@ def _outcomes(jobs: list[Job], where: Where) -> Iterator[Outcome]:
             if isinstance(result, int):
                 yield _finished(job, result + attempt - 1)
             elif isinstance(result, Lost) and attempt <= where.retries:
-                get_run_logger().warning("%s: its host died (%s); it is tried again", job.name, result.reason)
+                report.lost(job, result.reason)
                 lost.append(job)
             else:
                 yield Outcome(job, "failed", attempt, str(result) or type(result).__name__)

@@ -1,5 +1,9 @@
 """The command `run`: the pipeline flow from the command line."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -32,28 +36,47 @@ def run(
         runner=runner, address=address, workers=workers, retries=retries, time_limit=time_limit, limit=limit,
         slurm=dict(map(_pair, slurm or [])),
     )  # fmt: skip
-    from flows.server import answers, prefect_api
-
-    with prefect_api() as api:
-        from flows.pipeline import run_pipeline
-
-        try:
-            summary = run_pipeline(where)
-        except CrossoverError:
-            raise
-        except Exception as error:
-            if answers(api):
-                raise
-            raise CrossoverError(
-                f"the Prefect server at {api} stopped answering ({type(error).__name__}); "
-                "finished cells are kept, run the same command again"
-            ) from None
+    summary = _run(where)
     if as_json:
         print_json(summary.to_json())
     else:
         _show(summary)
     if summary.problems:
         raise CrossoverError("\n       ".join(summary.problems))
+
+
+def _run(where: Any) -> Any:
+    """The flow; what it and its workers print goes to standard error."""
+    from flows.server import Watch, prefect_api
+    from stages.cells.job import stop_workers
+    from stages.cells.pool import terminable
+
+    with terminable(), _stdout_as_stderr(), prefect_api() as api:
+        from flows.pipeline import run_pipeline
+
+        def lost() -> None:
+            """Nothing waits for Prefect's own attempts to reach the server, which last for many minutes."""
+            stop_workers()
+            words = (
+                f"the Prefect server at {api} stopped answering; finished cells are kept, run the same command again"
+            )
+            print(f"error: {words}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+        with Watch(api, lost, patience=float(os.environ.get("CROSSOVER_SERVER_PATIENCE", "60"))):
+            return run_pipeline(where)
+
+
+@contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(real, 1)
+        os.close(real)
 
 
 def _where(**options: Any) -> Any:

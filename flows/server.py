@@ -9,8 +9,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -43,11 +44,37 @@ def prefect_api() -> Iterator[str]:
             yield url
 
 
+class Watch:
+    """Looks after the server while a flow runs: without one, Prefect's own attempts to reach it last for minutes.
+
+    `lost` is called in a thread once the server has not answered for `patience` seconds.
+    """
+
+    def __init__(self, url: str, lost: Callable[[], None], patience: float) -> None:
+        self._url, self._lost, self._patience = url, lost, patience
+        self._over = threading.Event()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _look(self) -> None:
+        seen = time.monotonic()
+        while not self._over.wait(2.0):
+            if answers(self._url):
+                seen = time.monotonic()
+            elif time.monotonic() > seen + self._patience and not self._over.is_set():
+                self._lost()
+                return
+
+
 def quiet() -> None:
-    """No telemetry, and on the terminal only what deserves attention. To be called before Prefect is imported."""
+    """No telemetry, and on the terminal our words instead of Prefect's. To be called before Prefect is imported."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def _configured() -> str | None:

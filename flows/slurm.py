@@ -18,6 +18,8 @@ from stages.study.errors import UsageError
 
 LOGS = Path(".crossover/slurm")
 _POLL = 2.0  # seconds
+_GENERAL = {"name", "nodes", "tasks_per_node", "cpus_per_task", "mem_gb", "timeout_min", "gpus_per_node"}
+"""What submitit names alike for all executors; other parameters carry the executor's name."""
 
 
 def submit(jobs: list[Job], where: Where) -> Iterator[tuple[Job, Result]]:
@@ -54,9 +56,10 @@ def _executor(where: Where) -> Any:
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise UsageError("sbatch and srun are not on this machine; run --runner slurm where jobs are submitted")
     executor = submitit.AutoExecutor(LOGS, cluster=cluster)
+    named = {key if key in _GENERAL else f"slurm_{key}": value for key, value in settings.items()}
+    defaults = {"name": "crossover", "timeout_min": 24 * 60, "slurm_array_parallelism": where.workers or 256}
     try:
-        executor.update_parameters(**{"name": "crossover", "timeout_min": 24 * 60, **settings})
-        executor.update_parameters(slurm_array_parallelism=where.workers or 256)
-    except (TypeError, NameError, ValueError) as error:
+        executor.update_parameters(**{**defaults, **named})
+    except (TypeError, NameError, ValueError, AssertionError) as error:
         raise UsageError(f"--slurm: {error}") from None
     return executor

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -56,6 +57,12 @@ class GridReport:
             self._progress.done(outcome.job.fingerprint, outcome.status)
         if time.monotonic() > self._told + _EVERY:
             self._tell()
+
+    def lost(self, job: Job, reason: str) -> None:
+        """A job went down with its host and is tried again."""
+        words = f"{job.name}: its host died ({reason}); it is tried again"
+        get_run_logger().warning(words)
+        self._progress.remark(words)
 
     def close(self) -> None:
         """The last word: full progress and the table of cells."""

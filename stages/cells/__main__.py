@@ -6,7 +6,6 @@ python -m stages.cells evaluate lr_crossover pocket  plan.json and the store -> 
 """
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from stages.shards.manifest import read_index
 from stages.study.errors import guarded
 from stages.study.files import write_json
 from stages.study.params import load_params
-from stages.study.processes import die_with_parent
+from stages.study.processes import die_with_this_parent
 from stages.study.store import store_from_environment
 
 RESULTS = Path("data/results")
@@ -70,5 +69,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent(os.getppid())
+    die_with_this_parent()
     sys.exit(guarded(main))

@@ -44,6 +44,11 @@ class Worker:
             self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
         return record
 
+    def follow(self, fingerprint: str, stopping: Callable[[], bool]) -> None:
+        """Take part in the training of a cell that another process records (see `stages.train.ranks`)."""
+        self.plan.require_this_source()
+        self._run(self.plan.cells()[fingerprint], None, lambda _: None, stopping)
+
     def _train(
         self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
     ) -> Record:

@@ -8,7 +8,9 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     count = min(len(costliest), workers or worker_count())
     progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, count)
     try:
-        with _terminable():
+        with terminable():
             failures = _run(count, plan, costliest, store, progress)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; finished cells and checkpoints are kept, run the same command again") from None
@@ -126,14 +128,15 @@ def worker_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _terminable:  # noqa: N801 (used as a statement)
+@contextmanager
+def terminable() -> Iterator[None]:
     """Within it, SIGTERM interrupts like Ctrl-C."""
 
-    def __enter__(self) -> None:
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
-        self._before = signal.signal(signal.SIGTERM, interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -38,6 +38,10 @@ class Progress:
         """A cell failed."""
         self._finish(fingerprint, f"failed: {error}")
 
+    def remark(self, words: str) -> None:
+        """Something worth a line of its own."""
+        self._say(words)
+
     def close(self) -> None:
         """Leave the display on a line of its own."""
         if self._live:

@@ -29,6 +29,11 @@ def die_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def die_with_this_parent() -> None:
+    """For a process that did not expect it: get SIGTERM when whoever started it dies."""
+    die_with_parent(os.getppid())
+
+
 def mortal(*command: str) -> list[str]:
     """The command, made to end with this process (on Linux; elsewhere it is unchanged)."""
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""The training loop, top to bottom: one cell, one device, one pass unless the cell asks for more.
+"""The training loop, top to bottom: one cell, one device (or several under torchrun), one pass unless it asks for more.
 
 Bit-identical however often it is interrupted. The host waits for the device only every `window` steps.
 """
@@ -19,6 +19,7 @@ from stages.study.cell import Cell
 from stages.study.errors import DamageError, Interrupted
 from stages.train.checkpoint import load_checkpoint, save_checkpoint
 from stages.train.optimizer import FlatParameters, IndependentAdamW
+from stages.train.ranks import Ranks
 from stages.train.schedule import learning_rates
 
 _SPIKE = 7.0  # standard deviations above the mean of the preceding window (OLMo 2, arXiv 2501.00656)
@@ -76,25 +77,25 @@ def train(
     Writes a checkpoint every `every` seconds and when `stopping` says so, then raises `Interrupted`. `report` gets
     the number of steps done at every window.
     """
-    started = time.monotonic()
+    started, ranks = time.monotonic(), Ranks.here()
     model = build(cell).to(device)
     flat = FlatParameters(model)
     optimizer = IndependentAdamW(cell, flat)
     losses, norms = torch.full((2, cell.steps), torch.nan, device=device)
     step, earlier = 0, 0.0
-    if checkpoint and (saved := _load(checkpoint)):
+    if checkpoint and ranks.first and (saved := _load(checkpoint)):
         tensors, step, earlier = saved
         flat.values.copy_(tensors["parameters"])
         optimizer.moments.copy_(tensors["moments"])
-        optimizer.steps = step
         losses.copy_(tensors["losses"])
         norms.copy_(tensors["grad_norms"])
+    optimizer.steps = step = ranks.follow_first(step, flat.values, optimizer.moments, losses, norms)
 
     def seconds() -> float:
         return earlier + time.monotonic() - started
 
     def save() -> None:
-        if checkpoint:
+        if checkpoint and ranks.first:
             tensors = {
                 "parameters": flat.values,
                 "moments": optimizer.moments,
@@ -109,17 +110,18 @@ def train(
     forward = torch.compile(_loss, dynamic=False) if device.type == "cuda" else _loss
     due, diverged = time.monotonic() + every, False
     while step < cell.steps and not diverged:
-        inputs_BxS, targets_BxS = gather(data, order[step], cell.seq_len)
+        inputs_BxS, targets_BxS = gather(data, ranks.share(order[step]), cell.seq_len)
         with precision(cell, device):
             objective, loss = forward(model, inputs_BxS, targets_BxS, cell.z_loss)
         objective.backward()
+        ranks.average(flat.gradients)
         norms[step] = optimizer.step(lrs[step])
-        losses[step] = loss
+        losses[step] = ranks.average(loss)
         step += 1
         if step % cell.window == 0 or step == cell.steps:
             diverged = _diverged(losses[:step], cell.window)
             report(step)
-        if stopping():
+        if ranks.agree(stopping, step, cell.window, device):
             save()
             raise Interrupted(f"stopped after step {step} of {cell.steps}")
         if time.monotonic() > due and step < cell.steps and not diverged:

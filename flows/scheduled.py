@@ -1,0 +1,103 @@
+"""The scheduled flow: a study from a named branch, in a worktree of its own, with its results on a branch of theirs.
+
+`prefect.yaml` deploys it (nightly, on demand, weekly); `crossover serve` runs those deployments on one machine.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.changes import Change, Results, compare_metrics, read_commit, read_here
+from flows.told import artifact_key, changes_table
+from flows.workspace import Workspace, override
+from stages.study.errors import CrossoverError
+from stages.study.processes import die_with_this_parent
+
+
+@flow(name="scheduled", flow_run_name="{results_branch} from {branch}", persist_result=False)
+def scheduled(
+    branch: str = "main",
+    results_branch: str = "results/nightly",
+    studies: list[str] | None = None,
+    params: dict[str, Any] | None = None,
+    options: list[str] | None = None,
+    git_remote: str | None = None,
+) -> State:
+    """Bring studies up to date and commit what is new.
+
+    branch: whose source and params.yaml are used.
+    results_branch: where dvc.lock and data/results are committed.
+    studies: as study-scale, instead of the branch's active ones.
+    params: values of params.yaml by dotted name, for this run: {"scales.pocket.widths": [16, 24]}.
+    options: of `crossover run`: ["--runner", "ray"].
+    git_remote: where the results branch is pushed, if anywhere.
+    """
+    die_with_this_parent()
+    workspace = Workspace(Path.cwd(), branch, results_branch)
+    try:
+        with workspace.opened():
+            return _run(workspace, _overrides(studies, params), options or [], git_remote)
+    except CrossoverError as error:
+        return Failed(message=str(error))
+
+
+def _overrides(studies: list[str] | None, params: dict[str, Any] | None) -> dict[str, Any]:
+    active = {key: dict(zip(("study", "scale"), key.split("-", 1), strict=False)) for key in studies or []}
+    return {**({"active": active} if active else {}), **(params or {})}
+
+
+def _run(workspace: Workspace, overrides: dict[str, Any], options: list[str], git_remote: str | None) -> State:
+    log, previous = get_run_logger(), workspace.previous
+    override(workspace.folder / "params.yaml", overrides)
+    workspace.bring()
+    code, output = workspace.crossover("run", "--json", *options, hear=log.info)
+    if code:
+        problems = json.loads(output)["problems"] if output else ["see the log"]
+        return Failed(message="; ".join(problems))
+    ran = [stage for stage, state in json.loads(output)["stages"].items() if state == "Ran"]
+    before = read_commit(previous, workspace.repository) if previous else {}
+    changes = _changes(before, read_here(workspace.folder / "data/results"))
+    commit = workspace.commit(_message(workspace, overrides, changes))
+    if commit is None:
+        log.info("nothing new since %s", previous)
+        return Completed(name="NothingNew", message=f"nothing new since results commit {str(previous)[:12]}")
+    workspace.send(git_remote)
+    _tell(workspace, previous, commit, changes)
+    return Completed(message=f"{len(ran)} stages ran; results commit {commit[:12]} on {workspace.results_branch}")
+
+
+def _changes(before: Results, after: Results) -> dict[str, list[Change]]:
+    return {key: compare_metrics(before.get(key, {}), metrics) for key, metrics in after.items()}
+
+
+def _message(workspace: Workspace, overrides: dict[str, Any], changes: dict[str, list[Change]]) -> str:
+    moved = [f"{key}: {len(found)} metrics moved" for key, found in changes.items() if found]
+    verdicts = [
+        f"  {change.name}: {change.shown(change.before)} -> {change.shown(change.after)}"
+        for found in changes.values()
+        for change in found
+        if change.is_verdict
+    ]
+    return "\n".join([
+        f"Results of {', '.join(changes)} on {datetime.now(UTC):%Y-%m-%d}",
+        "",
+        f"Source: {workspace.branch} at {workspace.commit_of(workspace.branch)}",
+        *(f"Set: {name} = {json.dumps(value)}" for name, value in overrides.items()),
+        "",
+        *(moved or ["No metric moved."]),
+        *verdicts,
+    ])  # fmt: skip
+
+
+def _tell(workspace: Workspace, previous: str | None, commit: str, changes: dict[str, list[Change]]) -> None:
+    lines = [f"# {workspace.results_branch}: {(previous or 'nothing')[:12]} → {commit[:12]}"]
+    for key, found in changes.items():
+        lines += [f"## {key}", changes_table(found)]
+    key = f"comparison-{artifact_key(workspace.results_branch)}"
+    create_markdown_artifact("\n\n".join(lines), key, "Against the previous commit of results")

@@ -1,0 +1,202 @@
+"""Where a scheduled run works: a git worktree of its own, so that nobody's checkout is touched; its results' branch.
+
+.crossover/worktrees/<results branch>   the worktree, at the source branch's commit; DVC's cache and the store are the
+                                        repository's own, so nothing is copied and nothing is trained twice
+refs/heads/<results branch>             one commit per run that found something new: the source commit's files with
+                                        the run's params.yaml, dvc.lock and data/results
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.graph import dvc, last_error
+from stages.study.errors import CrossoverError, UsageError
+from stages.study.processes import mortal
+from stages.study.store import store_from_environment
+
+_OURS = ("dvc.lock", "params.yaml", "data/results")
+"""What a run changes among the files in git."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A worktree of `branch` in `repository`, whose results go to `results_branch`."""
+
+    repository: Path
+    branch: str
+    results_branch: str
+
+    @property
+    def folder(self) -> Path:
+        """The worktree."""
+        return self.repository / ".crossover/worktrees" / self.results_branch.replace("/", "-")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For processes that work there: its own source, the repository's store."""
+        return {**os.environ, "CROSSOVER_STORE": store_from_environment().url, "PYTHONPATH": str(self.folder)}
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The worktree at the branch's commit with the last results, for one run at a time.
+
+        Afterwards it is as clean as before, also where a run was killed: the next one cleans up.
+        Raises `CrossoverError` where another run works there or somebody has edited files in it.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        (self.repository / ".crossover/.gitignore").write_text("*\n")
+        with self.folder.with_suffix(".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise CrossoverError(f"another scheduled run is at work in {self.folder}; wait for it") from None
+            self._prepare()
+            try:
+                yield
+            finally:
+                self._clean()
+
+    def _prepare(self) -> None:
+        source = self.commit_of(self.branch)
+        if source is None:
+            raise UsageError(f"there is no branch '{self.branch}' in {self.repository}")
+        if not (self.folder / ".git").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._git("worktree", "prune")
+            self._git("worktree", "add", "--quiet", "--detach", str(self.folder), source)
+        self._refuse_edits()
+        self._clean()
+        self._git("checkout", "--quiet", "--detach", source, folder=self.folder)
+        if previous := self.previous:
+            shutil.rmtree(self.folder / "data/results", ignore_errors=True)
+            self._git("checkout", previous, "--", "dvc.lock", "data/results", folder=self.folder)
+        self._share_cache()
+
+    def _refuse_edits(self) -> None:
+        lines = self._git("status", "--porcelain", folder=self.folder).splitlines()
+        names = [line.split(maxsplit=1)[1] for line in lines]
+        foreign = [name for name in names if not name.startswith((*_OURS, "data/"))]
+        if foreign:
+            raise CrossoverError(
+                f"{self.folder} has changes that no run made ({', '.join(foreign[:5])}); commit them to "
+                f"{self.branch} or discard them with `git -C {self.folder} checkout .`"
+            )
+
+    def _clean(self) -> None:
+        self._git("reset", "--quiet", "--hard", folder=self.folder)
+        self._git("clean", "--quiet", "-fd", "--", *_OURS, folder=self.folder)
+
+    def _share_cache(self) -> None:
+        """DVC's remotes and their secrets as in the repository, and its cache instead of an empty one."""
+        local, config = self.repository / ".dvc/config.local", self.folder / ".dvc/config.local"
+        config.write_text(local.read_text() if local.exists() else "")
+        cache = subprocess.run(
+            [sys.executable, "-m", "dvc", "cache", "dir"],
+            cwd=self.repository,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        self._dvc("cache", "dir", "--local", cache)
+
+    @property
+    def previous(self) -> str | None:
+        """The last commit of results."""
+        return self.commit_of(self.results_branch)
+
+    def commit_of(self, name: str) -> str | None:
+        """The commit that a branch points to, or None."""
+        command = ["git", "-C", str(self.repository), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return done.stdout.strip() or None
+
+    def bring(self) -> None:
+        """Artifacts of the last results: from the DVC remote, where there is one, else from the cache."""
+        if self._has_remote():
+            self._dvc("pull", "--allow-missing")
+        else:
+            self._dvc("checkout", "--allow-missing", "--force")
+
+    def send(self, git_remote: str | None) -> None:
+        """Artifacts to the DVC remote, where there is one, and the results branch to a git remote, if asked."""
+        if self._has_remote():
+            self._dvc("push")
+        if git_remote:
+            self._git("push", "--quiet", git_remote, f"{self.results_branch}:{self.results_branch}")
+
+    def commit(self, message: str) -> str | None:
+        """Commit what the run left to the results branch; None where it equals the commit before."""
+        previous, source = self.previous, str(self.commit_of(self.branch))
+        self._git("add", "--all", "--", *(name for name in _OURS if (self.folder / name).exists()), folder=self.folder)
+        tree = self._git("write-tree", folder=self.folder)
+        if previous and tree == self._git("rev-parse", f"{previous}^{{tree}}"):
+            return None
+        parents = [previous] if previous else []
+        if not previous or self._git("merge-base", previous, source) != source:
+            parents.append(source)
+        options = [word for parent in parents for word in ("-p", parent)]
+        new = self._git(*self._identity(), "commit-tree", tree, *options, "-m", message)
+        self._git("update-ref", f"refs/heads/{self.results_branch}", new, previous or "")
+        return new
+
+    def _identity(self) -> list[str]:
+        """A machine that only runs schedules may have no git identity."""
+        command = ["git", "-C", str(self.repository), "config", "user.email"]
+        known = subprocess.run(command, capture_output=True, check=False).stdout.strip()  # noqa: S603
+        return [] if known else ["-c", "user.name=crossover", "-c", "user.email=crossover@localhost"]
+
+    def crossover(self, *words: str, hear: Callable[[str], None]) -> tuple[int, str]:
+        """Run this branch's own `crossover`; `hear` gets its messages. Returns exit code and output."""
+        command = mortal(sys.executable, "-m", "flows.cli", *words)
+        with subprocess.Popen(  # noqa: S603
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            assert process.stderr
+            for line in process.stderr:
+                hear(line.rstrip())
+            output = process.stdout.read()
+        return process.returncode, output
+
+    def _has_remote(self) -> bool:
+        return bool(self._dvc("remote", "list"))
+
+    def _dvc(self, *words: str) -> list[str]:
+        code, lines = dvc(*words, folder=self.folder)
+        if code:
+            raise CrossoverError(f"dvc {' '.join(words)} in {self.folder}: {last_error(lines)}")
+        return lines
+
+    def _git(self, *words: str, folder: Path | None = None) -> str:
+        command = ["git", "-C", str(folder or self.repository), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise CrossoverError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+
+def override(path: Path, changes: dict[str, Any]) -> None:
+    """Set values of a params.yaml by dotted name, its comments kept. Raises `UsageError` for an unknown place."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 200
+    params = yaml.load(path.read_text())
+    for name, value in changes.items():
+        *parents, last = name.split(".")
+        place = params
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise UsageError(f"params: there is no '{'.'.join(parents)}' in params.yaml, so '{name}' cannot be set")
+        place[last] = value
+    with path.open("w") as file:
+        yaml.dump(params, file)

@@ -1,0 +1,75 @@
+"""One cell on several GPUs, in all processes that torchrun starts; the first one records it.
+
+torchrun --nproc-per-node 8 -m stages.cells.together lr_crossover paper 3fa9c1
+
+The cell is named by the beginning of its fingerprint, as in data/studies/lr_crossover-paper/plan.json. That says not
+on how many devices it runs, nor on which: losses agree to the rounding of sums in another order.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+import torch
+import torch.distributed as dist
+
+from stages.cells.one import Worker
+from stages.cells.plan import Plan, read_plan
+from stages.study.errors import UsageError, guarded
+from stages.study.store import store_from_environment
+from stages.train.ranks import Ranks
+
+
+def together(study: str, scale: str, beginning: str) -> None:
+    """Train, evaluate and record one cell. Raises `UsageError` for an unknown cell or a batch that cannot be shared."""
+    plan = read_plan(study, scale)
+    fingerprint = _find(plan, beginning)
+    gpus = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpus else torch.device("cpu")
+    torch.set_flush_denormal(True)
+    if gpus:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if gpus else "gloo")
+    try:
+        _train(Worker(plan, store_from_environment(), device), fingerprint, Ranks.here())
+    finally:
+        dist.destroy_process_group()
+
+
+def _find(plan: Plan, beginning: str) -> str:
+    found = [fingerprint for fingerprint in plan.cells() if fingerprint.startswith(beginning)]
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} cells of {plan.study}-{plan.scale} begin with {beginning}; name one")
+    return found[0]
+
+
+def _train(worker: Worker, fingerprint: str, ranks: Ranks) -> None:
+    cell, stop = worker.plan.cells()[fingerprint], threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if cell.batch % ranks.count:
+        raise UsageError(f"a batch of {cell.batch} cannot be shared by {ranks.count} processes evenly")
+    there = ranks.follow_first(int(worker.store.record(fingerprint) is not None), torch.zeros(1, device=worker.device))
+    if not there and not ranks.first:
+        worker.follow(fingerprint, stop.is_set)
+    elif there and ranks.first:
+        print(f"{fingerprint[:12]} is in the store")
+    elif ranks.first:
+        record = worker.complete(
+            fingerprint, lambda step: print(f"step {step} of {cell.steps}", flush=True), stop.is_set
+        )
+        print(f"{fingerprint[:12]}: {record.status}, {record.provenance.tokens_per_second:,.0f} tokens/s")
+
+
+def main() -> None:
+    """Parse the command line of one process."""
+    parser = argparse.ArgumentParser(prog="torchrun -m stages.cells.together", description=__doc__)
+    for name in ("study", "scale", "cell"):
+        parser.add_argument(name)
+    arguments = parser.parse_args()
+    together(arguments.study, arguments.scale, arguments.cell)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

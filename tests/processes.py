@@ -1,0 +1,50 @@
+"""Watching and killing real processes in tests: only descendants of what the test started."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+
+def descendants(pid: int, word: str = "") -> list[psutil.Process]:
+    """Living descendants whose command line has `word`."""
+    try:
+        family = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [process for process in family if word in command_of(process)]
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()) if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def until(condition: Callable[[], T], seconds: float = 120) -> T:
+    """Wait for something that is true, and return it."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return value
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def checkpoint(root: Path) -> Path | None:
+    """A checkpoint of a cell that is being trained in the project's store."""
+    return next(iter((root / "data/store").glob("*/checkpoint.safetensors")), None)
