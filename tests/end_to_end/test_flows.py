@@ -1,6 +1,7 @@
 """One study through four doors, and what happens when somebody kills a worker, a host or the server."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
