@@ -3,11 +3,11 @@
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from flows.server import free_port
@@ -52,16 +52,24 @@ def ended(api: str, known: set[str]) -> dict[str, Any] | None:
     return fresh[0] if fresh else None
 
 
-def test_every_minute_on_a_real_worker(project: FlowProject) -> None:
+@contextmanager
+def serving(project: FlowProject) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`crossover serve` in the project, and the URL of its API."""
     port = free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    serve = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)], cwd=project.root, env=project.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        assert serve.stdout
-        assert f":{port}/deployments: 1 deployments" in serve.stdout.readline()
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)]
+    with subprocess.Popen(
+        command, cwd=project.root, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as serve:
+        try:
+            assert serve.stdout
+            assert f":{port}/deployments: 1 deployments" in serve.stdout.readline()
+            yield serve, f"http://127.0.0.1:{port}/api"
+        finally:
+            serve.send_signal(signal.SIGINT)
+
+
+def test_every_minute_on_a_real_worker(project: FlowProject) -> None:
+    with serving(project) as (serve, api):
         first = until(lambda: ended(api, set()), 300)
         assert (first["state_type"], first["state_name"]) == ("COMPLETED", "Completed"), first["state"]["message"]
         results = project.run("git", "rev-parse", "results/minute").stdout.strip()
@@ -80,9 +88,7 @@ def test_every_minute_on_a_real_worker(project: FlowProject) -> None:
         look_at_the_new_result(project, api, results)
         family = descendants(serve.pid)
         assert any("worker" in " ".join(member.cmdline()) for member in family if alive(member))
-    finally:
-        serve.send_signal(signal.SIGINT)
-        assert serve.wait(60) == 0
+    assert serve.returncode == 0
     until(lambda: not any(map(alive, family)), 30)
     assert project.run("git", "status", "--porcelain").stdout == ""
 
@@ -98,16 +104,9 @@ def look_at_the_new_result(project: FlowProject, api: str, before: str) -> None:
 
 
 def test_a_killed_serve_leaves_no_process(project: FlowProject) -> None:
-    port = free_port()
-    serve = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)], cwd=project.root, env=project.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert serve.stdout
-    serve.stdout.readline()
-    until(lambda: descendants(serve.pid, "stages.cells.trainer"), 200)  # a scheduled run is at work
-    family = psutil.Process(serve.pid).children(recursive=True)
-    time.sleep(1)
-    serve.kill()
-    serve.communicate()
-    until(lambda: not any(map(alive, family)), 90)
+    with serving(project) as (serve, _):
+        until(lambda: descendants(serve.pid, "flows.cli run"), 200)  # a scheduled run is at work
+        family = descendants(serve.pid)
+        serve.kill()
+        serve.wait()
+        until(lambda: not any(map(alive, family)), 90)
