@@ -46,7 +46,7 @@ def missing_jobs(plans: list[Plan], time_limit: float | None = None) -> list[Job
 def grid(studies: list[tuple[str, str]], where: Where) -> list[Outcome]:
     """Run what the store lacks of studies at scales; what failed is among the outcomes and remembered in the store."""
     jobs = missing_jobs([read_plan(*pair) for pair in studies], where.time_limit)
-    report, found = GridReport(jobs, where.count), []
+    report, found = GridReport(jobs, where.place), []
     try:
         for outcome in _outcomes(jobs, where, report):
             if outcome.error:

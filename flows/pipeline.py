@@ -89,7 +89,9 @@ def run_pipeline(where: Where) -> Summary:
         return Failed(message="; ".join(summary.problems)) if summary.problems else None
 
     with _alone():
-        pipeline(return_state=True)
+        state = pipeline(return_state=True)
+    if not summary.problems:
+        state.result()  # raises what the flow did not expect
     summary.seconds = time.monotonic() - started
     return summary
 

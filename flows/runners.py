@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.cells.pool import worker_count
+from stages.cells.pool import worker_count, workers_in_words
 from stages.study.errors import CrossoverError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ class Where(BaseModel):
     def count(self) -> int:
         """Cells at once on this machine."""
         return self.workers or worker_count()
+
+    @property
+    def place(self) -> str:
+        """In words."""
+        if self.runner == "slurm":
+            return "Slurm"
+        return f"{self.runner} at {self.address}" if self.address else workers_in_words(self.count)
 
 
 def require_runner(where: Where) -> None:

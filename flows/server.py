@@ -142,10 +142,16 @@ def free_port() -> int:
 
 @contextmanager
 def own_server(port: int) -> Iterator[str]:
-    """A Prefect server on loopback with its database in `.prefect`; ends with this process. Yields its API's URL."""
+    """A Prefect server on loopback with its database in `.prefect`; ends with this process. Yields its API's URL.
+
+    Raises `CrossoverError` where one runs already, here or at that port, or where it does not start.
+    """
+    url = f"http://127.0.0.1:{port}/api"
+    if running := _running_here() or (answers(url) and url):
+        raise CrossoverError(f"a Prefect server runs already at {running}; end it first, or choose another port")
     HOME.mkdir(exist_ok=True)
     (HOME / ".gitignore").write_text("*\n")
-    url, log = f"http://127.0.0.1:{port}/api", HOME / "server.log"
+    log = HOME / "server.log"
     environment = {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(HOME / 'prefect.db').resolve()}",
         "PREFECT_UI_API_URL": url,

@@ -39,11 +39,11 @@ class Outcome:
 class GridReport:
     """Progress of a grid on the terminal and as artifacts of the flow run."""
 
-    def __init__(self, jobs: list[Job], workers: int) -> None:
+    def __init__(self, jobs: list[Job], place: str) -> None:
         self._flops = {job.fingerprint: count_flops(job.cell).total for job in jobs}
         self._done = 0.0
         self._outcomes: list[Outcome] = []
-        self._progress = Progress({job.fingerprint: job.cell for job in jobs}, workers)
+        self._progress = Progress({job.fingerprint: job.cell for job in jobs}, place)
         self._artifact = cast(UUID, create_progress_artifact(0.0, "grid-progress", self._words()))
         self._told = time.monotonic()
 

@@ -74,7 +74,7 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     cells = plan.cells()
     costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
     count = min(len(costliest), workers or worker_count())
-    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, count)
+    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, workers_in_words(count))
     try:
         with terminable():
             failures = _run(count, plan, costliest, store, progress)
@@ -116,6 +116,11 @@ def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress
             threads.shutdown(wait=False, cancel_futures=True)
             pool.stop()  # threads in the middle of a cell see their worker leave
     return failures
+
+
+def workers_in_words(count: int) -> str:
+    """1 worker, 2 workers."""
+    return f"{count} worker{'s' * (count > 1)}"
 
 
 def worker_count() -> int:

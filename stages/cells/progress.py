@@ -13,14 +13,14 @@ from stages.study.costs import count_flops
 class Progress:
     """Counts tokens and FLOPs of a set of cells as they are trained."""
 
-    def __init__(self, cells: dict[str, Cell], workers: int) -> None:
+    def __init__(self, cells: dict[str, Cell], place: str) -> None:
         self._cells = cells
         self._steps = dict.fromkeys(cells, 0)
         self._first: dict[str, int] = {}  # where a resumed cell was first seen
         self._finished = 0
         self._started = time.monotonic()
         self._live = sys.stderr.isatty()
-        self._say(f"{len(cells)} cells to train on {workers} worker{'s' * (workers > 1)}")
+        self._say(f"{len(cells)} cells to train on {place}")
 
     def step(self, fingerprint: str, step: int) -> None:
         """A cell has done so many steps."""
