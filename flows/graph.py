@@ -1,13 +1,40 @@
 """DVC's view of the pipeline: its stages, what each waits for, which are stale; and DVC itself, run as a child."""
 
+import fcntl
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.study.errors import UsageError
+from stages.study.errors import CrossoverError, UsageError
 from stages.study.processes import mortal
+
+_LOCK = Path(".crossover/run.lock")
+_RUNNING: set["subprocess.Popen[str]"] = set()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Two runs in one folder would train the same cells and fight over DVC's locks.
+
+    Raises `CrossoverError` where another one is at work.
+    """
+    _LOCK.parent.mkdir(exist_ok=True)
+    (_LOCK.parent / ".gitignore").write_text("*\n")
+    with _LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            other = file.read().strip() or "unknown"
+            raise CrossoverError(f"another run (process {other}) is at work in {Path.cwd()}; wait for it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 @dataclass(frozen=True)
@@ -59,11 +86,19 @@ def dvc(*words: str, hear: Callable[[str], None] = lambda _: None, folder: Path 
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout
+        _RUNNING.add(process)
         for raw in process.stdout:
             if line := raw.rstrip():
                 lines.append(line)
                 hear(line)
+    _RUNNING.discard(process)
     return process.returncode, lines
+
+
+def stop_dvc() -> None:
+    """Ask every DVC that this process runs to end; its stages end with it."""
+    for process in list(_RUNNING):
+        process.terminate()
 
 
 def last_error(lines: list[str]) -> str:

@@ -80,7 +80,7 @@ def _outcomes(jobs: list[Job], where: Where, report: GridReport) -> Iterator[Out
             if isinstance(result, int):
                 yield _finished(job, result + attempt - 1)
             elif isinstance(result, Lost) and attempt <= where.retries:
-                report.lost(job, result.reason)
+                report.lost(job, result)
                 lost.append(job)
             else:
                 yield Outcome(job, "failed", attempt, str(result) or type(result).__name__)

@@ -8,14 +8,9 @@
 The graph is read from DVC, staleness is DVC's, DVC records. Prefect adds where cells run, retries, and the view.
 """
 
-import fcntl
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -26,17 +21,16 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.changes import Change, Results, compare_metrics, read_here
-from flows.graph import Graph, dvc, last_error, order_lock, read_graph
+from flows.graph import Graph, dvc, last_error, order_lock, read_graph, stop_dvc
 from flows.grid import missing_jobs, run_grid
 from flows.runners import Where, task_runner
 from flows.told import Outcome, tell_event, tell_verdicts
-from stages.cells.plan import read_plan
+from stages.cells.plan import Plan, folder, read_plan
 from stages.report.results import read_results
 from stages.report.words import answers
 from stages.study.errors import CrossoverError
 from stages.study.params import Params, load_params
-
-_LOCK = Path(".crossover/run.lock")
+from stages.study.store import store_from_environment
 
 
 @dataclass
@@ -73,10 +67,7 @@ class Summary:
 
 
 def run_pipeline(where: Where) -> Summary:
-    """Bring all active studies up to date. Problems of stages and cells are in the summary, not raised.
-
-    Raises `CrossoverError` where another run is at work in this folder.
-    """
+    """Bring all active studies up to date. Problems of stages and cells are in the summary, not raised."""
     params, summary, started = load_params(), Summary(), time.monotonic()
     name = f"{', '.join(params.active)} on {where.runner}"
     threads = task_runner(Where(workers=where.count))
@@ -88,55 +79,39 @@ def run_pipeline(where: Where) -> Summary:
         _bring_up_to_date(params, where, summary)
         return Failed(message="; ".join(summary.problems)) if summary.problems else None
 
-    with _alone():
-        state = pipeline(return_state=True)
+    state = pipeline(return_state=True)
     if not summary.problems:
         state.result()  # raises what the flow did not expect
     summary.seconds = time.monotonic() - started
     return summary
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two runs in one folder would train the same cells and fight over DVC's locks."""
-    _LOCK.parent.mkdir(exist_ok=True)
-    (_LOCK.parent / ".gitignore").write_text("*\n")
-    with _LOCK.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            other = file.read().strip() or "unknown"
-            raise CrossoverError(f"another run (process {other}) is at work in {Path.cwd()}; wait for it") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
 def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
     graph, before = read_graph(), read_here()
-    pairs = {key: (item.study, item.scale) for key, item in params.active.items()}
     tasks = _Stages(graph, summary)
     tasks.run(graph.before(graph.stages("train")))
-    planned = [pair for key, pair in pairs.items() if tasks.fine(f"plan@{key}")]
-    if missing_jobs([read_plan(*pair) for pair in planned]):
-        summary.cells = run_grid(planned, where)
-    tasks.refuse(_studies_that_failed(summary.cells))
+    due = [(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
+    plans = [read_plan(*pair) for pair in due]
+    for pair in due:
+        store_from_environment().adopt(folder(*pair) / "cells")
+    if missing_jobs(plans):
+        summary.cells = run_grid(due, where)
+    tasks.refuse(_studies_that_failed(summary.cells, plans))
     tasks.run(set(graph.upstream))
     if not summary.problems:
         _record(graph, summary)
-        _tell(params, before, summary)
+    _tell(params, before, summary)
 
 
-def _studies_that_failed(outcomes: list[Outcome]) -> dict[str, str]:
-    """Why a study's training stage must not run, by its address."""
-    found: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if outcome.error:
-            plan = outcome.job.plan
-            found.setdefault(f"train@{plan.study}-{plan.scale}", []).append(f"{outcome.job.name}: {outcome.error}")
-    return {address: f"{len(errors)} cell(s) failed: {'; '.join(errors)}" for address, errors in found.items()}
+def _studies_that_failed(outcomes: list[Outcome], plans: list[Plan]) -> dict[str, str]:
+    """Why a study's later stages must not run, by address; a cell that failed fails every study that plans it."""
+    failed = {outcome.job.fingerprint: f"{outcome.job.name}: {outcome.error}" for outcome in outcomes if outcome.error}
+    reasons: dict[str, str] = {}
+    for plan in plans:
+        if errors := [failed[name] for name in plan.cells() if name in failed]:
+            words = f"{len(errors)} cell(s) failed: {'; '.join(errors)}"
+            reasons |= {f"{stage}@{plan.study}-{plan.scale}": words for stage in ("train", "evaluate")}
+    return reasons
 
 
 class _Stages:
@@ -158,21 +133,27 @@ class _Stages:
             upstream = [self._futures[name] for name in self._graph.upstream[address]]
             stale, refused = address in self._graph.stale, self._refused.get(address)
             self._futures[address] = run_stage.submit(address, stale, refused, upstream)
-        wait([self._futures[address] for address in new])
+        try:
+            wait([self._futures[address] for address in new])
+        except BaseException:  # interrupted: the runner waits for its threads, which wait for DVC
+            stop_dvc()
+            raise
         for address in new:
             state = self._futures[address].state
             self._summary.stages[address] = state.name or state.type.value
             if state.is_failed():
                 self._summary.problems.append(f"{address}: {state.message}")
 
-    def fine(self, address: str) -> bool:
-        """Whether a stage that has run ended well."""
-        return self._futures[address].state.is_completed()
+    def due(self, key: str) -> bool:
+        """Whether a study's cells may be needed: it was planned anew, or DVC would train or evaluate it anyway."""
+        plan = self._futures[f"plan@{key}"].state
+        stale = {f"train@{key}", f"evaluate@{key}"} & self._graph.stale
+        return plan.is_completed() and bool(stale or self._futures[f"plan@{key}"].result())
 
 
 @task(name="stage", task_run_name="{address}", cache_policy=NO_CACHE, persist_result=False)
 def run_stage(address: str, stale: bool, refused: str | None, upstream: list[Any]) -> State:
-    """One DVC stage, where it is stale or one of `upstream` ran (futures of true or false). Its result says so too."""
+    """One DVC stage, where it is stale or one of `upstream` (futures) changed its outputs; returns whether it did."""
     if refused:
         return Failed(name="Failed", message=refused)
     if not stale and not any(upstream):
@@ -180,7 +161,8 @@ def run_stage(address: str, stale: bool, refused: str | None, upstream: list[Any
     code, lines = dvc("repro", "--single-item", address, hear=get_run_logger().info)
     if code == 0:
         ran = any(line.startswith("Running stage") for line in lines)
-        return Completed(name="Ran" if ran else "Cached", data=ran)
+        untouched = any("didn't change, skipping" in line for line in lines)  # else DVC may have restored older outputs
+        return Completed(name="Ran" if ran else "Cached", data=not untouched)
     if address.startswith("check_"):
         tell_event("gate.failed", address, {"why": last_error(lines)})
         return Failed(name="FailedGate", message=last_error(lines))
@@ -209,6 +191,8 @@ def _record(graph: Graph, summary: Summary) -> None:
 def _tell(params: Params, before: Results, summary: Summary) -> None:
     after = read_here()
     for key, item in params.active.items():
+        if summary.stages.get(f"fit@{key}") not in ("Ran", "Cached"):
+            continue
         summary.changes[key] = compare_metrics(before.get(key, {}), after[key])
         words = answers(read_results(key, params.study(item.study)))
         tell_verdicts(key, words, summary.changes[key])

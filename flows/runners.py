@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.cells.pool import worker_count, workers_in_words
+from stages.cells.pool import gpu_count, worker_count, workers_in_words
 from stages.study.errors import CrossoverError, UsageError
 
 if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
     from prefect.task_runners import TaskRunner
 
+_HERE = ("127.0.0.1", "localhost", "::1")
 Kind = Literal["local", "dask", "ray", "slurm"]
 _NEEDS = {"dask": "prefect_dask", "ray": "prefect_ray", "slurm": "submitit"}
 
@@ -27,6 +28,9 @@ class Lost:
     """A job that did not come to an end because whatever ran it died."""
 
     reason: str
+
+    def __str__(self) -> str:
+        return f"its host died ({self.reason})"
 
 
 Result = int | Exception | Lost
@@ -72,12 +76,29 @@ def require_runner(where: Where) -> None:
         raise UsageError(f"--runner {where.runner} needs another package: pip install 'crossover[{where.runner}]'")
     if where.address and where.runner not in ("dask", "ray"):
         raise UsageError(f"--address is for dask and ray, not for {where.runner}")
+    if where.limit and where.runner == "slurm":
+        raise UsageError("--limit is kept by Prefect's workers, not by Slurm; use --workers")
+    if where.runner == "dask" and not where.address and gpu_count() > 1:
+        raise UsageError("a Dask cluster of our own would use one GPU; start a worker per GPU and give --address")
     if where.address and where.address != "auto":
         _require_listening(where)
 
 
+def require_reach(where: Where, api: str) -> None:
+    """Workers report to the Prefect server themselves. Raises `CrossoverError` where they cannot."""
+    place = _parts(where.address) if where.address and where.address != "auto" else None
+    if place and place.hostname not in _HERE and urlsplit(api).hostname in _HERE:
+        raise CrossoverError(
+            f"workers at {where.address} cannot reach the Prefect server at {api}; set PREFECT_API_URL to one they can"
+        )
+
+
+def _parts(address: str) -> SplitResult:
+    return urlsplit(address if "://" in address else f"tcp://{address}")
+
+
 def _require_listening(where: Where) -> None:
-    place = urlsplit(where.address if "://" in str(where.address) else f"tcp://{where.address}")
+    place = _parts(str(where.address))
     try:
         socket.create_connection((str(place.hostname), place.port or 0), timeout=10).close()
     except (OSError, ValueError):
@@ -87,7 +108,7 @@ def _require_listening(where: Where) -> None:
 
 
 def task_runner(where: Where) -> "TaskRunner[PrefectFuture[Any]]":
-    """The Prefect task runner. Workers that die are not replaced silently by Dask or Ray, but retried in view."""
+    """The Prefect task runner. In clusters of our own, jobs of a worker that died come back to be retried in view."""
     makers = {"dask": _dask, "ray": _ray}
     return cast("TaskRunner[PrefectFuture[Any]]", makers.get(where.runner, _threads)(where))
 

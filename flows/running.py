@@ -47,11 +47,14 @@ def run(
 
 def _run(where: Any) -> Any:
     """The flow; what it and its workers print goes to standard error."""
+    from flows.graph import alone
+    from flows.runners import require_reach
     from flows.server import Watch, prefect_api
     from stages.cells.job import stop_workers
     from stages.cells.pool import terminable
 
-    with terminable(), _stdout_as_stderr(), prefect_api() as api:
+    with terminable(), _stdout_as_stderr(), alone(), prefect_api() as api:
+        require_reach(where, api)
         from flows.pipeline import run_pipeline
 
         def lost() -> None:

@@ -41,6 +41,8 @@ def scheduled(
     die_with_this_parent()
     workspace = Workspace(Path.cwd(), branch, results_branch)
     try:
+        if git_remote:
+            workspace.fetch(git_remote)
         with workspace.opened():
             return _run(workspace, _overrides(studies, params), options or [], git_remote)
     except CrossoverError as error:
@@ -64,10 +66,10 @@ def _run(workspace: Workspace, overrides: dict[str, Any], options: list[str], gi
     before = read_commit(previous, workspace.repository) if previous else {}
     changes = _changes(before, read_here(workspace.folder / "data/results"))
     commit = workspace.commit(_message(workspace, overrides, changes))
+    workspace.send(git_remote)  # also what an earlier run could not send
     if commit is None:
         log.info("nothing new since %s", previous)
         return Completed(name="NothingNew", message=f"nothing new since results commit {str(previous)[:12]}")
-    workspace.send(git_remote)
     _tell(workspace, previous, commit, changes)
     return Completed(message=f"{len(ran)} stages ran; results commit {commit[:12]} on {workspace.results_branch}")
 
@@ -87,7 +89,7 @@ def _message(workspace: Workspace, overrides: dict[str, Any], changes: dict[str,
     return "\n".join([
         f"Results of {', '.join(changes)} on {datetime.now(UTC):%Y-%m-%d}",
         "",
-        f"Source: {workspace.branch} at {workspace.commit_of(workspace.branch)}",
+        f"Source: {workspace.branch} at {workspace.source}",
         *(f"Set: {name} = {json.dumps(value)}" for name, value in overrides.items()),
         "",
         *(moved or ["No metric moved."]),

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from stages.study.errors import CrossoverError
@@ -120,6 +120,8 @@ def answers(url: str, seconds: float = 5.0) -> bool:
     try:
         with urlopen(f"{url}/health", timeout=seconds) as reply:  # noqa: S310 (an http address of ours or the user's)
             return bool(reply.status == 200)
+    except HTTPError as reply:  # it asks who we are, which its client will say
+        return reply.code < 500
     except (URLError, OSError, ValueError):
         return False
 

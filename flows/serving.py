@@ -95,6 +95,8 @@ def _drop_late_runs() -> None:
         expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
     )
     with get_client(sync_client=True) as client:
-        while runs := client.read_flow_runs(flow_run_filter=late):
-            for run in runs:
+        while late_ones := [
+            run for run in client.read_flow_runs(flow_run_filter=late, limit=200) if run.auto_scheduled
+        ]:
+            for run in late_ones:
                 client.delete_flow_run(run.id)

@@ -4,6 +4,7 @@ Submitting and waiting happens where the flow runs, say on the login node. Nodes
 the tokens and the store, all on a shared folder (the store may also be behind a URL), and no Prefect server.
 """
 
+import itertools
 import shutil
 import sys
 import time
@@ -13,8 +14,8 @@ from typing import Any
 
 from flows.runners import Lost, Result, Where
 from stages.cells.job import Job, do
-from stages.cells.trainer import CellError
-from stages.study.errors import UsageError
+from stages.cells.trainer import WorkerLostError
+from stages.study.errors import CrossoverError, UsageError
 
 LOGS = Path(".crossover/slurm")
 _POLL = 2.0  # seconds
@@ -24,26 +25,30 @@ _GENERAL = {"name", "nodes", "tasks_per_node", "cpus_per_task", "mem_gb", "timeo
 
 def submit(jobs: list[Job], where: Where) -> Iterator[tuple[Job, Result]]:
     """Every job with its outcome, as they finish; a job whose node did not finish it is `Lost`."""
-    submitted = dict(zip(jobs, _executor(where).map_array(run, jobs), strict=True))
-    number = next(iter(submitted.values())).job_id.split("_")[0]
+    waiting = list(zip(jobs, _executor(where).map_array(run, jobs), strict=True))
+    number = waiting[0][1].job_id.split("_")[0]
     print(f"Slurm array job {number}: {len(jobs)} cells, logs in {LOGS}", file=sys.stderr, flush=True)
     try:
-        while submitted:
-            for job in [job for job, handle in submitted.items() if handle.done()]:
-                handle = submitted.pop(job)
+        while waiting:
+            ended = [handle.done() for _, handle in waiting]
+            now = list(itertools.compress(waiting, ended))
+            waiting = [pair for pair, over in zip(waiting, ended, strict=True) if not over]
+            for job, handle in now:
                 failure = handle.exception()
                 yield job, Lost(type(failure).__name__) if failure else handle.result()
-            time.sleep(_POLL if submitted else 0)
+            time.sleep(_POLL if waiting else 0)
     except KeyboardInterrupt:
         print(f"Slurm job {number} goes on; `scancel {number}` ends it", file=sys.stderr)
         raise
 
 
-def run(job: Job) -> int | CellError:
-    """On the node. A cell's own error is a value: raised, it would come back as text."""
+def run(job: Job) -> int | CrossoverError:
+    """On the node. An error that another attempt would meet again is a value: raised, it would come back as text."""
     try:
         do(job)
-    except CellError as error:
+    except WorkerLostError:
+        raise
+    except CrossoverError as error:
         return error
     return 1
 

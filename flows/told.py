@@ -15,6 +15,7 @@ from prefect.artifacts import (
 from prefect.events import emit_event
 
 from flows.changes import Change
+from flows.runners import Lost
 from stages.cells.job import Job
 from stages.cells.progress import Progress
 from stages.study.costs import count_flops
@@ -58,9 +59,9 @@ class GridReport:
         if time.monotonic() > self._told + _EVERY:
             self._tell()
 
-    def lost(self, job: Job, reason: str) -> None:
+    def lost(self, job: Job, lost: Lost) -> None:
         """A job went down with its host and is tried again."""
-        words = f"{job.name}: its host died ({reason}); it is tried again"
+        words = f"{job.name}: {lost}; it is tried again"
         get_run_logger().warning(words)
         self._progress.remark(words)
 
@@ -72,7 +73,7 @@ class GridReport:
 
     def _tell(self) -> None:
         self._told = time.monotonic()
-        share = 100 * self._done / sum(self._flops.values())
+        share = 100 * self._done / max(sum(self._flops.values()), 1.0)
         update_progress_artifact(self._artifact, round(share, 1), self._words())
 
     def _words(self) -> str:

@@ -1,7 +1,7 @@
 """Where a scheduled run works: a git worktree of its own, so that nobody's checkout is touched; its results' branch.
 
 .crossover/worktrees/<results branch>   the worktree, at the source branch's commit; DVC's cache and the store are the
-                                        repository's own, so nothing is copied and nothing is trained twice
+                                        repository's own, so nothing is trained twice
 refs/heads/<results branch>             one commit per run that found something new: the source commit's files with
                                         the run's params.yaml, dvc.lock and data/results
 """
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Workspace:
         Afterwards it is as clean as before, also where a run was killed: the next one cleans up.
         Raises `CrossoverError` where another run works there or somebody has edited files in it.
         """
+        self._require_free_branch()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         (self.repository / ".crossover/.gitignore").write_text("*\n")
         with self.folder.with_suffix(".lock").open("a") as file:
@@ -63,6 +65,11 @@ class Workspace:
                 yield
             finally:
                 self._clean()
+
+    @property
+    def source(self) -> str:
+        """The commit that the worktree is at, wherever the branch has moved since."""
+        return self._git("rev-parse", "HEAD", folder=self.folder)
 
     def _prepare(self) -> None:
         source = self.commit_of(self.branch)
@@ -77,8 +84,20 @@ class Workspace:
         self._git("checkout", "--quiet", "--detach", source, folder=self.folder)
         if previous := self.previous:
             shutil.rmtree(self.folder / "data/results", ignore_errors=True)
-            self._git("checkout", previous, "--", "dvc.lock", "data/results", folder=self.folder)
+            there = self._git("ls-tree", "--name-only", previous, "dvc.lock", "data/results").splitlines()
+            if there:
+                self._git("checkout", previous, "--", *there, folder=self.folder)
         self._share_cache()
+
+    def _require_free_branch(self) -> None:
+        """Results go to a branch that nobody works on."""
+        name, remedy = self.results_branch, "choose another results_branch, such as results/nightly"
+        command = ["git", "check-ref-format", f"refs/heads/{name}"]
+        if name.startswith("-") or subprocess.run(command, check=False).returncode:  # noqa: S603
+            raise UsageError(f"'{name}' is no name for a branch; {remedy}")
+        taken = f"branch refs/heads/{name}" in self._git("worktree", "list", "--porcelain").splitlines()
+        if taken or name == self.branch:
+            raise UsageError(f"branch '{name}' is one that people work on; {remedy}")
 
     def _refuse_edits(self) -> None:
         lines = self._git("status", "--porcelain", folder=self.folder).splitlines()
@@ -118,10 +137,15 @@ class Workspace:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout.strip() or None
 
+    def fetch(self, git_remote: str) -> None:
+        """The results branch as others left it, where it is not here yet."""
+        if self.previous is None and self._git("ls-remote", "--heads", git_remote, self.results_branch):
+            self._git("fetch", "--quiet", git_remote, f"{self.results_branch}:{self.results_branch}")
+
     def bring(self) -> None:
         """Artifacts of the last results: from the DVC remote, where there is one, else from the cache."""
         if self._has_remote():
-            self._dvc("pull", "--allow-missing")
+            self._dvc("pull", "--allow-missing", "--force")
         else:
             self._dvc("checkout", "--allow-missing", "--force")
 
@@ -134,7 +158,7 @@ class Workspace:
 
     def commit(self, message: str) -> str | None:
         """Commit what the run left to the results branch; None where it equals the commit before."""
-        previous, source = self.previous, str(self.commit_of(self.branch))
+        previous, source = self.previous, self.source
         self._git("add", "--all", "--", *(name for name in _OURS if (self.folder / name).exists()), folder=self.folder)
         tree = self._git("write-tree", folder=self.folder)
         if previous and tree == self._git("rev-parse", f"{previous}^{{tree}}"):
@@ -156,15 +180,18 @@ class Workspace:
     def crossover(self, *words: str, hear: Callable[[str], None]) -> tuple[int, str]:
         """Run this branch's own `crossover`; `hear` gets its messages. Returns exit code and output."""
         command = mortal(sys.executable, "-m", "flows.cli", *words)
-        with subprocess.Popen(  # noqa: S603
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout
+        with (
+            tempfile.TemporaryFile("w+") as output,
+            subprocess.Popen(  # noqa: S603
+                command, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.PIPE, text=True
+            ) as process,
+        ):
             assert process.stderr
             for line in process.stderr:
                 hear(line.rstrip())
-            output = process.stdout.read()
-        return process.returncode, output
+            code = process.wait()
+            output.seek(0)
+            return code, output.read()
 
     def _has_remote(self) -> bool:
         return bool(self._dvc("remote", "list"))

@@ -5,6 +5,7 @@ next job finds warm.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from stages.cells.plan import Plan
 from stages.cells.pool import Pool
 from stages.cells.trainer import CellError
 from stages.study.cell import Cell
+from stages.study.errors import Interrupted
 from stages.study.store import Record, Store
 
+_STOPPED = threading.Event()
 _POOLS: dict[tuple[Path, str | None], Pool] = {}
 
 
@@ -49,6 +52,8 @@ def do(job: Job, report: Callable[[int], None] = lambda _: None) -> Record:
 
     Raises `WorkerLostError`, `TimeLimitError` or `CellError`.
     """
+    if _STOPPED.is_set():
+        raise Interrupted("stopped before the cell began")
     root = job.root if (job.root / "data/tokens").is_dir() else Path.cwd()
     store = Store.at(job.store)
     _pool(root).complete(job.plan, job.fingerprint, store, report=report, seconds=job.seconds)
@@ -65,7 +70,8 @@ def _pool(root: Path) -> Pool:
 
 def stop_workers() -> None:
     """End this process's workers; those in the middle of a cell write a checkpoint first. No new ones begin."""
-    for pool in _POOLS.values():
+    _STOPPED.set()
+    for pool in list(_POOLS.values()):
         pool.stop()
 
 
@@ -73,3 +79,4 @@ def dismiss_workers() -> None:
     """End this process's idle workers; the next job starts new ones."""
     stop_workers()
     _POOLS.clear()
+    _STOPPED.clear()

@@ -42,6 +42,7 @@ class Worker:
             return self._train(cell, fingerprint, report, stopping)
         if not self.store.complete(fingerprint, self.plan.evaluation_digest):
             self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
+        self.store.share(record)
         return record
 
     def follow(self, fingerprint: str, stopping: Callable[[], bool]) -> None:

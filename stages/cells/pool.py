@@ -123,13 +123,19 @@ def workers_in_words(count: int) -> str:
     return f"{count} worker{'s' * (count > 1)}"
 
 
+def gpu_count() -> int:
+    """GPUs that this process sees."""
+    if not shutil.which("nvidia-smi"):  # importing torch only to learn that there is none takes seconds
+        return 0
+    import torch
+
+    return int(torch.cuda.device_count())
+
+
 def worker_count() -> int:
     """One per GPU, else one per core this process may use."""
-    if shutil.which("nvidia-smi"):  # importing torch only to learn that there is no GPU takes seconds
-        import torch
-
-        if count := torch.cuda.device_count():
-            return int(count)
+    if count := gpu_count():
+        return count
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

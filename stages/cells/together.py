@@ -47,7 +47,8 @@ def _find(plan: Plan, beginning: str) -> str:
 
 def _train(worker: Worker, fingerprint: str, ranks: Ranks) -> None:
     cell, stop = worker.plan.cells()[fingerprint], threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda *_: stop.set())
     if cell.batch % ranks.count:
         raise UsageError(f"a batch of {cell.batch} cannot be shared by {ranks.count} processes evenly")
     there = ranks.follow_first(int(worker.store.record(fingerprint) is not None), torch.zeros(1, device=worker.device))

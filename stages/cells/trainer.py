@@ -138,7 +138,11 @@ class Trainer:
 
 
 def _epitaph(process: "subprocess.Popen[str]") -> str:
-    code = process.wait(5)
+    try:
+        code = process.wait(5)
+    except subprocess.TimeoutExpired:  # it has only closed its output
+        process.kill()
+        code = process.wait()
     hint = "; out of memory? lower the number of workers or the batch" if code == -signal.SIGKILL else ""
     return f"its worker died (exit code {code}){hint}"
 

@@ -16,6 +16,7 @@ from stages.shards.manifest import read_index
 from stages.study.errors import guarded
 from stages.study.params import load_params
 from stages.study.plan import texts_needed
+from stages.study.processes import die_with_this_parent
 from stages.study.tables import LOSSES, RUNS, read_csv
 
 RESULTS = Path("data/results")
@@ -53,4 +54,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    die_with_this_parent()
     sys.exit(guarded(main))

@@ -11,6 +11,7 @@ from stages.fit.estimates import plain
 from stages.fit.study import fit_study, metrics
 from stages.study.errors import guarded
 from stages.study.files import write_json
+from stages.study.processes import die_with_this_parent
 from stages.study.tables import LOSSES, read_csv
 
 RESULTS = Path("data/results")
@@ -39,4 +40,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    die_with_this_parent()
     sys.exit(guarded(main))

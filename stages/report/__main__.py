@@ -11,6 +11,7 @@ from stages.report.results import RESULTS, read_results
 from stages.study.errors import guarded
 from stages.study.files import read_json, write_bytes
 from stages.study.params import load_params
+from stages.study.processes import die_with_this_parent
 
 REPORT = Path("data/report")
 
@@ -31,4 +32,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    die_with_this_parent()
     sys.exit(guarded(main))

@@ -119,12 +119,16 @@ class Store:
         """Write the record last, then drop what only an unfinished cell needs."""
         folder = self.folder(record.fingerprint)
         write_sealed(folder / "record.json", record.model_dump())
-        if self.remote:
-            self.remote.send(
-                folder, [*record.files, *(path.name for path in folder.glob("evaluation-*")), "record.json"]
-            )
+        self.share(record)
         for name in ("checkpoint.safetensors", "failure.json"):
             (folder / name).unlink(missing_ok=True)
+
+    def share(self, record: Record) -> None:
+        """Upload a finished cell, where there is a remote that lacks it: new, or an upload that broke off."""
+        folder = self.folder(record.fingerprint)
+        if self.remote and not self.remote.has(record.fingerprint):
+            evaluations = [path.name for path in folder.glob("evaluation-*")]
+            self.remote.send(folder, [*record.files, *evaluations, "record.json"])
 
     def verified(self, record: Record, name: str) -> Path:
         """Path of a file of the cell after its digest was checked. Raises `DamageError` otherwise."""
@@ -216,7 +220,8 @@ class Remote:
     def has(self, fingerprint: str) -> bool:
         """Whether the remote had a finished cell of that fingerprint when it was listed."""
         filesystem, path = self._opened
-        return fingerprint in self._known and bool(filesystem.exists(f"{path}/{fingerprint}/record.json"))
+        with self._reaching():
+            return fingerprint in self._known and bool(filesystem.exists(f"{path}/{fingerprint}/record.json"))
 
     def fetch(self, fingerprint: str, folder: Path) -> bool:
         """Bring a finished cell here, the record last; False where there is none."""
@@ -254,7 +259,9 @@ class Remote:
             raise CrossoverError(
                 f"the store {self.url} needs another package ({error}); install it, s3fs for S3"
             ) from None
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            if not isinstance(error, OSError | ValueError) and not type(error).__module__.startswith("botocore"):
+                raise
             raise CrossoverError(f"the store {self.url} cannot be reached ({error})") from None
 
 

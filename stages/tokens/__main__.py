@@ -21,6 +21,7 @@ from stages.study.files import read_json, sha256_file, write_json
 from stages.study.identity import digest, source_digest
 from stages.study.params import Corpus, load_params
 from stages.study.plan import TextNeed, texts_needed
+from stages.study.processes import die_with_this_parent
 from stages.tokens.corpora import CorpusReader, open_corpus
 from stages.tokens.duplicates import without_duplicates
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
@@ -159,4 +160,5 @@ def _save(folder: Path, text: Text) -> None:
 
 
 if __name__ == "__main__":
+    die_with_this_parent()
     sys.exit(guarded(main))

@@ -76,7 +76,7 @@ def git(project: Project, *words: str) -> None:
     project.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", *words)
 
 
-def test_dvc_push_and_pull_carry_a_study(bucket: str, short: Path, tmp_path: Path, endpoint: str) -> None:
+def test_dvc_push_and_pull_carry_a_study(bucket: str, short: Path, tmp_path: Path, endpoint: str, server: str) -> None:
     here = copy_of(short, tmp_path / "here", None)
     here.repro()
     here.run("dvc", "remote", "add", "-d", "lab", f"s3://{bucket}/dvc")
@@ -85,7 +85,9 @@ def test_dvc_push_and_pull_carry_a_study(bucket: str, short: Path, tmp_path: Pat
     git(here, "commit", "-qm", "a study")
     here.run("dvc", "push")
     subprocess.run(["git", "clone", "-q", here.root, tmp_path / "there"], check=True)
-    there = FlowProject(tmp_path / "there", None)
+    there = FlowProject(tmp_path / "there", server)
     there.run("dvc", "pull")
     assert there.losses() == here.losses()
     assert "are up to date" in there.repro()
+    summary = there.crossover_run()
+    assert (summary["cells"], set(summary["stages"].values())) == ({}, {"Cached"})

@@ -28,6 +28,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (("--workers", "0"), "--workers 0: Input should be greater than 0", 2),
         (("--address", "tcp://head:8786"), "--address is for dask and ray, not for local", 2),
         (("--slurm", "gpu"), "--slurm gpu: write KEY=VALUE", 2),
+        (("--runner", "slurm", "--limit", "gpu"), "--limit is kept by Prefect's workers, not by Slurm", 2),
         (("--runner", "dask", "--address", "tcp://127.0.0.1:9"), "no dask cluster answers at tcp://127.0.0.1:9", 1),
         (("--runner", "ray", "--address", "nowhere"), "no ray cluster answers at nowhere", 1),
     ],

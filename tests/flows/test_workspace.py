@@ -100,6 +100,24 @@ def test_an_unknown_branch_is_named(workspace: Workspace) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["main", "", "..", "-x", "a b"])
+def test_a_branch_of_results_is_nobody_elses(committed: Project, name: str) -> None:
+    workspace = Workspace(committed.root, "other", name)
+    with pytest.raises(UsageError, match="choose another results_branch"), workspace.opened():
+        pass
+
+
+def test_results_name_the_commit_they_are_of(workspace: Workspace, committed: Project) -> None:
+    with workspace.opened():
+        began_at = workspace.commit_of("main")
+        committed.run("git", "commit", "-qm", "meanwhile", "--allow-empty")
+        leave_results(workspace, "5.0")
+        new = workspace.commit("late")
+    assert workspace.source == began_at
+    parents = committed.run("git", "rev-list", "--parents", "-1", str(new)).stdout.split()[1:]
+    assert parents == [began_at]
+
+
 def test_overrides_keep_comments_and_refuse_unknown_places(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("scales:   # how big\n  mini: {widths: [8, 16]}\n")

@@ -86,3 +86,18 @@ def test_where_a_store_is_survives_the_way_to_a_worker(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert Store.at(Store(Path("data/store")).url).root == tmp_path / "data/store"
     assert Store.at("memory://cells/").url == "memory://cells"
+
+
+def test_an_upload_that_broke_off_is_made_up_for(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise CrossoverError("the line is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "send", broken)
+        with pytest.raises(CrossoverError, match="line is down"):
+            finished(store(tmp_path, "here", url))
+    here, made = store(tmp_path, "here", url), record()
+    assert here.record(made.fingerprint) == made
+    assert store(tmp_path, "there", url).record(made.fingerprint) is None
+    here.share(made)
+    assert store(tmp_path, "there", url).complete(made.fingerprint, "e" * 64)
