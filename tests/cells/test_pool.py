@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from stages.study.errors import CrossoverError, Interrupted
 from stages.study.params import Params
 from stages.study.store import Store
 from tests.conftest import TINY, Project, make_project, write_corpus
+from tests.processes import alive, descendants, kill, until
 
 
 @pytest.fixture(scope="module")
@@ -39,44 +39,6 @@ def planned(tokenized: Project, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(tokenized.root)
     params = Params.model_validate(TINY)
     return make_plan(params, "tiny", "mini", read_index())
-
-
-def children(parent: int) -> list[int]:
-    """Living processes whose parent is `parent`, from /proc."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def descendants(parent: int) -> list[int]:
-    return [pid for child in children(parent) for pid in (child, *descendants(child))]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def until(condition: object, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def test_one_or_two_workers_give_the_same_bytes(planned: Plan, tmp_path: Path) -> None:
@@ -123,8 +85,7 @@ def test_a_killed_worker_costs_its_cell_and_is_named(
     planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, cells = Store(tmp_path / "store"), list(planned.cells())
-    workers = lambda: [pid for pid in children(os.getpid()) if b"stages.cells.trainer" in command_of(pid)]  # noqa: E731
-    killed = at_first_step(monkeypatch, lambda _: os.kill(workers()[0], signal.SIGKILL))
+    killed = at_first_step(monkeypatch, lambda _: kill(descendants(os.getpid(), "stages.cells.trainer")[0].pid))
     with pytest.raises(CrossoverError, match=r"1 cell\(s\) failed, the others are kept: .*out of memory"):
         run_pool(planned, cells, store, workers=1)
     assert store.failure(killed[0])
