@@ -32,12 +32,12 @@ def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def until(condition: Callable[[], T], seconds: float = 120) -> T:
-    """Wait for something that is true, and return it."""
+def until(condition: Callable[[], T], seconds: float = 120, every: float = 0.02) -> T:
+    """Wait for something that is true, and return it; a server should not be asked many times a second."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 

@@ -92,7 +92,7 @@ def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:
 def ask(api: str, path: str, **body: Any) -> list[dict[str, Any]]:
     """A filter request to the Prefect API."""
     request = Request(f"{api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urlopen(request, timeout=30) as reply:
+    with urlopen(request, timeout=120) as reply:
         answer: list[dict[str, Any]] = json.load(reply)
         return answer
 

@@ -158,7 +158,7 @@ def test_a_failed_gate_is_a_state_and_an_event(repro: FlowProject, short: Path, 
     assert json.loads(output)["stages"]["check_losses@tiny-mini"] == "FailedGate"
     assert "gate on losses of tiny-mini failed" in errors
     wanted = {"event": {"name": ["crossover.gate.failed"]}}
-    (event,) = until(lambda: ask(server, "events/filter", filter=wanted)["events"], 30)
+    (event,) = until(lambda: ask(server, "events/filter", filter=wanted)["events"], 60, every=1)
     assert "gate on losses" in event["payload"]["why"]
     assert event["resource"]["prefect.resource.id"] == "crossover.check_losses@tiny-mini"
 

@@ -70,19 +70,19 @@ def serving(project: FlowProject) -> Iterator[tuple["subprocess.Popen[str]", str
 
 def test_every_minute_on_a_real_worker(project: FlowProject) -> None:
     with serving(project) as (serve, api):
-        first = until(lambda: ended(api, set()), 300)
+        first = until(lambda: ended(api, set()), 400, every=2)
         assert (first["state_type"], first["state_name"]) == ("COMPLETED", "Completed"), first["state"]["message"]
         results = project.run("git", "rev-parse", "results/minute").stdout.strip()
         assert results[:12] in first["state"]["message"]
 
-        second = until(lambda: ended(api, {first["id"]}), 300)
+        second = until(lambda: ended(api, {first["id"]}), 400, every=2)
         assert second["state_name"] == "NothingNew", second["state"]["message"]
         assert project.run("git", "rev-parse", "results/minute").stdout.strip() == results
 
         project.params(lambda values: values["scales"]["mini"].update(widths=[8, 16, 24]))
         commit(project, "a third width")
         known = {first["id"], second["id"]}
-        while (third := until(lambda: ended(api, known), 300))["state_name"] == "NothingNew":
+        while (third := until(lambda: ended(api, known), 400, every=2))["state_name"] == "NothingNew":
             known.add(third["id"])  # it had begun before the commit
         assert third["state_name"] == "Completed", third["state"]["message"]
         look_at_the_new_result(project, api, results)
