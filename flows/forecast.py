@@ -10,8 +10,8 @@ from typing import Any
 from stages.cells.plan import payloads
 from stages.shards.manifest import INDEX, read_index
 from stages.study.cell import Cell
-from stages.study.costs import count_flops, nonembedding
-from stages.study.params import Params
+from stages.study.costs import count_flops, nonembedding, seconds
+from stages.study.params import Params, Scale
 from stages.study.plan import plan_rows
 from stages.study.store import store_from_environment
 
@@ -58,12 +58,12 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
     scale = params.scale(scale_name)
     rows = plan_rows(params.study(study_name), scale)
     stored = stored_cells(params, study_name, scale_name)
-    per_hour = scale.machine.flops_per_second * 3600
     by_width: dict[int, list[Cell]] = defaultdict(list)
     for row in rows:
         by_width[row.cell.width].append(row.cell)
-    rungs = [_rung(width, cells, stored, per_hour) for width, cells in by_width.items()]
-    to_run = sum(count_flops(cell).total for cell in {row.cell for row in rows} - (stored or set()))
+    rungs = [_rung(width, cells, stored, scale) for width, cells in by_width.items()]
+    to_run = {row.cell for row in rows} - (stored or set())
+    hours = sum(seconds(cell, scale) for cell in to_run) / 3600
     return Forecast(
         study=study_name,
         scale=scale_name,
@@ -72,13 +72,13 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
         rows=len(rows),
         cells=sum(rung.cells for rung in rungs),
         cached=None if stored is None else sum(rung.cached or 0 for rung in rungs),
-        eflop_to_run=to_run / _EXA,
-        hours_to_run=to_run / per_hour,
-        usd_to_run=to_run / per_hour * scale.machine.usd_per_hour,
+        eflop_to_run=sum(count_flops(cell).total for cell in to_run) / _EXA,
+        hours_to_run=hours,
+        usd_to_run=hours * scale.machine.usd_per_hour,
     )
 
 
-def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, per_hour: float) -> RungForecast:
+def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, scale: Scale) -> RungForecast:
     distinct, flops = set(cells), count_flops(cells[0])
     return RungForecast(
         width=width,
@@ -89,7 +89,7 @@ def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, per_hour: flo
         rows=len(cells),
         cells=len(distinct),
         cached=None if stored is None else len(distinct & stored),
-        hours=sum(count_flops(cell).total for cell in distinct) / per_hour,
+        hours=sum(seconds(cell, scale) for cell in distinct) / 3600,
     )
 
 

@@ -36,8 +36,8 @@ def missing_jobs(plans: list[Plan], time_limit: float | None = None) -> list[Job
     store, root = store_from_environment(), Path.cwd()
     jobs: dict[str, Job] = {}
     for plan in plans:
-        for fingerprint in plan.cells():
-            if fingerprint not in jobs and not store.complete(fingerprint, plan.evaluation_digest):
+        for fingerprint, cell in plan.cells().items():
+            if fingerprint not in jobs and not store.complete(fingerprint, plan.evaluation(cell)):
                 jobs[fingerprint] = Job(plan.only(fingerprint), fingerprint, store.url, root, time_limit)
     return sorted(jobs.values(), key=lambda job: -count_flops(job.cell).total)
 
@@ -112,7 +112,7 @@ def _finished(job: Job, attempts: int) -> Outcome:
     record = store.record(job.fingerprint)
     if record is None:
         return Outcome(job, "failed", attempts, f"its worker left no record in {store.url}")
-    losses = store.evaluation(job.fingerprint, job.plan.evaluation_digest)
+    losses = store.evaluation(job.fingerprint, job.plan.evaluation(job.cell))
     return Outcome(job, record.status, attempts, None, record, losses["loss_validation"] if losses else None)
 
 

@@ -31,12 +31,16 @@ def _one_thread() -> None:
 def make_cell(**changes: Any) -> Cell:
     """A cell that trains in well under a second."""
     fields = {
-        "width": 16, "depth": 2, "heads": 2, "seq_len": 16, "vocab_size": 64, "qk_norm": True, "batch": 4, "steps": 40,
-        "unique_tokens": 40 * 4 * 16, "lr": 0.01, "final_lr": 1e-5, "schedule": "cosine", "warmup_steps": 4,
-        "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 1e-3, "clip": 1.0, "z_loss": 0.0,
-        "precision": "fp32", "window": 10, "seed": 0,
+        "width": 16, "depth": 2, "heads": 2, "seq_len": 16, "vocab_size": 64, "qk_norm": True, "activation": "gelu",
+        "batch": 4, "steps": 40, "unique_tokens": 40 * 4 * 16, "optimizer": "adamw", "lr": 0.01, "final_lr": 1e-5,
+        "schedule": "cosine", "warmup_steps": 4, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 1e-3,
+        "l2": 0.0, "clip": 1.0, "normalise": False, "z_loss": 0.0, "precision": "fp32", "window": 10, "seed": 0,
     }  # fmt: skip
-    return Cell(**{**fields, **changes})
+    fields |= changes
+    std = fields["width"] ** -0.5
+    derived = {"hidden": 4 * fields["width"], "embedding_std": std, "head_std": std}
+    follow = {"micro_batch": "batch", "lr_embedding": "lr", "lr_head": "lr", "lr_gains": "lr"}
+    return Cell(**{**derived, **{name: fields[source] for name, source in follow.items()}, **fields})
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def evaluate(study: str, scale: str) -> None:
     """Evaluate the finished cells whose losses are stale, then write the study's tables."""
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     store.adopt(home / "cells")
-    stale = [fingerprint for fingerprint in made.cells() if not store.complete(fingerprint, made.evaluation_digest)]
+    stale = [name for name, cell in made.cells().items() if not store.complete(name, made.evaluation(cell))]
     run_pool(made, stale, store)
     write_tables(made, store, RESULTS / home.name, home)
 

@@ -14,14 +14,15 @@ from stages.study.identity import digest
 from stages.study.store import Record, Store
 from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, write_parquet
 
-_NO_LOSSES = dict.fromkeys(("loss_validation", "loss_validation_se", "loss_seen", "bits_per_byte"))
+_LOSSES = ("loss_validation", "loss_validation_se", "loss_seen", "loss_seen_se", "loss_fresh", "loss_fresh_se")
+_NO_LOSSES = dict.fromkeys((*_LOSSES, "bits_per_byte"))
 _NATS_PER_BIT = 0.6931471805599453
 
 
 def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
     """Write losses.csv and runs.csv to `results`, curves.parquet and blocks.parquet to `folder`."""
     records = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells()}
-    done = {name: _evaluation(plan, store, name) for name, record in records.items() if record.status == "done"}
+    done = {name: _evaluation(plan, store, record) for name, record in records.items() if record.status == "done"}
     rows = [_loss_row(plan, row, records[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
     write_csv(results / "losses.csv", rows, LOSSES)
     write_csv(results / "runs.csv", [_run_row(record) for record in records.values()], RUNS)
@@ -37,17 +38,18 @@ def _record(store: Store, fingerprint: str) -> Record:
     return record
 
 
-def _evaluation(plan: Plan, store: Store, fingerprint: str) -> dict[str, Any]:
-    losses = store.evaluation(fingerprint, plan.evaluation_digest)
+def _evaluation(plan: Plan, store: Store, record: Record) -> dict[str, Any]:
+    losses = store.evaluation(record.fingerprint, plan.evaluation(record.payload.cell))
     if losses is None:
-        raise DamageError(f"{store.folder(fingerprint)} lacks the plan's evaluation; run `dvc repro`")
+        raise DamageError(f"{store.folder(record.fingerprint)} lacks the plan's evaluation; run `dvc repro`")
     return losses
 
 
 def _loss_row(plan: Plan, row: PlannedRow, record: Record, losses: dict[str, Any] | None) -> dict[str, Any]:
     cell, counts, flops = row.cell, count_parameters(row.cell), count_flops(row.cell)
     copied = ("seed", "width", "depth", "heads", "seq_len", "batch", "lr", "schedule", "beta1", "beta2",
-              "weight_decay", "clip", "qk_norm", "precision", "tokens", "unique_tokens", "steps")  # fmt: skip
+              "weight_decay", "clip", "qk_norm", "precision", "tokens", "unique_tokens", "steps", "optimizer", "l2",
+              "normalise", "activation", "hidden")  # fmt: skip
     counted = ("n_embedding", "n_head", "n_attention", "n_mlp", "n_norm", "n_nonembedding", "n_total")
     return {
         "study": plan.study,
@@ -69,18 +71,13 @@ def _loss_row(plan: Plan, row: PlannedRow, record: Record, losses: dict[str, Any
         "fingerprint": row.fingerprint,
         "tokenizer_digest": record.payload.tokenizer,
         "data_digest": digest(record.payload.data),
-        "evaluation_digest": plan.evaluation_digest,
+        "evaluation_digest": plan.evaluation(cell),
     }
 
 
 def _measured(plan: Plan, losses: dict[str, Any]) -> dict[str, float]:
-    loss = losses["loss_validation"]
-    return {
-        "loss_validation": loss,
-        "loss_validation_se": losses["loss_validation_se"],
-        "loss_seen": losses["loss_seen"],
-        "bits_per_byte": loss / _NATS_PER_BIT / plan.text.validation.bytes_per_token,
-    }
+    bits = losses["loss_validation"] / _NATS_PER_BIT
+    return {name: losses[name] for name in _LOSSES} | {"bits_per_byte": bits / plan.text.validation.bytes_per_token}
 
 
 def _run_row(record: Record) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Worker:
         record = self.store.record(fingerprint)
         if record is None:
             return self._train(cell, fingerprint, report, stopping)
-        if not self.store.complete(fingerprint, self.plan.evaluation_digest):
+        if not self.store.complete(fingerprint, self.plan.evaluation(cell)):
             self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
         self.store.share(record)
         return record
@@ -79,7 +79,7 @@ class Worker:
     def _run(
         self, cell: Cell, checkpoint: Path | None, report: Callable[[int], None], stopping: Callable[[], bool]
     ) -> Trained:
-        tokens = self._train_tokens(cell)
+        tokens = self._stream(cell.unique_tokens + 1)
         return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping)
 
     def _model(
@@ -95,11 +95,12 @@ class Worker:
     def _evaluate(self, cell: Cell, fingerprint: str, model: Transformer) -> None:
         plan = self.plan
         held_out = read_prefix(plan.text_name, plan.text, "validation", plan.validation_tokens + 1)
-        losses = evaluate(model, cell, self._train_tokens(cell), held_out, plan.text.end_of_text, plan.seen_tokens)
-        self.store.put_evaluation(fingerprint, plan.evaluation_digest, asdict(losses))
+        stream = self._stream(cell.reach(plan.seen_tokens))
+        losses = evaluate(model, cell, stream, held_out, plan.text.end_of_text, plan.seen_tokens)
+        self.store.put_evaluation(fingerprint, plan.evaluation(cell), asdict(losses))
 
-    def _train_tokens(self, cell: Cell) -> TokenArray:
-        return read_prefix(self.plan.text_name, self.plan.text, "train", cell.unique_tokens + 1)
+    def _stream(self, tokens: int) -> TokenArray:
+        return read_prefix(self.plan.text_name, self.plan.text, "train", tokens)
 
 
 def _write_curve(path: Path, cell: Cell, trained: Trained) -> str:

@@ -14,7 +14,7 @@ from stages.study.errors import DamageError, UsageError
 from stages.study.files import read_json
 from stages.study.identity import ROOT, digest, source_digest
 from stages.study.params import Params
-from stages.study.plan import Row, plan_rows
+from stages.study.plan import Row, plan_rows, require_budget
 from stages.study.store import Payload
 
 STUDIES = Path("data/studies")
@@ -42,12 +42,17 @@ class Plan(BaseModel):
     validation_tokens: int
     seen_tokens: int
     evaluation_digest: str
+    """Of the held-out data, the settings and the code of the evaluation."""
     keep: Literal["none", "final"]
     rows: list[PlannedRow]
 
     def payload(self, cell: Cell) -> Payload:
         """What the fingerprint of one of the plan's cells hashes."""
         return _payload(cell, self.text, self.source)
+
+    def evaluation(self, cell: Cell) -> str:
+        """Digest of what decides the losses of a trained cell: `evaluation_digest`, and the windows it never saw."""
+        return digest([self.evaluation_digest, self.text.digests("train", cell.reach(self.seen_tokens))])
 
     def cells(self) -> dict[str, Cell]:
         """Every distinct cell by fingerprint, in the order of the rows."""
@@ -78,8 +83,9 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
     study, scale = params.study(study_name), params.scale(scale_name)
     if scale.text not in index.texts:
         raise UsageError(f"text {scale.text} is not tokenized; activate {study_name}-{scale_name} and run `dvc repro`")
+    require_budget(params, study_name, scale_name)
     rows = plan_rows(study, scale)
-    most = max(row.cell.unique_tokens for row in rows) + 1
+    most = max(row.cell.reach(scale.seen_tokens) for row in rows)
     text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
     source = source_digest(*TRAINING)
     return Plan(

@@ -16,7 +16,7 @@ from torch import Tensor
 from stages.model.execution import gather, precision
 from stages.model.transformer import Transformer, token_losses
 from stages.shards.reading import TokenArray
-from stages.shards.windows import seen_sample
+from stages.shards.windows import fresh_sample, seen_sample
 from stages.study.cell import Cell
 
 BLOCKS = 64
@@ -31,6 +31,9 @@ class Evaluation:
     loss_validation: float
     loss_validation_se: float
     loss_seen: float
+    loss_seen_se: float
+    loss_fresh: float
+    loss_fresh_se: float
     block_losses: list[float]
     block_tokens: list[int]
 
@@ -43,18 +46,27 @@ def evaluate(
     end_of_text: int,
     seen_tokens: int,
 ) -> Evaluation:
-    """Losses of `model`. `train` is the cell's prefix, `held_out` the validation tokens, each one token longer than
-    its inputs.
+    """Losses of `model`.
+
+    `train` is the cell's prefix and what follows it (see `fresh_sample`), `held_out` the validation tokens, each one
+    token longer than its inputs.
     """
     windows = np.arange((len(held_out) - 1) // cell.seq_len)
     losses_T = losses_per_token(model, cell, held_out, windows)
     blocks_T = document_blocks(held_out[1 : len(losses_T) + 1] == end_of_text)
     sums, counts = np.bincount(blocks_T, losses_T), np.bincount(blocks_T)
     mean, error = ratio_mean(sums, counts)
+    seen, fresh = (
+        _sample_mean(losses_per_token(model, cell, train, draw(cell, seen_tokens)), cell.seq_len)
+        for draw in (seen_sample, fresh_sample)
+    )
     return Evaluation(
         loss_validation=mean,
         loss_validation_se=error,
-        loss_seen=float(losses_per_token(model, cell, train, seen_sample(cell, seen_tokens)).mean()),
+        loss_seen=seen[0],
+        loss_seen_se=seen[1],
+        loss_fresh=fresh[0],
+        loss_fresh_se=fresh[1],
         block_losses=(sums / counts).tolist(),
         block_tokens=counts.tolist(),
     )
@@ -71,6 +83,13 @@ def losses_per_token(model: Transformer, cell: Cell, tokens: TokenArray, windows
         with precision(cell, device):
             parts.append(token_losses(model(inputs_BxS), targets_BxS).flatten())
     return torch.cat(parts).double().cpu().numpy()
+
+
+def _sample_mean(losses_T: Floats, seq_len: int) -> tuple[float, float]:
+    """Mean and standard error over runs of neighbouring windows, of which many may come from one document."""
+    sums = np.array([part.sum() for part in np.array_split(losses_T.reshape(-1, seq_len), BLOCKS) if len(part)])
+    counts = np.array([part.size for part in np.array_split(losses_T.reshape(-1, seq_len), BLOCKS) if len(part)])
+    return ratio_mean(sums, counts)
 
 
 def document_blocks(endings_T: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

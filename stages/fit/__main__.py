@@ -11,6 +11,7 @@ from stages.fit.estimates import plain
 from stages.fit.study import fit_study, metrics
 from stages.study.errors import guarded
 from stages.study.files import write_json
+from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 from stages.study.tables import LOSSES, read_csv
 
@@ -24,7 +25,8 @@ def main() -> None:
     parser.add_argument("scale")
     arguments = parser.parse_args()
     folder = RESULTS / f"{arguments.study}-{arguments.scale}"
-    fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas())
+    study = load_params().study(arguments.study)
+    fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas(), study.pairs)
     write_json(folder / "fit.json", fit.to_json())
     write_json(folder / "metrics.json", plain(metrics(fit)))
     for pair in fit.comparisons:

@@ -1,7 +1,8 @@
 """Everything fitted to one study at one scale, as one typed result that serialises to fit.json."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ class StudyFit(Serialisable):
     gaps: list[Gap]
 
 
-def fit_study(losses: pd.DataFrame) -> StudyFit:
-    """Fit a losses table of one study at one scale."""
+def fit_study(losses: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = None) -> StudyFit:
+    """Fit a losses table of one study at one scale; `pairs` names the recipes to compare, all pairs where absent."""
     first, status = losses.iloc[0], losses.drop_duplicates("fingerprint")["status"]
     losses = losses.assign(**{ALL: losses["flops_6n"] + losses["flops_head"] + losses["flops_attention"]})
     recipes = list(dict.fromkeys(losses["recipe"]))
@@ -77,7 +78,9 @@ def fit_study(losses: pd.DataFrame) -> StudyFit:
         },
         means={recipe: list(_means(best_per_rung(losses, recipe))) for recipe in recipes},
         laws={recipe: list(_laws(best_per_rung(losses, recipe))) for recipe in recipes},
-        comparisons=[] if swept or len(recipes) < 2 else _comparisons(losses),
+        comparisons=[]
+        if swept
+        else [pair for a, b in pairs or combinations(recipes, 2) for pair in _comparison(losses, a, b)],
         optima=dict(_optima(losses, recipes)) if swept else {},
         gaps=[] if swept else [_gap(recipe, width, group) for recipe, width, group in _by_rung(losses)],
     )
@@ -107,20 +110,20 @@ def _laws(runs: pd.DataFrame) -> Iterator[Fit]:
         yield replace(fitted, inputs={"x": column}, flags=[*note, *fitted.flags])
 
 
-def _comparisons(losses: pd.DataFrame) -> list[Comparison]:
-    """All pairs by the paper's convention; the other one is a line of their sensitivity."""
-    found = _compare(losses, COMPUTE)
-    other = {(pair.a, pair.b): pair for pair in _compare(losses, ALL)}
-    return [_with_variant(pair, other[pair.a, pair.b]) for pair in found]
+def _comparison(losses: pd.DataFrame, a: str, b: str) -> Iterator[Comparison]:
+    """A pair by the paper's convention; the other one is a line of its sensitivity. Nothing where all runs diverged."""
+    both = pd.concat([losses[losses["recipe"] == name] for name in (a, b)])
+    for pair, other in zip(_compare(both, COMPUTE), _compare(both, ALL), strict=True):
+        yield _with_variant(pair, other)
 
 
 def _compare(losses: pd.DataFrame, column: str) -> list[Comparison]:
-    done = losses["status"] == "done"
+    done, met = losses["status"] == "done", losses.duplicated("fingerprint", keep=False)
     try:
         return compare(
             losses[column].to_numpy(float), losses["loss_validation"].where(done).to_numpy(float),
             losses["recipe"].to_numpy(), pair=losses["seed"].to_numpy(), rung=losses["width"].to_numpy(),
-            structural=losses["structural_pair"].to_numpy(bool), settings=Settings(), names=(column, "loss_validation"),
+            structural=met.to_numpy(bool), settings=Settings(), names=(column, "loss_validation"),
         ).pairs  # fmt: skip
     except UsageError:  # every run of all recipes but one diverged
         return []

@@ -1,7 +1,7 @@
-"""A decoder-only Transformer: pre-norm, rotary positions, optional QK-Norm, GeLU, F = 4D, no biases, untied head.
+"""A decoder-only Transformer: pre-norm, rotary positions, optional QK-Norm, GeLU or GeGLU, no biases, untied head.
 
 Following the set-up of arXiv 2409.15156 and, where that is silent, of arXiv 2309.14322. Tensor names end in their
-shape: B batch, S sequence, D width, H heads, K head size, F = 4D, V vocabulary.
+shape: B batch, S sequence, D width, H heads, K head size, F inner width of the MLP, V vocabulary.
 """
 
 import math
@@ -53,23 +53,41 @@ class Attention(nn.Module):
         return out
 
 
+class MLP(nn.Module):
+    """gelu(x U) V, or, gated, (gelu(x G) * (x U)) V (GEGLU of Shazeer, arXiv 2002.05202, equation 6)."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self.gated = cell.activation == "geglu"
+        self.up = nn.Linear(cell.width, cell.hidden * (2 if self.gated else 1), bias=False)
+        self.down = nn.Linear(cell.hidden, cell.width, bias=False)
+
+    def forward(self, x_BxSxD: Tensor) -> Tensor:
+        """Each position alone; shape kept."""
+        h_BxSxF = self.up(x_BxSxD)
+        if self.gated:
+            gate_BxSxF, h_BxSxF = h_BxSxF.chunk(2, dim=-1)
+            h_BxSxF = F.gelu(gate_BxSxF, approximate="tanh") * h_BxSxF
+        else:
+            h_BxSxF = F.gelu(h_BxSxF, approximate="tanh")
+        out: Tensor = self.down(h_BxSxF)
+        return out
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x))."""
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
-        width = cell.width
-        self.attention_norm = Norm(width)
+        self.attention_norm = Norm(cell.width)
         self.attention = Attention(cell)
-        self.mlp_norm = Norm(width)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
+        self.mlp_norm = Norm(cell.width)
+        self.mlp = MLP(cell)
 
     def forward(self, x_BxSxD: Tensor, rope_2xSxK: Tensor) -> Tensor:
         """One layer; shape kept."""
         x_BxSxD = x_BxSxD + self.attention(self.attention_norm(x_BxSxD), rope_2xSxK)
-        h_BxSxF = F.gelu(self.up(self.mlp_norm(x_BxSxD)), approximate="tanh")
-        mixed_BxSxD: Tensor = x_BxSxD + self.down(h_BxSxF)
+        mixed_BxSxD: Tensor = x_BxSxD + self.mlp(self.mlp_norm(x_BxSxD))
         return mixed_BxSxD
 
 
@@ -113,7 +131,8 @@ def rotate(x_BxHxSxK: Tensor, rope_2xSxK: Tensor) -> Tensor:
 def build(cell: Cell) -> Transformer:
     """The cell's model at initialisation, on the CPU: its values depend on the cell's seed and shape alone.
 
-    Embedding N(0, 1/D); matrices truncated normal with variance 1/fan-in; gains 1 (arXiv 2309.14322).
+    Embedding normal, matrices truncated normal with variance 1/fan-in, gains 1 (arXiv 2309.14322). The cell says how
+    wide the embedding and the head begin: 1/sqrt(D) both, but for recipes such as muP.
     """
     generator = torch.Generator().manual_seed(cell.seed)
     model = Transformer(cell)
@@ -122,9 +141,10 @@ def build(cell: Cell) -> Transformer:
             if parameter.ndim == 1:
                 parameter.fill_(1.0)
             elif name == "embedding.weight":
-                parameter.normal_(std=1 / math.sqrt(cell.width), generator=generator)
+                parameter.normal_(std=cell.embedding_std, generator=generator)
             else:
-                std = 1 / (math.sqrt(parameter.shape[1]) * _TRUNCATED_STD)
+                std = cell.head_std if name == "head.weight" else 1 / math.sqrt(parameter.shape[1])
+                std /= _TRUNCATED_STD
                 nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std, generator=generator)
     return model
 

@@ -19,6 +19,17 @@ def window_order(cell: Cell) -> npt.NDArray[np.int64]:
     return order[:needed].reshape(cell.steps, cell.batch)
 
 
+def fresh_sample(cell: Cell, tokens: int) -> npt.NDArray[np.int64]:
+    """`tokens` worth of windows that follow a cell's prefix in the stream: text of the same kind, never seen.
+
+    Drawn without replacement by the seed, ascending.
+    """
+    windows, count = cell.unique_tokens // cell.seq_len, tokens // cell.seq_len
+    region = (cell.reach(tokens) - 1) // cell.seq_len - windows
+    drawn = np.random.default_rng([cell.seed, windows, count, region]).choice(region, count, replace=False)
+    return windows + np.sort(drawn)
+
+
 def seen_sample(cell: Cell, tokens: int) -> npt.NDArray[np.int64]:
     """At most `tokens` worth of the windows a cell trained on, drawn without replacement by its seed, ascending."""
     windows = cell.unique_tokens // cell.seq_len

@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+_FRESH_REGION = 4
+"""Windows never seen are drawn from so many times their number, so that not all come from a few documents."""
+
 
 class Cell(BaseModel):
     """One training run. Two equal cells on equal data and code are the same run (fields are hashed as they stand)."""
@@ -19,13 +22,26 @@ class Cell(BaseModel):
     seq_len: int
     vocab_size: int
     qk_norm: bool
+    activation: Literal["gelu", "geglu"]
+    hidden: int
+    """F, width of the MLP's inner layer."""
+    embedding_std: float
+    """Standard deviation of the embedding at initialisation."""
+    head_std: float
+    """Standard deviation of the output head at initialisation."""
     batch: int
     """Sequences per step."""
+    micro_batch: int
+    """Sequences per forward pass; a batch is the sum of batch / micro_batch of them."""
     steps: int
     unique_tokens: int
     """Length of the prefix of the stream it trains on; `tokens / unique_tokens` is the number of passes."""
+    optimizer: Literal["adamw", "lion"]
     lr: float
-    """Peak learning rate."""
+    """Peak learning rate of the matrices inside the blocks; the others follow its schedule."""
+    lr_embedding: float
+    lr_head: float
+    lr_gains: float
     final_lr: float
     """Where the cosine ends, capped at the peak."""
     schedule: Literal["cosine", "constant"]
@@ -35,7 +51,12 @@ class Cell(BaseModel):
     eps: float
     weight_decay: float
     """Independent: each step shrinks matrices by weight_decay x (lr / peak lr)."""
+    l2: float
+    """Coefficient of the loss term l2 / 2 x sum of squares of all matrices."""
     clip: float | None
+    """Global norm that the gradient is scaled down to."""
+    normalise: bool
+    """Each tensor's gradient is divided by its norm, instead of clipping (Yu et al., arXiv 1707.04822)."""
     z_loss: float
     precision: Literal["fp32", "tf32", "bf16"]
     window: int
@@ -46,3 +67,7 @@ class Cell(BaseModel):
     def tokens(self) -> int:
         """Tokens trained on, repeats included."""
         return self.steps * self.batch * self.seq_len
+
+    def reach(self, seen_tokens: int) -> int:
+        """How many tokens of the stream an evaluation reads: the prefix, the fresh region after it, the last target."""
+        return self.unique_tokens + _FRESH_REGION * seen_tokens + 1

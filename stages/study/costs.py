@@ -6,6 +6,7 @@ All counts are kept apart so that a fit can choose its convention later: at smal
 from dataclasses import dataclass
 
 from stages.study.cell import Cell
+from stages.study.params import Scale
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Counts:
 
     @property
     def n_nonembedding(self) -> int:
-        """Attention and MLP matrices, 12 L D^2: the N of the paper (arXiv 2409.15156)."""
+        """Attention and MLP matrices, 12 L D^2 with a plain MLP of F = 4D: the N of the paper (arXiv 2409.15156)."""
         return self.n_attention + self.n_mlp
 
     @property
@@ -56,7 +57,7 @@ def count_parameters(cell: Cell) -> Counts:
         n_embedding=cell.vocab_size * width,
         n_head=cell.vocab_size * width,
         n_attention=4 * depth * width * width,
-        n_mlp=8 * depth * width * width,
+        n_mlp=depth * width * cell.hidden * (3 if cell.activation == "geglu" else 2),
         n_norm=depth * (2 * width + qk_norm) + width,
     )
 
@@ -69,3 +70,10 @@ def count_flops(cell: Cell) -> Flops:
         flops_head=6.0 * counts.n_head * tokens,
         flops_attention=12.0 * cell.depth * cell.width * cell.seq_len * tokens,
     )
+
+
+def seconds(cell: Cell, scale: Scale) -> float:
+    """Predicted time of a cell as a share of the scale's whole machine: training, steps' fixed cost, evaluation."""
+    evaluated = (scale.validation_tokens + 2 * scale.seen_tokens) / (3 * cell.tokens)  # forward passes only
+    computing = count_flops(cell).total * (1 + evaluated) / scale.machine.flops_per_second
+    return computing + cell.steps * scale.machine.step_seconds

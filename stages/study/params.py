@@ -36,27 +36,67 @@ class WidthRule(_Strict):
         return float(base * self.factor * (width / pivot) ** self.exponent)
 
 
+class DecayRule(WidthRule):
+    """A width rule for weight decay, and what its value means."""
+
+    per: Literal["step", "lr", "run"] = "step"
+    """`step`: the share by which a step at the peak rate shrinks matrices (independent, arXiv 2309.14322). `lr`: that
+    share is the value x the peak rate (decoupled, AdamW, arXiv 1711.05101). `run`: it is the value / steps."""
+
+    def per_step(self, base: float, width: int, pivot: int, lr: float, steps: int) -> float:
+        """The share that a step at the peak rate `lr` takes off."""
+        return self.at(base, width, pivot) * {"step": 1.0, "lr": lr, "run": 1 / steps}[self.per]
+
+
+_FAN_IN = WidthRule(exponent=-0.5)
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Recipe(_Strict):
     """What differs between two ways of training. Every field can also be an axis of a study."""
 
     label: str | None = None
     lr: WidthRule = WidthRule()
+    """Rule of the peak learning rate: of the blocks' matrices, and of all parameters but for the next three."""
+    lr_embedding: WidthRule | None = None
+    lr_head: WidthRule | None = None
+    lr_gains: WidthRule | None = None
     lr_octaves: float = 0.0
-    """Shift of the learning rate, in factors of two."""
-    weight_decay: WidthRule = WidthRule()
+    """Shift of all learning rates, in factors of two."""
+    lr_batch_exponent: float = 0.0
+    """Learning rates go as batch_factor to this power."""
+    embedding_std: WidthRule = _FAN_IN
+    """Of the embedding at initialisation; 1/sqrt(D) at the pivot."""
+    head_std: WidthRule = _FAN_IN
+    """Of the output head at initialisation; 1/sqrt(D) at the pivot."""
+    optimizer: Literal["adamw", "lion"] = "adamw"
+    weight_decay: DecayRule = DecayRule()
+    l2: NotNegative = 0.0
+    """Coefficient of the loss term l2 / 2 x sum of squares of all matrices."""
     qk_norm: bool = True
+    activation: Literal["gelu", "geglu"] = "gelu"
+    mlp_ratio: Positive = 4.0
+    """F / D. A GeGLU has three matrices: with 8/3 it has the parameters of a plain MLP with 4."""
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Fraction = 0.1
     """Warmup as a fraction of the steps."""
     beta1: Fraction = 0.9
     beta2: Fraction = 0.95
+    beta2_half_life: Literal["steps", "tokens"] = "steps"
+    """What stays when the batch changes: with `tokens` beta2 becomes beta2^batch_factor (arXiv 2507.07101)."""
     eps: Positive = 1e-8
     clip: Positive | None = 1.0
-    z_loss: Annotated[float, Field(ge=0)] = 0.0
+    normalise: bool = False
+    """Divide each tensor's gradient by its norm instead of clipping (arXiv 1707.04822)."""
+    z_loss: NotNegative = 0.0
     batch_factor: Positive = 1.0
     """Batch relative to the scale's, at fixed tokens."""
+    tokens_factor: Positive = 1.0
+    """Tokens relative to the scale's budget."""
     epochs: Count = 1
     """Passes over the data; above 1 the cell repeats its (shorter) prefix."""
+    data_share: Positive | None = None
+    """A data set of this share of the pivot's budget at every width, passed over `epochs` times."""
 
 
 AXES = tuple(name for name in Recipe.model_fields if name != "label")
@@ -68,8 +108,12 @@ class Study(_Strict):
     title: str
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
     seeds: Count = 1
-    rungs: Count | None = None
-    """Only the smallest so many widths of the scale's ladder; all where absent."""
+    rungs: Count | Annotated[list[Count], Field(min_length=1)] | None = None
+    """Only the smallest so many widths of the scale's ladder, or a list of places on it, from 1; all where absent."""
+    hours: dict[Name, Positive] = Field(default_factory=dict)
+    """By scale: what the study may take on that scale's machine, where it is not the scale's `study_hours`."""
+    pairs: list[tuple[Name, Name]] | None = None
+    """Which recipes are compared, [a, b] each; all pairs where absent."""
     axes: dict[Literal[AXES], Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)  # type: ignore[valid-type]
     window: Count = 50
     """A run has diverged when a loss in it is not finite, or when the mean over a window of so many steps exceeds
@@ -81,6 +125,21 @@ class Study(_Strict):
             for value in values:
                 Recipe.model_validate({name: value})
         return self
+
+    @model_validator(mode="after")
+    def _pairs_are_recipes(self) -> Self:
+        for name in (name for pair in self.pairs or [] for name in pair):
+            if name not in self.recipes:
+                raise ValueError(f"pairs: recipe '{name}' is unknown; {nearest(name, list(self.recipes))}")
+        return self
+
+    def widths(self, ladder: list[int]) -> list[int]:
+        """The widths of a ladder that the study uses. Raises `UsageError` for a place beyond its end."""
+        if not isinstance(self.rungs, list):
+            return ladder[: self.rungs]
+        if max(self.rungs) > len(ladder):
+            raise UsageError(f"{PARAMS}: rung {max(self.rungs)} is beyond the {len(ladder)} widths of the scale")
+        return [ladder[place - 1] for place in sorted(set(self.rungs))]
 
 
 class Tokenizer(_Strict):
@@ -97,6 +156,8 @@ class Machine(_Strict):
     name: str
     flops_per_second: Positive
     """Sustained by the whole machine, all convention parts counted."""
+    step_seconds: NotNegative = 0.0
+    """What a step costs besides its FLOPs, divided by the cells that run at once."""
     usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -112,10 +173,14 @@ class Scale(_Strict):
     head_dim: Annotated[int, Field(gt=0, multiple_of=2)]
     seq_len: Count
     batch: Count
+    micro_batch: Count | None = None
+    """Sequences per forward pass, for batches that do not fit; gradients are added up. The whole batch where absent."""
     tokens_per_parameter: Positive = 20.0
     """Per non-embedding parameter (12 L D^2)."""
     tokens: Count | None = None
     """A fixed budget instead of tokens_per_parameter."""
+    study_hours: Positive = 1.0
+    """What a study may take on the machine; `plan` refuses more."""
     pivot: Count
     """Width at which every width rule has exponent-free value; two LR rules meet here."""
     lr: Positive
@@ -264,7 +329,10 @@ def _known_keys(where: list[str]) -> list[str]:
     model: type[BaseModel] = Params
     models: dict[str, type[BaseModel]] = {
         "active": Active, "scales": Scale, "studies": Study, "recipes": Recipe, "tokenizer": Tokenizer,
-        "machine": Machine, "lr": WidthRule, "weight_decay": WidthRule, "pydocs": Pydocs, "c4": C4, "files": Files,
+        "machine": Machine, "weight_decay": DecayRule, "pydocs": Pydocs, "c4": C4, "files": Files,
+        **dict.fromkeys(
+            ("lr", "lr_embedding", "lr_head", "lr_gains", "embedding_std", "head_std"), WidthRule
+        ),
     }  # fmt: skip
     for part in where:
         model = models.get(part, model)

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.study.cell import Cell
-from stages.study.costs import nonembedding
+from stages.study.costs import nonembedding, seconds
 from stages.study.errors import UsageError
-from stages.study.params import Params, Recipe, Scale, Study
+from stages.study.params import PARAMS, Params, Recipe, Scale, Study, WidthRule
 
 
 class Row(BaseModel):
@@ -38,7 +38,7 @@ def plan_rows(study: Study, scale: Scale) -> list[Row]:
 
 
 def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], Cell]]:
-    widths = scale.widths[: study.rungs]
+    widths = study.widths(scale.widths)
     for (name, recipe), width, values, seed in product(
         study.recipes.items(), widths, product(*study.axes.values()), range(study.seeds)
     ):
@@ -50,11 +50,9 @@ def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], C
 def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) -> Cell:
     """The cell of one recipe at one width of a scale."""
     batch = round(scale.batch * recipe.batch_factor)
-    budget = scale.tokens or scale.tokens_per_parameter * nonembedding(scale.depth, width)
-    steps = round(budget / (batch * scale.seq_len)) if batch else 0
-    if steps < 1:
-        raise UsageError(f"width {width}: {budget:.0f} tokens do not fill one batch of {batch} x {scale.seq_len}")
-    windows = -(-steps * batch // recipe.epochs)
+    steps, windows = _length(recipe, scale, width, batch)
+    lr = _rate(recipe, recipe.lr, scale, width)
+    std = scale.pivot**-0.5
     return _cell(
         width=width,
         depth=scale.depth,
@@ -62,18 +60,29 @@ def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) ->
         seq_len=scale.seq_len,
         vocab_size=scale.tokenizer.vocab_size,
         qk_norm=recipe.qk_norm,
+        activation=recipe.activation,
+        hidden=round(recipe.mlp_ratio * width),
+        embedding_std=recipe.embedding_std.at(std, width, scale.pivot),
+        head_std=recipe.head_std.at(std, width, scale.pivot),
         batch=batch,
+        micro_batch=_micro_batch(scale, batch),
         steps=steps,
         unique_tokens=windows * scale.seq_len,
-        lr=recipe.lr.at(scale.lr, width, scale.pivot) * 2.0**recipe.lr_octaves,
+        optimizer=recipe.optimizer,
+        lr=lr,
+        lr_embedding=_rate(recipe, recipe.lr_embedding, scale, width),
+        lr_head=_rate(recipe, recipe.lr_head, scale, width),
+        lr_gains=_rate(recipe, recipe.lr_gains, scale, width),
         final_lr=scale.final_lr,
         schedule=recipe.schedule,
         warmup_steps=round(recipe.warmup * steps),
         beta1=recipe.beta1,
-        beta2=recipe.beta2,
+        beta2=recipe.beta2 ** (recipe.batch_factor if recipe.beta2_half_life == "tokens" else 1),
         eps=recipe.eps,
-        weight_decay=recipe.weight_decay.at(scale.weight_decay, width, scale.pivot),
+        weight_decay=recipe.weight_decay.per_step(scale.weight_decay, width, scale.pivot, lr, steps),
+        l2=recipe.l2,
         clip=recipe.clip,
+        normalise=recipe.normalise,
         z_loss=recipe.z_loss,
         precision=scale.precision,
         window=window,
@@ -81,11 +90,59 @@ def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) ->
     )
 
 
+def _rate(recipe: Recipe, rule: WidthRule | None, scale: Scale, width: int) -> float:
+    """The peak rate by a rule, or by the recipe's own where there is none."""
+    base = (rule or recipe.lr).at(scale.lr, width, scale.pivot)
+    return float(base * 2.0**recipe.lr_octaves * recipe.batch_factor**recipe.lr_batch_exponent)
+
+
+def _length(recipe: Recipe, scale: Scale, width: int, batch: int) -> tuple[int, int]:
+    """Steps, and the windows of the data set they go over. Raises `UsageError` where it does not fill a batch."""
+    budget = recipe.tokens_factor * _budget(scale, width)
+    if recipe.data_share is not None:
+        budget = recipe.data_share * _budget(scale, scale.pivot) * recipe.epochs
+    steps = round(budget / (batch * scale.seq_len)) if batch else 0
+    windows = -(-steps * batch // recipe.epochs)
+    if windows < max(batch, 1):
+        raise UsageError(
+            f"width {width}: {budget / recipe.epochs:.0f} tokens do not fill one batch of {batch} x {scale.seq_len}"
+        )
+    return steps, windows
+
+
+def _budget(scale: Scale, width: int) -> float:
+    return scale.tokens or scale.tokens_per_parameter * nonembedding(scale.depth, width)
+
+
+def _micro_batch(scale: Scale, batch: int) -> int:
+    micro = min(scale.micro_batch or batch, batch)
+    if batch % micro:
+        raise UsageError(f"a batch of {batch} is no multiple of micro_batch {micro}; choose one that divides it")
+    return micro
+
+
 def _cell(**fields: Any) -> Cell:
     try:
         return Cell(**fields)
     except ValidationError as error:
         raise UsageError(f"width {fields['width']}: {error.errors()[0]['msg']}") from None
+
+
+def study_hours(study: Study, scale: Scale) -> float:
+    """Predicted hours of all cells of a study on the scale's machine."""
+    cells = {row.cell for row in plan_rows(study, scale)}
+    return sum(seconds(cell, scale) for cell in cells) / 3600
+
+
+def require_budget(params: Params, study_name: str, scale_name: str) -> None:
+    """Refuse a study that is predicted to take longer than it may. Raises `UsageError`."""
+    study, scale = params.study(study_name), params.scale(scale_name)
+    allowed, needed = study.hours.get(scale_name, scale.study_hours), study_hours(study, scale)
+    if needed > allowed:
+        raise UsageError(
+            f"{PARAMS}: {study_name}-{scale_name} would take {needed:.3g} h on {scale.machine.name}, over its budget "
+            f"of {allowed:g} h; take away seeds, rungs or axis values, or raise studies.{study_name}.hours.{scale_name}"
+        )
 
 
 class TextNeed(BaseModel):
@@ -115,8 +172,9 @@ def texts_needed(params: Params) -> dict[str, TextNeed]:
             )
         needs[scale.text] = TextNeed(
             scale=known.scale if known else scale,
-            # one token more than the inputs: the last input's target
-            train_tokens=max([row.cell.unique_tokens + 1 for row in rows] + [known.train_tokens if known else 0]),
+            train_tokens=max(
+                [row.cell.reach(scale.seen_tokens) for row in rows] + [known.train_tokens if known else 0]
+            ),
             validation_tokens=max(scale.validation_tokens + 1, known.validation_tokens if known else 0),
         )
     return needs

@@ -18,7 +18,7 @@ from stages.shards.windows import window_order
 from stages.study.cell import Cell
 from stages.study.errors import DamageError, Interrupted
 from stages.train.checkpoint import load_checkpoint, save_checkpoint
-from stages.train.optimizer import FlatParameters, IndependentAdamW
+from stages.train.optimizer import FlatParameters, Optimizer
 from stages.train.ranks import Ranks
 from stages.train.schedule import learning_rates
 
@@ -80,7 +80,7 @@ def train(
     started, ranks = time.monotonic(), Ranks.here()
     model = build(cell).to(device)
     flat = FlatParameters(model)
-    optimizer = IndependentAdamW(cell, flat)
+    optimizer = Optimizer(cell, flat)
     losses, norms = torch.full((2, cell.steps), torch.nan, device=device)
     step, earlier = 0, 0.0
     if checkpoint and ranks.first and (saved := _load(checkpoint)):
@@ -110,10 +110,15 @@ def train(
     forward = torch.compile(_loss, dynamic=False) if device.type == "cuda" else _loss
     due, diverged = time.monotonic() + every, False
     while step < cell.steps and not diverged:
-        inputs_BxS, targets_BxS = gather(data, ranks.share(order[step]), cell.seq_len)
-        with precision(cell, device):
-            objective, loss = forward(model, inputs_BxS, targets_BxS, cell.z_loss)
-        objective.backward()
+        loss = torch.zeros((), device=device)
+        windows_B = ranks.share(order[step])
+        for part_M in windows_B.split(cell.micro_batch):
+            inputs_MxS, targets_MxS = gather(data, part_M, cell.seq_len)
+            share = len(part_M) / len(windows_B)
+            with precision(cell, device):
+                objective, part_loss = forward(model, inputs_MxS, targets_MxS, cell.z_loss)
+            objective.backward(torch.full_like(objective, share))
+            loss += share * part_loss
         ranks.average(flat.gradients)
         norms[step] = optimizer.step(lrs[step])
         losses[step] = ranks.average(loss)

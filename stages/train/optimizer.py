@@ -1,29 +1,38 @@
-"""AdamW with independent weight decay, on one flat vector of parameters.
+"""AdamW and Lion with independent weight decay, on one flat vector of parameters.
 
 All parameters are views into one vector (matrices first, then gains), all gradients into another: one update and one
 norm per step instead of one per tensor, which is what small models spend their time on.
 
 Independent decay (arXiv 2309.14322): each step multiplies matrices by 1 - weight_decay x (lr / peak lr), so the
-strength does not move when the peak learning rate does. Gains are not decayed.
+strength does not move when the peak learning rate does. Gains are not decayed, and no L2 term pulls at them.
 """
 
 import math
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
 from stages.study.cell import Cell
 
+_GROUPS = ("embedding", "blocks", "head", "gains")
+"""Parameters with a learning rate of their own, in the order of the vector."""
+_TINY = 1e-12  # a gradient of zero stays zero when it is normalised
+
 
 class FlatParameters:
     """A module's parameters and gradients as two vectors that share memory with them."""
 
     def __init__(self, model: nn.Module) -> None:
-        named = sorted(model.named_parameters(), key=lambda item: item[1].ndim == 1)  # stable: matrices first
+        named = sorted(model.named_parameters(), key=lambda item: _GROUPS.index(_group(*item)))  # stable
         self.shapes = {name: parameter.shape for name, parameter in named}
         self.values = torch.cat([parameter.detach().flatten() for _, parameter in named])
         self.gradients = torch.zeros_like(self.values)
         self.n_matrices = sum(parameter.numel() for _, parameter in named if parameter.ndim > 1)
+        self.sizes = {
+            group: sum(parameter.numel() for _, parameter in members)
+            for group, members in groupby(named, key=lambda item: _group(*item))
+        }
         start = 0
         for _, parameter in named:
             stop = start + parameter.numel()
@@ -31,14 +40,28 @@ class FlatParameters:
             parameter.grad = self.gradients[start:stop].view_as(parameter)
             start = stop
 
+    def tensors(self, vector: Tensor) -> tuple[Tensor, ...]:
+        """A vector of the parameters' length cut into flat views, one per parameter."""
+        parts: tuple[Tensor, ...] = vector.split([shape.numel() for shape in self.shapes.values()])
+        return parts
+
     def named(self) -> dict[str, Tensor]:
         """Copies of the parameters by name, on the CPU."""
-        parts = self.values.cpu().split([shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(shape).clone() for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        parts = zip(self.shapes.items(), self.tensors(self.values.cpu()), strict=True)
+        return {name: part.view(shape).clone() for (name, shape), part in parts}
 
 
-class IndependentAdamW:
-    """Adam (arXiv 1412.6980) with bias correction; its whole state is the two moments and the step count.
+def _group(name: str, parameter: Tensor) -> str:
+    if parameter.ndim == 1:
+        return "gains"
+    return {"embedding.weight": "embedding", "head.weight": "head"}.get(name, "blocks")
+
+
+class Optimizer:
+    """The cell's optimizer. Its whole state is its moments and the step count.
+
+    AdamW is Adam (arXiv 1412.6980) with bias correction. Lion (arXiv 2302.06675, algorithm 2) has one moment and steps
+    by the sign of a mixture of it and the gradient.
 
     Written out rather than taken from torch.optim: on one vector it is six array operations, and torch.optim's first
     call imports its compiler, which takes longer than a small cell.
@@ -46,22 +69,57 @@ class IndependentAdamW:
 
     def __init__(self, cell: Cell, parameters: FlatParameters) -> None:
         self._cell, self._flat = cell, parameters
-        self.moments = torch.zeros(2, len(parameters.values), device=parameters.values.device)
+        self._update = {"adamw": self._adamw, "lion": self._lion}[cell.optimizer]
+        values = parameters.values
+        self.moments = torch.zeros(2 if cell.optimizer == "adamw" else 1, len(values), device=values.device)
         self.steps = 0
+        self._parts = _rate_parts(cell, parameters.sizes)
 
     def step(self, lr: float) -> Tensor:
-        """Clip, decay, update, zero the gradients. Returns the norm before clipping, still on the device."""
+        """One update at the schedule's rate; gradients are zeroed. Returns their norm, still on the device.
+
+        The norm is that of the objective's gradient, L2 term included, before it is clipped or normalised.
+        """
         cell, flat, gradient = self._cell, self._flat, self._flat.gradients
+        matrices = flat.values[: flat.n_matrices]
+        if cell.l2:
+            gradient[: flat.n_matrices].add_(matrices, alpha=cell.l2)
         norm: Tensor = torch.linalg.vector_norm(gradient)
-        if cell.clip is not None:
+        if cell.normalise:
+            for part in flat.tensors(gradient):
+                part.div_(torch.linalg.vector_norm(part) + _TINY)
+        elif cell.clip is not None:
             gradient.mul_((cell.clip / (norm + 1e-6)).clamp(max=1.0))
         self.steps += 1
-        first, second = self.moments
+        matrices.mul_(1 - cell.weight_decay * lr / cell.lr)
+        self._update(gradient, lr)
+        gradient.zero_()
+        return norm
+
+    def _adamw(self, gradient: Tensor, lr: float) -> None:
+        cell, (first, second) = self._cell, self.moments
         first.lerp_(gradient, 1 - cell.beta1)
         second.mul_(cell.beta2).addcmul_(gradient, gradient, value=1 - cell.beta2)
         scale = math.sqrt(1 - cell.beta2**self.steps)
         denominator = second.sqrt().div_(scale).add_(cell.eps)
-        flat.values[: flat.n_matrices].mul_(1 - cell.weight_decay * lr / cell.lr)
-        flat.values.addcdiv_(first, denominator, value=-lr / (1 - cell.beta1**self.steps))
-        gradient.zero_()
-        return norm
+        for part, rate in self._parts:
+            step = -rate * lr / (1 - cell.beta1**self.steps)
+            self._flat.values[part].addcdiv_(first[part], denominator[part], value=step)
+
+    def _lion(self, gradient: Tensor, lr: float) -> None:
+        cell, (moment,) = self._cell, self.moments
+        direction = moment.lerp(gradient, 1 - cell.beta1).sign_()
+        for part, rate in self._parts:
+            self._flat.values[part].add_(direction[part], alpha=-rate * lr)
+        moment.lerp_(gradient, 1 - cell.beta2)
+
+
+def _rate_parts(cell: Cell, sizes: dict[str, int]) -> list[tuple[slice, float]]:
+    """Runs of the vector that share a learning rate, relative to the cell's: a single one in most recipes."""
+    peaks = {"embedding": cell.lr_embedding, "blocks": cell.lr, "head": cell.lr_head, "gains": cell.lr_gains}
+    parts, start = [], 0
+    for rate, groups in groupby(sizes, key=lambda group: peaks[group] / cell.lr):
+        stop = start + sum(sizes[group] for group in groups)
+        parts.append((slice(start, stop), rate))
+        start = stop
+    return parts

@@ -45,10 +45,10 @@ def test_one_or_two_workers_give_the_same_bytes(planned: Plan, tmp_path: Path) -
     stores = [Store(tmp_path / name) for name in ("one", "two")]
     for number, store in enumerate(stores, start=1):
         run_pool(planned, list(planned.cells()), store, workers=number)
-    for fingerprint in planned.cells():
+    for fingerprint, cell in planned.cells().items():
         a, b = (store.record(fingerprint) for store in stores)
         assert a.files == b.files
-        digest = planned.evaluation_digest
+        digest = planned.evaluation(cell)
         assert stores[0].evaluation(fingerprint, digest) == stores[1].evaluation(fingerprint, digest)
 
 
@@ -63,7 +63,7 @@ def test_without_kept_weights_an_evaluation_is_made_again_by_training(planned: P
     for store, plan in ((kept, planned), (dropped, frugal)):
         next(store.folder(one[0]).glob("evaluation-*")).unlink()
         run_pool(plan, one, store)
-    digest = planned.evaluation_digest
+    digest = planned.evaluation(planned.cells()[one[0]])
     assert kept.evaluation(one[0], digest) == dropped.evaluation(one[0], digest)
 
 

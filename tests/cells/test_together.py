@@ -44,7 +44,9 @@ def test_two_processes_train_what_one_does(planned: Project, tmp_path: Path, mon
     ]
     assert abs(curves[0] - curves[1]).max() < 1e-3
     assert abs(curves[0][:5] - curves[1][:5]).max() < 1e-5
-    losses = [store.evaluation(cell, plan.evaluation_digest)["loss_validation"] for store in (alone, shared)]
+    losses = [
+        store.evaluation(cell, plan.evaluation(plan.cells()[cell]))["loss_validation"] for store in (alone, shared)
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert "is in the store" in torchrun(planned, 2, cell[:12]).stdout
 

@@ -14,13 +14,14 @@ from tests.conftest import make_cell
 
 
 def test_a_model_that_knows_nothing_loses_ln_v(tokens: np.ndarray) -> None:
-    cell = make_cell()
+    cell = make_cell(steps=20, unique_tokens=20 * 4 * 16)
     model = build(cell)
     with torch.no_grad():
         model.head.weight.zero_()
     result = evaluate(model, cell, tokens, tokens[:513], end_of_text=0, seen_tokens=160)
     assert result.loss_validation == pytest.approx(math.log(64), rel=1e-6)
     assert result.loss_seen == pytest.approx(math.log(64), rel=1e-6)
+    assert result.loss_fresh == pytest.approx(math.log(64), rel=1e-6)
     assert result.loss_validation_se == pytest.approx(0, abs=1e-7)
     assert sum(result.block_tokens) == 512
 

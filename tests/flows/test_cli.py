@@ -54,4 +54,4 @@ def test_mistakes_get_one_line_and_exit_code_two(tmp_path: Path) -> None:
 def test_status_before_anything_ran(tmp_path: Path) -> None:
     done = crossover(bare(tmp_path), "status", "--json")
     state = json.loads(done.stdout)["lr_crossover-pocket"]
-    assert (state["rows"], state["expected"], state["missing"], state["done"]) == (24, 21, 21, 0)
+    assert (state["rows"], state["expected"], state["missing"], state["done"]) == (48, 42, 42, 0)

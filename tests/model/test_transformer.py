@@ -12,7 +12,9 @@ from stages.study.costs import count_parameters
 from tests.conftest import make_cell
 
 
-def reference_logits(model: Transformer, tokens: np.ndarray, heads: int, qk_norm: bool) -> np.ndarray:
+def reference_logits(
+    model: Transformer, tokens: np.ndarray, heads: int, qk_norm: bool, gated: bool = False
+) -> np.ndarray:
     """The same function written with numpy in float64, position by position; rotations as complex numbers."""
     p = {name: value.detach().double().numpy() for name, value in model.named_parameters()}
 
@@ -40,19 +42,23 @@ def reference_logits(model: Transformer, tokens: np.ndarray, heads: int, qk_norm
                 weight = np.exp(score - score.max())
                 mixed[s, head * K : (head + 1) * K] = weight / weight.sum() @ v[: s + 1]
         x = x + mixed @ w["attention.out.weight"].T
-        x = x + gelu(norm(x, w["mlp_norm.gain"]) @ w["up.weight"].T) @ w["down.weight"].T
+        h = norm(x, w["mlp_norm.gain"]) @ w["mlp.up.weight"].T
+        F = h.shape[1] // 2
+        x = x + (gelu(h[:, :F]) * h[:, F:] if gated else gelu(h)) @ w["mlp.down.weight"].T
     return norm(x, p["norm.gain"]) @ p["head.weight"].T
 
 
-@pytest.mark.parametrize("qk_norm", [True, False])
-def test_logits_equal_the_float64_reference(qk_norm: bool) -> None:
-    cell = make_cell(width=24, heads=3, qk_norm=qk_norm)
+@pytest.mark.parametrize(
+    ("qk_norm", "activation", "hidden"), [(True, "gelu", 96), (False, "gelu", 40), (True, "geglu", 64)]
+)
+def test_logits_equal_the_float64_reference(qk_norm: bool, activation: str, hidden: int) -> None:
+    cell = make_cell(width=24, heads=3, qk_norm=qk_norm, activation=activation, hidden=hidden)
     model = build(cell)
     with torch.no_grad():
         for parameter in model.parameters():  # gains of one would hide a missing gain
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     tokens = np.random.default_rng(0).integers(0, 64, 16)
-    expected = reference_logits(model, tokens, 3, qk_norm)
+    expected = reference_logits(model, tokens, 3, qk_norm, activation == "geglu")
     got = model(torch.from_numpy(tokens)[None])[0].detach().double().numpy()
     assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
 
@@ -89,6 +95,21 @@ def test_counts_are_the_model_s(qk_norm: bool, width: int, depth: int, vocab: in
         n for name, n in sizes.items() if name.startswith("blocks.") and "weight" in name
     )
     assert counts.n_nonembedding == 12 * depth * width**2
+
+
+def test_a_gated_mlp_of_two_thirds_has_the_parameters_of_a_plain_one() -> None:
+    plain = make_cell(width=24, heads=3)
+    gated = make_cell(width=24, heads=3, activation="geglu", hidden=64)
+    for cell in (plain, gated):
+        counted = sum(p.numel() for name, p in build(cell).named_parameters() if ".mlp." in name)
+        assert count_parameters(cell).n_mlp == counted == 2 * 8 * 24**2
+
+
+def test_initial_widths_are_the_cell_s() -> None:
+    model = build(make_cell(width=64, heads=8, vocab_size=2048, embedding_std=0.5, head_std=0.01))
+    assert model.embedding.weight.std().item() == pytest.approx(0.5, rel=0.01)
+    assert model.head.weight.std().item() == pytest.approx(0.01, rel=0.01)
+    assert model.blocks[0].mlp.up.weight.std().item() == pytest.approx(1 / 8, rel=0.02)
 
 
 def test_initialisation() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from stages.study.cell import Cell
 from stages.study.costs import count_flops
 from stages.study.errors import UsageError
-from stages.study.params import Params, load_params
-from stages.study.plan import plan_rows, texts_needed
+from stages.study.params import Params, Recipe, Study, load_params
+from stages.study.plan import plan_rows, require_budget, resolve, texts_needed
 from tests.conftest import REPOSITORY, TINY
 
 
@@ -40,10 +41,10 @@ def test_recipes_that_coincide_are_one_cell(params: Params) -> None:
     rows = plan_rows(params.study("lr_crossover"), params.scale("pocket"))
     met = [row for row in rows if row.structural_pair]
     assert {row.cell.width for row in met} == {24}
-    assert len(met) == 6
-    assert len({row.cell for row in met}) == 3
-    assert len(rows) == 24
-    assert len({row.cell for row in rows}) == 21
+    assert len(met) == 12
+    assert len({row.cell for row in met}) == 6
+    assert len(rows) == 48
+    assert len({row.cell for row in rows}) == 42
 
 
 def test_studies_share_cells(params: Params) -> None:
@@ -69,6 +70,71 @@ def test_repeats_read_a_shorter_prefix() -> None:
     assert four.unique_tokens == pytest.approx(once.tokens / 4, abs=once.batch * once.seq_len)
 
 
+def resolved(**recipe: object) -> Cell:
+    scale = tiny(widths=[8, 16], pivot=8, lr=0.02, weight_decay=0.1).scale("mini")
+    return resolve(Recipe.model_validate(recipe), scale, 16, 0, 50)
+
+
+def test_rates_and_initial_widths_of_mup() -> None:
+    """Yang et al., arXiv 2203.03466, table 3: rates of hidden and output 1/D, the output begins at 1/D."""
+    cell = resolved(lr={"exponent": -1}, lr_embedding={}, lr_gains={}, embedding_std={}, head_std={"exponent": -1})
+    assert (cell.lr, cell.lr_head, cell.lr_embedding, cell.lr_gains) == (0.01, 0.01, 0.02, 0.02)
+    assert cell.embedding_std == pytest.approx(8**-0.5)
+    assert cell.head_std == pytest.approx(8**-0.5 / 2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"per": "step", "exponent": -1}, 0.05),
+        ({"per": "lr"}, 0.1 * 0.02),
+        ({"per": "run", "factor": 2}, 0.2 / 120),
+    ],
+)
+def test_weight_decay_rules(rule: dict[str, object], expected: float) -> None:
+    cell = resolved(weight_decay=rule)
+    assert cell.steps == 120
+    assert cell.weight_decay == pytest.approx(expected, rel=1e-12)
+
+
+def test_beta2_keeps_its_half_life_in_tokens() -> None:
+    """Four times the batch: a quarter of the steps, so beta2 to the fourth power forgets as much text per token."""
+    assert resolved(batch_factor=4).beta2 == 0.95
+    assert resolved(batch_factor=4, beta2_half_life="tokens").beta2 == pytest.approx(0.95**4, rel=1e-12)
+    assert resolved(batch_factor=4, lr_batch_exponent=0.5).lr == pytest.approx(0.04)
+
+
+def test_a_small_data_set_is_the_same_at_every_width() -> None:
+    scale = tiny(widths=[8, 16, 24], pivot=16, tokens_per_parameter=20).scale("mini")
+    recipe = Recipe.model_validate({"data_share": 0.25, "epochs": 6})
+    cells = [resolve(recipe, scale, width, 0, 50) for width in scale.widths]
+    assert len({(cell.unique_tokens, cell.tokens) for cell in cells}) == 1
+    assert cells[0].unique_tokens == pytest.approx(0.25 * 20 * 12 * 16**2, rel=0.02)
+    assert cells[0].tokens == pytest.approx(6 * cells[0].unique_tokens, rel=0.01)
+
+
+def test_micro_batches_divide_the_batch() -> None:
+    assert resolve(Recipe(), tiny(micro_batch=2).scale("mini"), 8, 0, 50).micro_batch == 2
+    assert resolve(Recipe(batch_factor=0.125), tiny(micro_batch=2).scale("mini"), 8, 0, 50).micro_batch == 1
+    with pytest.raises(UsageError, match="a batch of 8 is no multiple of micro_batch 3"):
+        plan_rows(tiny().study("tiny"), tiny(micro_batch=3).scale("mini"))
+
+
+def test_a_study_over_its_budget_is_refused() -> None:
+    require_budget(tiny(study_hours=1), "tiny", "mini")
+    with pytest.raises(
+        UsageError, match=r"tiny-mini would take .* over its budget of 1e-06 h; .*studies.tiny.hours.mini"
+    ):
+        require_budget(tiny(study_hours=1e-6), "tiny", "mini")
+
+
+def test_rungs_are_places_on_the_ladder() -> None:
+    study = Study.model_validate({**TINY["studies"]["tiny"], "rungs": [3, 1]})
+    assert study.widths([8, 16, 24, 32]) == [8, 24]
+    with pytest.raises(UsageError, match="rung 3 is beyond the 2 widths"):
+        study.widths([8, 16])
+
+
 def test_an_impossible_cell_is_refused() -> None:
     with pytest.raises(UsageError, match="do not fill one batch"):
         plan_rows(tiny().study("tiny"), tiny(tokens=10).scale("mini"))
@@ -76,6 +142,6 @@ def test_an_impossible_cell_is_refused() -> None:
 
 def test_texts_needed_take_the_longest(params: Params) -> None:
     need = texts_needed(params)["pydocs-bpe1024"]
-    widest = 12 * 2 * 48**2 * 20
-    assert need.train_tokens == pytest.approx(widest + 1, abs=1024)
+    widest, fresh = 12 * 2 * 48**2 * 20, 4 * params.scale("pocket").seen_tokens
+    assert need.train_tokens == pytest.approx(widest + fresh + 1, abs=1024)
     assert need.validation_tokens == params.scale("pocket").validation_tokens + 1

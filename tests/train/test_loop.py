@@ -123,3 +123,21 @@ def test_bf16_is_near_fp32_and_is_another_cell(tokens: np.ndarray) -> None:
     exact, rough = (train(make_cell(precision=p), tokens, CPU) for p in ("fp32", "bf16"))
     assert not torch.equal(exact.losses, rough.losses)
     assert (exact.losses - rough.losses).abs().max() < 0.1
+
+
+def test_a_batch_in_pieces_is_the_same_batch(tokens: np.ndarray) -> None:
+    """Gradient accumulation sums in another order, nothing else; a last, smaller piece weighs less."""
+    whole = train(make_cell(steps=10), tokens, CPU)
+    for micro_batch in (1, 2, 3):
+        pieces = train(make_cell(steps=10, micro_batch=micro_batch), tokens, CPU)
+        torch.testing.assert_close(pieces.losses, whole.losses, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(pieces.grad_norms[:3], whole.grad_norms[:3], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "lion", "lr": 0.001}, {"normalise": True, "micro_batch": 2}])
+def test_other_recipes_resume_bit_identically(tmp_path: Path, tokens: np.ndarray, changes: dict[str, object]) -> None:
+    cell, path = make_cell(**changes), tmp_path / "c.safetensors"
+    calls = iter(range(100))
+    with pytest.raises(Interrupted):
+        train(cell, tokens, CPU, path, stopping=lambda: next(calls) >= 13)
+    assert same(train(cell, tokens, CPU, path), train(cell, tokens, CPU))

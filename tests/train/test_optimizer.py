@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.train.optimizer import FlatParameters, IndependentAdamW
+from stages.train.optimizer import FlatParameters, Optimizer
 from stages.train.schedule import learning_rates
 from tests.conftest import make_cell
 
@@ -29,7 +29,7 @@ def gradients(steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def run(steps: int, **settings: object) -> Toy:
     cell = make_cell(steps=steps, **settings)
     toy = Toy()
-    optimizer = IndependentAdamW(cell, FlatParameters(toy))
+    optimizer = Optimizer(cell, FlatParameters(toy))
     optimizer.moments = optimizer.moments.double()
     for lr, (gain, matrix) in zip(learning_rates(cell), gradients(steps), strict=True):
         toy.gain.grad.copy_(torch.from_numpy(gain))
@@ -38,28 +38,69 @@ def run(steps: int, **settings: object) -> Toy:
     return toy
 
 
-@pytest.mark.parametrize("clip", [None, 1.0])
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_ten_steps_equal_a_float64_reference(clip: float | None, schedule: str) -> None:
-    """Adam as in arXiv 1412.6980, algorithm 1; decay independent of the peak rate, on matrices only."""
-    settings = {"clip": clip, "schedule": schedule, "weight_decay": 0.05, "warmup_steps": 3, "lr": 0.1}
-    cell = make_cell(steps=10, **settings)
-    fresh = Toy()
-    values = {"gain": fresh.gain.detach().numpy().copy(), "matrix": fresh.matrix.detach().numpy().copy()}
+class Named(nn.Module):
+    """One parameter of every group that has a learning rate of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.embedding, self.blocks, self.head = (nn.Module() for _ in range(3))
+        for part, shape in ((self.embedding, (5, 3)), (self.blocks, (3, 4)), (self.head, (5, 3))):
+            part.weight = nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64))
+        self.gain = nn.Parameter(torch.ones(3, dtype=torch.float64))
+
+
+RECIPES = {
+    "adamw": {},
+    "no clip": {"clip": None},
+    "constant": {"schedule": "constant", "warmup_steps": 0},
+    "L2 term": {"l2": 0.3, "weight_decay": 0.0},
+    "normalised": {"normalise": True},
+    "rates by group": {"lr_embedding": 0.4, "lr_head": 0.05, "lr_gains": 0.2},
+    "lion": {"optimizer": "lion", "beta2": 0.99},
+    "lion, all at once": {"optimizer": "lion", "beta2": 0.99, "l2": 0.1, "normalise": True, "lr_head": 0.02},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_ten_steps_equal_a_float64_reference(recipe: str) -> None:
+    """Adam as in arXiv 1412.6980, algorithm 1; Lion as in arXiv 2302.06675, algorithm 2, decay made independent.
+
+    The L2 term's gradient is l2 x w, before clipping; normalising divides each tensor's gradient by its norm; decay
+    and L2 touch matrices only.
+    """
+    cell = make_cell(**{"steps": 10, "weight_decay": 0.05, "warmup_steps": 3, "lr": 0.1, **RECIPES[recipe]})
+    peaks = {"embedding": cell.lr_embedding, "blocks": cell.lr, "head": cell.lr_head, "gain": cell.lr_gains}
+    ours, generator = Named(), np.random.default_rng(1)
+    values = {name: value.detach().numpy().copy() for name, value in ours.named_parameters()}
     m, v = ({name: np.zeros_like(value) for name, value in values.items()} for _ in range(2))
-    for t, (lr, pair) in enumerate(zip(learning_rates(cell), gradients(10), strict=True), start=1):
-        g = dict(zip(("gain", "matrix"), pair, strict=True))
+    optimizer = Optimizer(cell, FlatParameters(ours))
+    optimizer.moments = optimizer.moments.double()
+    for t, lr in enumerate(learning_rates(cell), start=1):
+        g = {name: 3 * generator.normal(size=value.shape) for name, value in values.items()}
+        for name, parameter in ours.named_parameters():
+            parameter.grad.copy_(torch.from_numpy(g[name]))
+        got = optimizer.step(lr)
+        g = {name: x + (cell.l2 * values[name] if x.ndim > 1 else 0) for name, x in g.items()}
         norm = math.sqrt(sum((x**2).sum() for x in g.values()))
-        for name in values:
-            scaled = g[name] * (min(1.0, clip / (norm + 1e-6)) if clip else 1.0)
-            m[name] = 0.9 * m[name] + 0.1 * scaled
-            v[name] = 0.95 * v[name] + 0.05 * scaled**2
-            update = (m[name] / (1 - 0.9**t)) / (np.sqrt(v[name] / (1 - 0.95**t)) + 1e-8)
-            decay = 0.05 * lr / 0.1 if name == "matrix" else 0.0
-            values[name] = values[name] * (1 - decay) - lr * update
-    toy = run(10, **settings)
-    np.testing.assert_allclose(toy.matrix.detach().numpy(), values["matrix"], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(toy.gain.detach().numpy(), values["gain"], rtol=1e-10, atol=1e-12)
+        assert float(got) == pytest.approx(norm, rel=1e-12)
+        for name, x in g.items():
+            if cell.normalise:
+                x = x / math.sqrt((x**2).sum())
+            elif cell.clip:
+                x = x * min(1.0, cell.clip / (norm + 1e-6))
+            rate = lr / cell.lr * peaks[name.split(".")[0]]
+            if cell.optimizer == "lion":
+                update = np.sign(0.9 * m[name] + 0.1 * x)
+                m[name] = 0.99 * m[name] + 0.01 * x
+            else:
+                m[name] = 0.9 * m[name] + 0.1 * x
+                v[name] = 0.95 * v[name] + 0.05 * x**2
+                update = (m[name] / (1 - 0.9**t)) / (np.sqrt(v[name] / (1 - 0.95**t)) + 1e-8)
+            decay = cell.weight_decay * lr / cell.lr if x.ndim > 1 else 0.0
+            values[name] = values[name] * (1 - decay) - rate * update
+    for name, parameter in ours.named_parameters():
+        np.testing.assert_allclose(parameter.detach().numpy(), values[name], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 def test_equals_torch_adamw() -> None:
@@ -86,7 +127,7 @@ def test_decay_does_not_move_with_the_peak_rate() -> None:
     for lr in (0.001, 0.1):
         cell = make_cell(steps=10, lr=lr, final_lr=0.0, weight_decay=0.01, warmup_steps=2)
         toy = Toy()
-        optimizer = IndependentAdamW(cell, FlatParameters(toy))
+        optimizer = Optimizer(cell, FlatParameters(toy))
         optimizer.moments = optimizer.moments.double()
         for rate in learning_rates(cell):
             optimizer.step(rate)
