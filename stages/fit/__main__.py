@@ -1,4 +1,4 @@
-"""The stage `fit`: losses.csv -> fit.json and metrics.json of one study at one scale.
+"""The stage `fit`: losses.csv and curves.parquet -> fit.json and metrics.json of one study at one scale.
 
 python -m stages.fit lr_crossover pocket
 """
@@ -6,6 +6,8 @@ python -m stages.fit lr_crossover pocket
 import argparse
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 from stages.fit.estimates import plain
 from stages.fit.study import fit_study, metrics
@@ -15,7 +17,7 @@ from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 from stages.study.tables import LOSSES, read_csv
 
-RESULTS = Path("data/results")
+RESULTS, STUDIES = Path("data/results"), Path("data/studies")
 
 
 def main() -> None:
@@ -26,7 +28,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = RESULTS / f"{arguments.study}-{arguments.scale}"
     study = load_params().study(arguments.study)
-    fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas(), study.pairs)
+    curves = pd.read_parquet(STUDIES / folder.name / "curves.parquet", columns=["fingerprint", "loss"])
+    fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas(), study.pairs, curves)
     write_json(folder / "fit.json", fit.to_json())
     write_json(folder / "metrics.json", plain(metrics(fit)))
     for pair in fit.comparisons:

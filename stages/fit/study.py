@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.fit.collapse import Collapse, collapses
 from stages.fit.comparing import Comparison, Settings, Variant, compare
 from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
 from stages.fit.fitting import fit
@@ -28,8 +29,8 @@ class Gap:
 
     recipe: str
     width: int
-    held_out_minus_seen: Estimate
-    held_out_minus_online: Estimate
+    fresh_minus_seen: Estimate
+    held_out_minus_fresh: Estimate
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,17 @@ class StudyFit(Serialisable):
     optima: dict[str, Optima]
     """Per recipe that was swept over learning rates."""
     gaps: list[Gap]
+    collapse: list[Collapse]
+    """How well training curves collapse across widths, per recipe and seed."""
 
 
-def fit_study(losses: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = None) -> StudyFit:
-    """Fit a losses table of one study at one scale; `pairs` names the recipes to compare, all pairs where absent."""
+def fit_study(
+    losses: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = None, curves: pd.DataFrame | None = None
+) -> StudyFit:
+    """Fit a losses table of one study at one scale, and its training curves where they are at hand.
+
+    `pairs` names the recipes to compare, all pairs where absent.
+    """
     first, status = losses.iloc[0], losses.drop_duplicates("fingerprint")["status"]
     losses = losses.assign(**{ALL: losses["flops_6n"] + losses["flops_head"] + losses["flops_attention"]})
     recipes = list(dict.fromkeys(losses["recipe"]))
@@ -83,6 +91,7 @@ def fit_study(losses: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = No
         else [pair for a, b in pairs or combinations(recipes, 2) for pair in _comparison(losses, a, b)],
         optima=dict(_optima(losses, recipes)) if swept else {},
         gaps=[] if swept else [_gap(recipe, width, group) for recipe, width, group in _by_rung(losses)],
+        collapse=[] if swept or curves is None else list(collapses(losses, curves)),
     )
 
 
@@ -154,8 +163,8 @@ def _by_rung(losses: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
 
 
 def _gap(recipe: str, width: int, group: pd.DataFrame) -> Gap:
-    parts = (group["loss_validation"] - group[name] for name in ("loss_seen", "loss_online"))
-    return Gap(recipe, width, *(_mean(part) for part in parts))
+    fresh = group["loss_fresh"]
+    return Gap(recipe, width, _mean(fresh - group["loss_seen"]), _mean(group["loss_validation"] - fresh))
 
 
 def _mean(values: "pd.Series[float]") -> Estimate:

@@ -257,10 +257,47 @@ class Active(_Strict):
     scale: Name
 
 
+Expects = Literal["above", "below", "not below", "none"]
+Measure = Literal[
+    "gap", "slope", "paired", "trend", "tuned", "tuned_trend", "change", "stable_range", "optimum_shift", "best_cost",
+    "batch_side", "batch_shift", "optimum_slope", "sensitivity", "extrapolation", "collapse",
+]  # fmt: skip
+
+
+class Claim(_Strict):
+    """A statement that tables can support or refute, with what would count fixed before they are looked at."""
+
+    statement: str
+    paper: str
+    """What the paper says, or `ours`."""
+    differs: str = ""
+    """What differs from the paper's set-up beyond the scale."""
+    study: Name
+    measure: Measure
+    """A function of `stages.verdicts.measures`."""
+    given: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+    expects: Expects
+    """Where the effect is claimed to lie: beyond the tolerance above or below `centre`, not below, or within it."""
+    centre: float = 0.0
+    tolerance: Literal["noise"] | NotNegative = "noise"
+    """In the effect's unit; `noise`: twice the seed standard deviation that the study `noise` measured."""
+    expected: float | None = None
+    """The effect for which the power is stated; beside `noise` twice the tolerance where absent."""
+    unit: str = "nats"
+
+    @model_validator(mode="after")
+    def _power_can_be_stated(self) -> Self:
+        if self.tolerance != "noise" and self.expects in ("above", "below") and self.expected is None:
+            raise ValueError("a claim of difference with a tolerance of its own needs `expected`, to state its power")
+        return self
+
+
 class Params(_Strict):
     """All of params.yaml."""
 
     active: dict[str, Active]
+    claims: dict[Name, Claim] = Field(default_factory=dict)
     corpora: dict[Name, Corpus]
     scales: dict[Name, Scale]
     studies: dict[Name, Study]
@@ -274,6 +311,8 @@ class Params(_Strict):
             self.scale(item.scale)
         for name, scale in self.scales.items():
             _look_up(self.corpora, scale.corpus, f"scales.{name}.corpus")
+        for name, claim in self.claims.items():
+            _look_up(self.studies, claim.study, f"claims.{name}.study")
         return self
 
     def study(self, name: str) -> Study:
@@ -328,7 +367,7 @@ def _known_keys(where: list[str]) -> list[str]:
     """Field names of the model at a validation path such as studies.x.recipes.y.lr."""
     model: type[BaseModel] = Params
     models: dict[str, type[BaseModel]] = {
-        "active": Active, "scales": Scale, "studies": Study, "recipes": Recipe, "tokenizer": Tokenizer,
+        "active": Active, "claims": Claim, "scales": Scale, "studies": Study, "recipes": Recipe, "tokenizer": Tokenizer,
         "machine": Machine, "weight_decay": DecayRule, "pydocs": Pydocs, "c4": C4, "files": Files,
         **dict.fromkeys(
             ("lr", "lr_embedding", "lr_head", "lr_gains", "embedding_std", "head_std"), WidthRule

@@ -1,0 +1,67 @@
+"""The judge: an effect with its interval, what a claim expects of it, and a tolerance make a verdict with its power.
+
+A claim of difference is SUPPORTED when the whole interval lies beyond the tolerance in the claimed direction, a claim
+of no difference when it lies within the tolerance on both sides (two one-sided tests, Schuirmann 1987). REFUTED is an
+interval wholly in the complement, INCONCLUSIVE everything else. With 90% intervals each error has at most 5%.
+"""
+
+import math
+from typing import Literal
+
+from scipy import special
+
+from stages.fit.estimates import Estimate, t_factor
+from stages.study.params import Expects
+
+Verdict = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
+POWERED = 0.8
+"""A claim is powered when the effect it speaks of would be SUPPORTED with this probability."""
+
+
+def judge(effect: Estimate, expects: Expects, tolerance: float) -> Verdict:
+    """The verdict on an effect. Without a two-sided interval there is none to give: INCONCLUSIVE."""
+    if (ends := two_sided(effect)) is None:
+        return "INCONCLUSIVE"
+    low, high = ends
+    supported, refuted = {
+        "above": (low > tolerance, high <= tolerance),
+        "below": (high < -tolerance, low >= -tolerance),
+        "not below": (low > -tolerance, high <= -tolerance),
+        "none": (-tolerance < low and high < tolerance, high < -tolerance or low > tolerance),
+    }[expects]
+    return "SUPPORTED" if supported else "REFUTED" if refuted else "INCONCLUSIVE"
+
+
+def two_sided(effect: Estimate) -> tuple[float, float] | None:
+    """Both ends of the interval, or None where one is missing."""
+    low, high = effect.ci or (None, None)
+    return None if low is None or high is None else (low, high)
+
+
+def power(expects: Expects, tolerance: float, truth: float, se: float, dof: int) -> float:
+    """Probability of SUPPORTED if the true effect were `truth`, from Student's t shifted to it."""
+    factor = t_factor(dof)
+    if factor is None or not se > 0:
+        return math.nan
+
+    def chance(score: float) -> float:
+        return float(special.stdtr(dof, score - factor))
+
+    if expects == "none":
+        return max(0.0, chance((tolerance - truth) / se) + chance((tolerance + truth) / se) - 1)
+    return chance(
+        {"above": truth - tolerance, "below": -truth - tolerance, "not below": truth + tolerance}[expects] / se
+    )
+
+
+def margin(effect: Estimate, tolerance: float) -> float:
+    """Distance of the effect from the nearest place where the verdict changes."""
+    return min(abs(effect.value - tolerance), abs(effect.value + tolerance))
+
+
+def repeats_to_decide(effect: Estimate, tolerance: float) -> float:
+    """By what factor the seeds would have to grow for the interval to fit beside the tolerance, the effect staying."""
+    if (ends := two_sided(effect)) is None:
+        return math.nan
+    room = margin(effect, tolerance)
+    return math.inf if room == 0 else max(1.0, ((ends[1] - ends[0]) / 2 / room) ** 2)

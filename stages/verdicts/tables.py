@@ -1,0 +1,131 @@
+"""The tables of all studies at one scale, as measurements need them: axes as columns, tuned and paired losses."""
+
+import json
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.fit.laws import Floats
+from stages.study.files import read_json
+from stages.study.tables import LOSSES, RUNS, read_csv
+from stages.verdicts.groups import Groups, NotMeasurableError
+
+
+@dataclass
+class Tables:
+    """Losses and fits of the studies at one scale, and the cells that a measurement has used."""
+
+    losses: dict[str, pd.DataFrame]
+    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Core-seconds of training by fingerprint."""
+    used: set[str] = field(default_factory=set)
+
+    def rows(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Finished runs of recipes, where axes are as `at` says. Raises `NotMeasurableError` where there are none."""
+        table = self.whole(study, recipes, at)
+        return table[table["status"] == "done"]
+
+    def whole(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
+        """The same with diverged runs."""
+        if study not in self.losses:
+            raise NotMeasurableError(f"study {study} has not been run at this scale")
+        table = self.losses[study]
+        table = table[table["recipe"].isin(recipes)]
+        for name, value in (at or {}).items():
+            table = table[np.isclose(table[f"axis_{name}"].astype(float), value)]
+        if missing := set(recipes) - set(table["recipe"]):
+            raise NotMeasurableError(f"study {study} has no runs of {', '.join(sorted(missing))}")
+        self.used |= set(table["fingerprint"])
+        return table
+
+    def fit(self, study: str) -> dict[str, Any]:
+        """fit.json of a study."""
+        if study not in self.fits:
+            raise NotMeasurableError(f"study {study} has not been run at this scale")
+        return self.fits[study]
+
+
+def read_tables(root: Path, keys: dict[str, str]) -> Tables:
+    """The results of studies by name; `keys` gives the folder of each below `root`."""
+    tables = Tables({})
+    for study, key in keys.items():
+        folder, remedy = root / key, f"run `dvc repro fit@{key}`"
+        tables.losses[study] = with_axes(read_csv(folder / "losses.csv", LOSSES).to_pandas())
+        tables.fits[study] = read_json(folder / "fit.json", remedy)
+        runs = read_csv(folder / "runs.csv", RUNS).to_pandas()
+        tables.seconds |= dict(zip(runs["fingerprint"], runs["seconds"], strict=True))
+    return tables
+
+
+def with_axes(losses: pd.DataFrame) -> pd.DataFrame:
+    """Losses with one column `axis_NAME` per axis."""
+    axes = pd.DataFrame([json.loads(text) for text in losses["axes"]], index=losses.index).add_prefix("axis_")
+    return pd.concat([losses, axes], axis=1)
+
+
+def paired(rows: pd.DataFrame, a: str, b: str, column: str, by: str = "width") -> Groups:
+    """loss(b) - loss(a) of runs that share width, axes and seed, by group; the same run by construction left out."""
+    keys = [by, *(name for name in ("width", "axes", "seed") if name != by)]
+    first, second = (rows[rows["recipe"] == name].set_index(keys)[[column, "fingerprint"]] for name in (a, b))
+    both = first.join(second, how="inner", lsuffix="_a", rsuffix="_b")
+    both = both[both["fingerprint_a"] != both["fingerprint_b"]]
+    if both.empty:
+        raise NotMeasurableError(f"no pair of {a} and {b} that differ has finished")
+    return grouped((both[f"{column}_b"] - both[f"{column}_a"]).reset_index(name="value"), by)
+
+
+def grouped(table: pd.DataFrame, by: str) -> Groups:
+    """Groups of the column `value`."""
+    return Groups({_key(name): group["value"].to_numpy(float) for name, group in table.groupby(by)})
+
+
+def _key(name: Hashable) -> Hashable:
+    return name.item() if isinstance(name, np.generic) else name
+
+
+def tuned(rows: pd.DataFrame, recipes: list[str], column: str = "loss_validation") -> pd.DataFrame:
+    """Loss of the best recipe and axis value at each width and seed, chosen on the *other* seeds (cross-fitting).
+
+    Choosing and measuring on the same runs would favour whoever had more settings to choose from. With one seed there
+    is nothing else to choose on, and `NotMeasurableError` is raised.
+    """
+    rows = rows[rows["recipe"].isin(recipes)]
+    return pd.DataFrame(
+        {"width": width, "seed": seed, "value": value} for width, seed, value in _cross_fitted(rows, column)
+    )
+
+
+def _cross_fitted(rows: pd.DataFrame, column: str) -> Iterator[tuple[int, int, float]]:
+    for width, group in rows.groupby("width"):
+        table = group.pivot_table(index="seed", columns=["recipe", "axes"], values=column).dropna(axis=1)
+        if len(table) < 2 or table.empty:
+            raise NotMeasurableError("tuning needs two seeds: one to choose on, one to measure on")
+        for seed in table.index:
+            best = table.drop(index=seed).mean().idxmin()
+            yield int(width), int(seed), float(table.loc[seed, best])
+
+
+def vertices(rows: pd.DataFrame, x: str, column: str = "loss_validation") -> pd.DataFrame:
+    """Where the loss of each recipe, width and seed is least along log2 of a column: vertex of a local parabola."""
+    found = [
+        {"recipe": recipe, "width": width, "seed": seed, "value": value, "edge": edge}
+        for (recipe, width, seed), group in rows.groupby(["recipe", "width", "seed"])
+        for value, edge in [_vertex(np.log2(group[x].to_numpy(float)), group[column].to_numpy(float))]
+    ]
+    return pd.DataFrame(found)
+
+
+def _vertex(x: Floats, loss: Floats) -> tuple[float, bool]:
+    """The vertex through the best point and its neighbours, and whether the best is at the edge of the grid."""
+    order = np.argsort(x)
+    x, loss = x[order], loss[order]
+    best = int(loss.argmin())
+    if len(x) < 3 or best in (0, len(x) - 1):
+        return float(x[best]), True
+    a, b, _ = np.polyfit(x[best - 1 : best + 2] - x[best], loss[best - 1 : best + 2], 2)
+    return float(x[best] - b / (2 * a)) if a > 0 else float(x[best]), False
