@@ -134,7 +134,7 @@ def change(tables: Tables, study: str, a: str, b: str, at: dict[str, Any] | None
 
 
 def stable_range(tables: Tables, study: str, recipes: list[str]) -> Measured:
-    """Octaves from the best learning rate to the largest that did not diverge: by recipe and seed, mean over recipes."""
+    """Octaves from the best learning rate to the largest that did not diverge: by recipe and seed, then the mean."""
     rows = tables.whole(study, recipes)
     best = vertices(rows[rows["status"] == "done"], "lr").set_index(["recipe", "width", "seed"])["value"]
     found, censored = [], set()
