@@ -11,7 +11,7 @@ import pandas as pd
 
 from stages.fit.estimates import plain
 from stages.fit.study import fit_study, metrics
-from stages.study.errors import guarded
+from stages.study.errors import DamageError, guarded
 from stages.study.files import write_json
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
@@ -28,7 +28,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = RESULTS / f"{arguments.study}-{arguments.scale}"
     study = load_params().study(arguments.study)
-    curves = pd.read_parquet(STUDIES / folder.name / "curves.parquet", columns=["fingerprint", "loss"])
+    path = STUDIES / folder.name / "curves.parquet"
+    if not path.exists():
+        raise DamageError(f"{path} is missing; run `dvc repro evaluate@{folder.name}`, or `dvc pull` it")
+    curves = pd.read_parquet(path, columns=["fingerprint", "loss"])
     fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas(), study.pairs, curves)
     write_json(folder / "fit.json", fit.to_json())
     write_json(folder / "metrics.json", plain(metrics(fit)))

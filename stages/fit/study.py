@@ -151,7 +151,8 @@ def _optima(losses: pd.DataFrame, recipes: list[str]) -> Iterator[tuple[str, Opt
         loss = rows["loss_validation"].where(rows["status"] == "done").to_numpy(float)
         try:
             scale = {"width": rows["width"].to_numpy(float)}
-            yield recipe, optimum(rows["lr"].to_numpy(float), loss, scale, initial=rows["loss_init"].to_numpy(float))
+            batch, initial = rows["batch"].to_numpy(float), rows["loss_init"].to_numpy(float)
+            yield recipe, optimum(rows["lr"].to_numpy(float), loss, scale, batch=batch, initial=initial)
         except UsageError:  # the axis was not the learning rate
             continue
 

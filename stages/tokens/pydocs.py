@@ -1,8 +1,8 @@
 """The embedded corpus: docstrings and prose of the standard library and of installed packages.
 
 Real technical English that every installation already has; not web text. It depends on the lock and on the Python
-version, nothing else. Files are visited in the order of a digest of their path, and the docstrings of some hundred
-files at a time in the order of their own digest, so that any prefix of the stream is an even mix of all packages.
+version, nothing else. Docstrings come in the order of their digest, so that any prefix of the stream is an even mix of
+all packages. (Shuffled a few hundred files at a time, unseen text lay 0.3 nats above seen text by its kind alone.)
 """
 
 import ast
@@ -13,13 +13,11 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 
 from stages.study.errors import UsageError
 
-_FILES_AT_ONCE = 512
 _SHORTEST = 80  # characters; shorter docstrings are labels rather than prose
 _SKIPPED = {"tests", "test", "testing", "idlelib", "site-packages", "turtledemo", "_vendor", "vendored"}
 _SENTENCE = re.compile(r"[a-z]+[ ,][a-z]+ ?[a-z]* ?", re.IGNORECASE)
@@ -56,13 +54,8 @@ def _version(package: str) -> str:
 def documents(packages: list[str], held_out: bool, share: float) -> Iterator[str]:
     """One document per docstring, without exact repeats; of the training or of the held-out packages."""
     files = [file for package in packages for file in source_files(package) if _held_out(file[0], share) == held_out]
-    files.sort(key=lambda file: _key(file[0]))
-    known: set[bytes] = set()
-    for passages in _extract_all(path for _, path in files):
-        for key, passage in sorted((_key(passage), passage) for passage in passages):
-            if key not in known:
-                known.add(key)
-                yield passage
+    passages = {_key(passage): passage for found in _extract_all([path for _, path in files]) for passage in found}
+    yield from (passages[key] for key in sorted(passages))
 
 
 def _held_out(name: str, share: float) -> bool:
@@ -75,11 +68,10 @@ def _key(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def _extract_all(paths: Iterator[Path]) -> Iterator[list[str]]:
-    """Passages of many files at a time, parsed in parallel, without running ahead of what is consumed."""
+def _extract_all(paths: list[Path]) -> Iterator[list[str]]:
+    """Passages of every file, parsed in parallel."""
     with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
-        while batch := list(islice(paths, _FILES_AT_ONCE)):
-            yield [passage for passages in pool.map(extract, batch, chunksize=16) for passage in passages]
+        yield from pool.map(extract, paths, chunksize=16)
 
 
 def extract(path: Path) -> list[str]:

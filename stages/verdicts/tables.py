@@ -72,7 +72,7 @@ def paired(rows: pd.DataFrame, a: str, b: str, column: str, by: str = "width") -
     """loss(b) - loss(a) of runs that share width, axes and seed, by group; the same run by construction left out."""
     keys = [by, *(name for name in ("width", "axes", "seed") if name != by)]
     first, second = (rows[rows["recipe"] == name].set_index(keys)[[column, "fingerprint"]] for name in (a, b))
-    both = first.join(second, how="inner", lsuffix="_a", rsuffix="_b")
+    both = first.add_suffix("_a").join(second.add_suffix("_b"), how="inner")
     both = both[both["fingerprint_a"] != both["fingerprint_b"]]
     if both.empty:
         raise NotMeasurableError(f"no pair of {a} and {b} that differ has finished")
