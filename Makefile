@@ -1,5 +1,8 @@
-# make study: everything from an empty machine to data/report/index.html. make test: the tests.
+# make study: from an empty machine to data/report/index.html, for the study lr_crossover at scale pocket.
+# make study STUDY=skydiving SCALE=pocket: another one; STUDY=all: every active study of the scale. make test: the tests.
 PY ?= python3
+STUDY ?= lr_crossover
+SCALE ?= pocket
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export DVC_NO_ANALYTICS := 1
@@ -10,7 +13,8 @@ export DO_NOT_TRACK := 1
 .PHONY: study test test-all lint bench calibrate serve
 
 study: .venv/.ok
-	dvc --wait-for-lock repro
+	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
+	dvc --wait-for-lock repro --single-item ridge verdicts report
 
 test: .venv/.ok
 	python -m pytest -m "not slow"

@@ -10,10 +10,11 @@ from rich.table import Table
 
 from flows import analyse, running, serving
 from flows.analyse import print_json
-from flows.forecast import Forecast, forecast
+from flows.forecast import Forecast, Total, forecast, total
 from flows.standing import StudyStatus, study_status
 from stages.study.errors import guarded
 from stages.study.params import load_params
+from stages.study.plan import require_budget
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
@@ -28,7 +29,8 @@ def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) ->
     """Every cell with its parameters, tokens, FLOPs, whether it is in the store, and the predicted time and money.
 
     Needs neither data nor a GPU. Without options: the active studies. With --scale alone: its active studies, or all
-    studies where none is active there.
+    studies where none is active there. With --study all: every study of params.yaml, and what they cost together. Fails
+    where a study would take longer than its budget.
     """
     params = load_params()
     chosen = [(item.study, item.scale) for item in params.active.values()]
@@ -36,14 +38,29 @@ def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) ->
         params.scale(scale)
         chosen = [pair for pair in chosen if pair[1] == scale] or [(name, scale) for name in params.studies]
     if study is not None:
-        params.study(study)
-        chosen = [(study, scale)] if scale else [(study, used) for used in dict.fromkeys(used for _, used in chosen)]
+        names = list(params.studies) if study == "all" else [study]
+        scales = [scale] if scale else list(dict.fromkeys(used for _, used in chosen))
+        chosen = [(name, used) for used in scales for name in names]
     forecasts = [forecast(params, *pair) for pair in chosen]
     if as_json:
         print_json([item.to_json() for item in forecasts])
-        return
-    for item in forecasts:
-        _show_forecast(item)
+    else:
+        for item in forecasts:
+            _show_forecast(item)
+        for used in dict.fromkeys(used for _, used in chosen):
+            _show_total(total(params, [name for name, at in chosen if at == used], used))
+    for pair in chosen:
+        require_budget(params, *pair)
+
+
+def _show_total(item: Total) -> None:
+    if item.studies > 1:
+        price = f" at ${item.usd_per_hour:g} an hour" if item.usd_per_hour else ""
+        print(
+            f"{item.studies} studies at scale {item.scale} together: {item.cells} cells, shared ones counted once;\n"
+            f"to run: {item.eflop_to_run:.3g} EFLOP, about {_duration(item.hours_to_run)} on {item.machine}, "
+            f"${item.usd_to_run:,.0f}{price}\n"
+        )
 
 
 def _show_forecast(item: Forecast) -> None:
@@ -67,7 +84,8 @@ def _show_forecast(item: Forecast) -> None:
     print(
         f"{item.rows} rows, {item.cells} cells, {_known(item.cached)} of them stored; "
         f"to run: {item.eflop_to_run:.3g} EFLOP,\n"
-        f"about {_duration(item.hours_to_run)} on {item.machine}, ${item.usd_to_run:,.0f}\n"
+        f"about {_duration(item.hours_to_run)} on {item.machine}, ${item.usd_to_run:,.0f}; "
+        f"{_duration(item.hours_in_all)} of {_duration(item.hours_allowed)} allowed in all\n"
     )
 
 

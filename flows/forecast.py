@@ -12,7 +12,7 @@ from stages.shards.manifest import INDEX, read_index
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, nonembedding, seconds
 from stages.study.params import Params, Scale
-from stages.study.plan import plan_rows
+from stages.study.plan import plan_rows, study_hours
 from stages.study.store import store_from_environment
 
 _EXA = 1e18
@@ -47,16 +47,55 @@ class Forecast:
     eflop_to_run: float
     hours_to_run: float
     usd_to_run: float
+    hours_in_all: float
+    hours_allowed: float
+    """What the study may take; the plan stage refuses more."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Total:
+    """Several studies at one scale, cells that they share counted once."""
+
+    scale: str
+    machine: str
+    usd_per_hour: float
+    studies: int
+    cells: int
+    eflop_to_run: float
+    hours_to_run: float
+    usd_to_run: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def total(params: Params, study_names: list[str], scale_name: str) -> Total:
+    """Price studies at a scale together."""
+    scale = params.scale(scale_name)
+    cells = {row.cell for name in study_names for row in plan_rows(params.study(name), scale)}
+    stored = set().union(*(stored_cells(params, name, scale_name) or set() for name in study_names))
+    hours = sum(seconds(cell, scale) for cell in cells - stored) / 3600
+    return Total(
+        scale=scale_name,
+        machine=scale.machine.name,
+        usd_per_hour=scale.machine.usd_per_hour,
+        studies=len(study_names),
+        cells=len(cells),
+        eflop_to_run=sum(count_flops(cell).total for cell in cells - stored) / _EXA,
+        hours_to_run=hours,
+        usd_to_run=hours * scale.machine.usd_per_hour,
+    )
+
+
 def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
     """Price a study at a scale."""
-    scale = params.scale(scale_name)
-    rows = plan_rows(params.study(study_name), scale)
+    study, scale = params.study(study_name), params.scale(scale_name)
+    rows = plan_rows(study, scale)
     stored = stored_cells(params, study_name, scale_name)
     by_width: dict[int, list[Cell]] = defaultdict(list)
     for row in rows:
@@ -75,6 +114,8 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
         eflop_to_run=sum(count_flops(cell).total for cell in to_run) / _EXA,
         hours_to_run=hours,
         usd_to_run=hours * scale.machine.usd_per_hour,
+        hours_in_all=study_hours(study, scale),
+        hours_allowed=study.hours.get(scale_name, scale.study_hours),
     )
 
 

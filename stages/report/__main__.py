@@ -1,4 +1,4 @@
-"""The stage `report`: results of all active studies -> data/report/index.html and PNGs.
+"""The stage `report`: results of all active studies and verdicts -> data/report (page, PNGs), docs/findings.md.
 
 python -m stages.report
 """
@@ -6,14 +6,15 @@ python -m stages.report
 import sys
 from pathlib import Path
 
-from stages.report.page import figures, render
+from stages.report.page import figures, findings, render
 from stages.report.results import RESULTS, read_results
+from stages.report.verdicts import read_verdicts, regimes_figure
 from stages.study.errors import guarded
 from stages.study.files import read_json, write_bytes
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 
-REPORT = Path("data/report")
+REPORT, DOCS = Path("data/report"), Path("docs")
 
 
 def main() -> None:
@@ -27,7 +28,13 @@ def main() -> None:
             write_bytes(REPORT / f"{figure.name}.png", figure.png)
         studies.append((results, shown))
     tokens = read_json(RESULTS / "tokens.check.json", "run `dvc repro check_tokens`")
-    write_bytes(REPORT / "index.html", render(studies, tokens).encode())
+    verdicts = read_verdicts()
+    regimes = regimes_figure({params.active[results.key].study: results for results, _ in studies}, verdicts)
+    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, regimes).encode())
+    text = findings(params, [results for results, _ in studies], verdicts, regimes is not None)
+    write_bytes(DOCS / "findings.md", text.encode())
+    if regimes is not None:
+        write_bytes(DOCS / "regimes.png", regimes)
     print(f"open {REPORT / 'index.html'}")
 
 

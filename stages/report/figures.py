@@ -36,9 +36,14 @@ def draw(plot: Callable[[Axes, StudyResults], None], results: StudyResults) -> b
 
 def canvas(plot: Callable[[Axes], None]) -> bytes:
     """Axes in the house style, drawn on by `plot`, as PNG bytes."""
+    return png(lambda axes: plot(axes[0]))
+
+
+def png(plot: Callable[[list[Axes]], None], rows: int = 1, columns: int = 1, size: Any = None) -> bytes:
+    """A grid of axes in the house style, drawn on by `plot`, as PNG bytes; `size` in inches."""
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots()
-        plot(axes)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        plot(list(axes.flat))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         plt.close(figure)

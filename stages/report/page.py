@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.report.figures import draw, learning_rate_bowls, loss_against_compute, paired_difference
 from stages.report.results import StudyResults
+from stages.report.verdicts import counts, lines
 from stages.report.words import answers
+from stages.study.params import Params
+from stages.verdicts.judge import POWERED
 
 _FIGURES = [
     (
@@ -28,6 +31,12 @@ _FIGURES = [
         "optima",
     ),
 ]
+
+
+_REGIMES = (
+    "Three regimes on one map. (a) Ridge regression in closed form: the test error peaks where features equal samples. "
+    "(b) Language models on a small data set. (c) The same on fresh text. (d) Which cure helps in which regime."
+)
 
 
 @dataclass(frozen=True)
@@ -53,15 +62,13 @@ def figures(results: StudyResults) -> list[Figure]:
     ]
 
 
-def render(studies: list[tuple[StudyResults, list[Figure]]], tokens: dict[str, Any]) -> str:
-    """The page for all active studies."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def render(
+    studies: list[tuple[StudyResults, list[Figure]]],
+    tokens: dict[str, Any],
+    verdicts: list[dict[str, Any]],
+    regimes: bytes | None,
+) -> str:
+    """The page for all active studies, led by the verdicts on the claims."""
     sections = [
         {
             "results": results,
@@ -72,7 +79,45 @@ def render(studies: list[tuple[StudyResults, list[Figure]]], tokens: dict[str, A
         }
         for results, shown in studies
     ]
-    return environment.get_template("page.html.j2").render(sections=sections, tokens=tokens)
+    return _template("page.html.j2").render(
+        sections=sections,
+        tokens=tokens,
+        lines=lines(verdicts),
+        counts=counts(verdicts, POWERED),
+        regimes=regimes and Figure("regimes", _REGIMES, regimes),
+    )
+
+
+def findings(params: Params, studies: list[StudyResults], verdicts: list[dict[str, Any]], figure: bool) -> str:
+    """The verdicts as Markdown."""
+    noise = next(
+        (item["tolerance_from"] for item in verdicts if item["tolerance_from"].startswith("2 x")), "not measured"
+    )
+    used = dict.fromkeys(item.scale for item in params.active.values())
+    return _template("findings.md.j2").render(
+        lines=lines(verdicts),
+        counts=counts(verdicts, POWERED),
+        noise=noise,
+        figure=figure,
+        scales=[_scale(name, params, studies) for name in used],
+    )
+
+
+def _scale(name: str, params: Params, studies: list[StudyResults]) -> dict[str, Any]:
+    keys = [key for key, item in params.active.items() if item.scale == name]
+    devices = sorted({device for results in studies if results.key in keys for device in results.runs["device"]})
+    scale = params.scale(name)
+    return {**scale.model_dump(), "name": name, "text": scale.text, "machine": ", ".join(devices)}
+
+
+def _template(name: str) -> Template:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=name.endswith(".html.j2"),  # Markdown is read as it is
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(name)
 
 
 def cell_grid(results: StudyResults) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def losses(recipes: dict[str, float], meeting: int | None = None, lrs: tuple[flo
                             "study": "s", "scale": "c", "recipe": recipe, "axes": "{}" if len(lrs) == 1 else f"{lr}",
                             "width": width, "seed": seed, "lr": lr, "status": "done", "loss_init": 5.5,
                             "loss_validation": 4 * (width / 24) ** -exponent + (0 if width == meeting else away),
-                            "loss_seen": 3.0, "loss_online": 3.0, "structural_pair": width == meeting,
+                            "loss_seen": 3.0, "loss_fresh": 3.1, "batch": 16, "structural_pair": width == meeting,
                             "flops_6n": flops, "flops_head": 0.2 * flops, "flops_attention": 1e3 * width**3,
                             "fingerprint": f"{width}{seed}{lr}" + ("" if width == meeting else recipe),
                         }

@@ -3,15 +3,20 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from stages.fit.study import fit_study
-from stages.report.page import figures, render
+from stages.report.page import figures, findings, render
 from stages.report.results import StudyResults
+from stages.report.verdicts import regimes_figure
 from stages.report.words import answers
-from stages.study.params import Study
+from stages.study.files import write_json
+from stages.study.params import Study, load_params
+from tests.conftest import REPOSITORY
 from tests.fit.test_study import losses
 
 
@@ -25,6 +30,26 @@ def results(title: str = "Which?", exponent: float = 0.32, meeting: int | None =
     study = Study.model_validate({"title": title, "recipes": {"a": {"label": "<b>A</b>"}, "b": {}}})
     gate = {"passed": True, "rules": [{"rule": "r", "passed": True, "stops": True, "offenders": []}]}
     return StudyResults("s-c", study, table, runs, fit_study(table).to_json(), gate)
+
+
+def verdict(**changes: Any) -> dict[str, Any]:
+    fields = {
+        "id": "C6", "scale": "pocket", "study": "s", "statement": "<i>b</i> wins", "paper": "yes", "differs": "text",
+        "measure": "paired", "what": "loss(b) - loss(a).", "expects": "below", "centre": 0.0, "unit": "nats",
+        "verdict": "SUPPORTED", "effect": {"value": -0.0861, "se": 0.01, "ci": [-0.105, -0.067]}, "tolerance": 0.03,
+        "tolerance_from": "2 x the seed SD 0.0150 at widths 32, 48, 14 dof", "power": 0.96, "power_at": -0.06,
+        "cells": 21, "core_hours": 0.11, "why": "", "parts": [], "notes": [],
+    }  # fmt: skip
+    return {**fields, **changes}
+
+
+VERDICTS = [
+    verdict(),
+    verdict(id="C6b", expects="none", centre=-1.0, unit="octaves", verdict="INCONCLUSIVE", tolerance=0.5, power=0.4,
+            effect={"value": 0.2, "se": 0.3, "ci": [-0.4, 0.8]}, power_at=0.0, why="the interval reaches across"),
+    verdict(id="C10", verdict="INCONCLUSIVE", effect=None, tolerance=None, tolerance_from="", power=None, power_at=None,
+            why="not measurable here: no pair crosses"),
+]  # fmt: skip
 
 
 class _Links(HTMLParser):
@@ -41,7 +66,7 @@ class _Links(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     shown = results("<script>alert(1)</script>")
-    return render([(shown, figures(shown))], {"passed": True, "rules": []})
+    return render([(shown, figures(shown))], {"passed": True, "rules": []}, VERDICTS, None)
 
 
 def test_self_contained_and_escaped(page: str) -> None:
@@ -53,6 +78,51 @@ def test_self_contained_and_escaped(page: str) -> None:
     assert "&lt;b&gt;A&lt;/b&gt;" in page
     assert page.count("<figure>") == 2
     assert all(alt for alt in re.findall(r'alt="([^"]*)"', page))
+
+
+def test_verdicts_lead_the_page(page: str) -> None:
+    assert page.index("Claims and verdicts") < page.index("Cells: mean held-out loss")
+    assert "3 claims: 1 supported, 0 refuted, 2 inconclusive; 1 had a power of 80% or more." in page
+    assert "&lt;i&gt;b&lt;/i&gt; wins" in page
+    assert (
+        '<td class="verdict supported">SUPPORTED</td><td>-0.0861 [-0.105, -0.067] nats</td><td>below -0.03</td>' in page
+    )
+    assert "-0.8 [-1.4, -0.2] octaves" in page  # an effect is shown where it is, not less the claim's centre
+    assert "within -1.5 and -0.5" in page
+    assert "Not decided: not measurable here: no pair crosses." in page
+
+
+def test_findings_say_the_same_in_markdown() -> None:
+    shown, params = results(), load_params(REPOSITORY / "params.yaml")
+    shown = replace(shown, key=next(iter(params.active)))
+    text = findings(params, [shown], VERDICTS, figure=True)
+    assert (
+        "| C6: <i>b</i> wins | **SUPPORTED** | -0.0861 [-0.105, -0.067] nats | below -0.03 | 0.96 at -0.06 | yes |"
+        in text
+    )
+    assert "2 x the seed SD 0.0150 at widths 32, 48" in text
+    assert "![Three regimes on one map](regimes.png)" in text
+    assert "Not decided: not measurable here: no pair crosses." in text
+    assert "trained on cpu" in text
+
+
+def test_the_map_of_regimes_needs_its_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert regimes_figure({"regimes": results()}, VERDICTS) is None
+    table = losses({"base": 0.3})
+    table = table.assign(loss_fresh=table["loss_validation"], loss_seen=table["loss_validation"], tokens=640)
+    table = table.assign(unique_tokens=640)
+    shown = replace(results(), losses=table)
+    errors = {
+        kind: {part: {"mean": [1.0, 5.0, 0.9]} for part in ("train", "test")}
+        for kind in ("ridgeless", "fixed", "tuned")
+    }
+    write_json(
+        Path("data/results/ridge.json"), {"samples": 10, "features": [5, 10, 20], "fixed_penalty": 1e-4, **errors}
+    )
+    cures = [verdict(id=f"R_{cure}_{regime}") for cure in ("l2", "lr", "batch") for regime in ("small", "fresh")]
+    drawn = regimes_figure(dict.fromkeys(("regimes", "skydiving", "fresh"), shown), cures)
+    assert drawn.startswith(b"\x89PNG")
 
 
 def test_answers_state_side_size_and_reach() -> None:
@@ -68,7 +138,7 @@ def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
     shown = results(exponent=0.4, meeting=None)
     text = " ".join(answers(shown))
     assert re.search(r"They cross near 3\.\d?e\+10 FLOP \[[\d.e+]+, [\d.e+]+\]; the sign changes between widths", text)
-    html = render([(shown, figures(shown))], {"passed": True, "rules": []})
+    html = render([(shown, figures(shown))], {"passed": True, "rules": []}, VERDICTS, None)
     assert "without the smallest rung: " in html
     assert "counting head and attention: crosses" in html
     assert re.search(r"\d\.\d\d% off in \d+ run", html)
