@@ -32,7 +32,7 @@ def scheduled(
     """Bring studies up to date and commit what is new.
 
     branch: whose source and params.yaml are used.
-    results_branch: where dvc.lock and data/results are committed.
+    results_branch: where dvc.lock, the small results and the verdicts are committed.
     studies: as study-scale, instead of the branch's active ones.
     params: values of params.yaml by dotted name, for this run: {"scales.pocket.widths": [16, 24]}.
     options: of `crossover run`: ["--runner", "ray"].

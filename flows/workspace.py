@@ -3,7 +3,7 @@
 .crossover/worktrees/<results branch>   the worktree, at the source branch's commit; DVC's cache and the store are the
                                         repository's own, so nothing is trained twice
 refs/heads/<results branch>             one commit per run that found something new: the source commit's files with
-                                        the run's params.yaml, dvc.lock and data/results
+                                        the run's params.yaml, dvc.lock, small results, verdicts and findings
 """
 
 import fcntl
@@ -23,7 +23,8 @@ from stages.study.errors import CrossoverError, UsageError
 from stages.study.processes import mortal
 from stages.study.store import store_from_environment
 
-_OURS = ("dvc.lock", "params.yaml", "data/results")
+_RESULTS = ("dvc.lock", "data/results", "data/verdicts", "docs/findings.md", "docs/regimes.png")
+_OURS = (*_RESULTS, "params.yaml")
 """What a run changes among the files in git."""
 
 
@@ -83,8 +84,9 @@ class Workspace:
         self._clean()
         self._git("checkout", "--quiet", "--detach", source, folder=self.folder)
         if previous := self.previous:
-            shutil.rmtree(self.folder / "data/results", ignore_errors=True)
-            there = self._git("ls-tree", "--name-only", previous, "dvc.lock", "data/results").splitlines()
+            for name in ("data/results", "data/verdicts"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            there = self._git("ls-tree", "--name-only", previous, *_RESULTS).splitlines()
             if there:
                 self._git("checkout", previous, "--", *there, folder=self.folder)
         self._share_cache()

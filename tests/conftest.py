@@ -88,6 +88,12 @@ TINY = {
         }
     },
     "corpora": {"words": {"kind": "files", "train": ["words.jsonl"], "validation_share": 0.2}},
+    "claims": {
+        "same": {
+            "statement": "the two rules end within a tenth of a nat of each other", "paper": "ours", "study": "tiny",
+            "measure": "paired", "given": {"a": "constant", "b": "inverse"}, "expects": "none", "tolerance": 0.1,
+        }
+    },
 }  # fmt: skip
 
 

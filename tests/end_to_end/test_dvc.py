@@ -38,6 +38,10 @@ def test_everything_is_made_and_the_second_time_nothing_runs(done: Project) -> N
         "losses.csv", "runs.csv", "fit.json", "metrics.json", "losses.check.json",
     }  # fmt: skip
     assert (done.root / "data/report/index.html").stat().st_size > 50_000
+    (verdict,) = json.loads((done.root / "data/verdicts/verdicts.json").read_text())
+    assert verdict["id"] == "same"
+    assert verdict["cells"] == 6
+    assert f"**{verdict['verdict']}**" in (done.root / "docs/findings.md").read_text()
     assert done.losses().count(b"\n") == 1 + 2 * 2 * 2
     assert ran(done.repro()) == []
     state = done.status()
