@@ -8,20 +8,18 @@ import sys
 import numpy as np
 import torch
 
-from stages.study.cell import Cell
 from stages.train.loop import train
 from tests.bench.reference import BATCH, DEPTH, HEAD_DIM, SEQ_LEN, VOCAB, WARM_UP, steps_for
+from tests.conftest import make_cell
 
 
 def measure(width: int, steps: int) -> float:
     """Tokens per second of `stages.train.loop.train` on one thread, initialisation included, after a warm-up."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    cell = Cell(
-        width=width, depth=DEPTH, heads=width // HEAD_DIM, seq_len=SEQ_LEN, vocab_size=VOCAB, qk_norm=True, batch=BATCH,
-        steps=steps, unique_tokens=200_000 // SEQ_LEN * SEQ_LEN, lr=0.01, final_lr=0.0, schedule="cosine",
-        warmup_steps=0, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=1e-4, clip=1.0, z_loss=0.0, precision="fp32",
-        window=50, seed=0,
+    cell = make_cell(
+        width=width, depth=DEPTH, heads=width // HEAD_DIM, seq_len=SEQ_LEN, vocab_size=VOCAB, batch=BATCH, steps=steps,
+        unique_tokens=200_000 // SEQ_LEN * SEQ_LEN, final_lr=0.0, warmup_steps=0, weight_decay=1e-4, window=50,
     )  # fmt: skip
     tokens = np.random.default_rng(0).integers(0, VOCAB, 200_001).astype(np.uint16)
     train(cell.model_copy(update={"steps": WARM_UP}), tokens, torch.device("cpu"))
