@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path("data/results")
+DATA = Path("data")
 Value = str | float | int | None
 
 
@@ -41,9 +41,10 @@ Results = dict[str, dict[str, Any]]
 """metrics.json of every study by key."""
 
 
-def read_here(root: Path = RESULTS) -> Results:
+def read_here(root: Path = DATA) -> Results:
     """The metrics in the working tree."""
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(root.glob("*/metrics.json"))}
+    paths = [*sorted(root.glob("results/*/metrics.json")), *root.glob("verdicts/metrics.json")]
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
 
 
 def read_commit(commit: str, repository: Path) -> Results:
@@ -53,7 +54,7 @@ def read_commit(commit: str, repository: Path) -> Results:
         command = ["git", "-C", str(repository), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
 
-    paths = git("ls-tree", "-r", "--name-only", commit, "data/results/").splitlines()
+    paths = git("ls-tree", "-r", "--name-only", commit, "data/results/", "data/verdicts/").splitlines()
     return {
         Path(path).parent.name: json.loads(git("show", f"{commit}:{path}"))
         for path in paths

@@ -27,6 +27,7 @@ from flows.runners import Where, task_runner
 from flows.told import Outcome, tell_event, tell_verdicts
 from stages.cells.plan import Plan, folder, read_plan
 from stages.report.results import read_results
+from stages.report.verdicts import lines, read_verdicts
 from stages.report.words import answers
 from stages.study.errors import CrossoverError
 from stages.study.params import Params, load_params
@@ -196,3 +197,6 @@ def _tell(params: Params, before: Results, summary: Summary) -> None:
         summary.changes[key] = compare_metrics(before.get(key, {}), after[key])
         words = answers(read_results(key, params.study(item.study)))
         tell_verdicts(key, words, summary.changes[key])
+    if summary.stages.get("verdicts") in ("Ran", "Cached"):
+        claims = summary.changes["verdicts"] = compare_metrics(before.get("verdicts", {}), after["verdicts"])
+        tell_verdicts("verdicts", [line.summary for line in lines(read_verdicts())], claims)

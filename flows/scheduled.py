@@ -64,7 +64,7 @@ def _run(workspace: Workspace, overrides: dict[str, Any], options: list[str], gi
         return Failed(message="; ".join(problems))
     ran = [stage for stage, state in json.loads(output)["stages"].items() if state == "Ran"]
     before = read_commit(previous, workspace.repository) if previous else {}
-    changes = _changes(before, read_here(workspace.folder / "data/results"))
+    changes = _changes(before, read_here(workspace.folder / "data"))
     commit = workspace.commit(_message(workspace, overrides, changes))
     workspace.send(git_remote)  # also what an earlier run could not send
     if commit is None:

@@ -34,6 +34,11 @@ class Line:
     why: str
     notes: str
 
+    @property
+    def summary(self) -> str:
+        """Verdict, statement and effect in one line."""
+        return f"{self.verdict}: {self.id} ({self.scale}), {self.statement}: {self.effect}, asked {self.asked}"
+
 
 def read_verdicts() -> list[dict[str, Any]]:
     """verdicts.json. Raises `DamageError` where it is missing."""

@@ -51,4 +51,7 @@ def test_a_commit_reads_as_its_files_do(tmp_path: Path) -> None:
         subprocess.run([*git, *words], check=True)
     path.write_text("{}")
     assert read_commit("HEAD", tmp_path) == {"tiny-mini": BEFORE}
-    assert read_here(tmp_path / "data/results") == {"tiny-mini": {}}
+    assert read_here(tmp_path / "data") == {"tiny-mini": {}}
+    (tmp_path / "data/verdicts").mkdir()
+    (tmp_path / "data/verdicts/metrics.json").write_text('{"pocket": {}}')
+    assert read_here(tmp_path / "data") == {"tiny-mini": {}, "verdicts": {"pocket": {}}}
