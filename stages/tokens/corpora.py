@@ -85,12 +85,13 @@ class _Remembered:
 
 def _pydocs(corpus: Pydocs, held_out: bool) -> Iterator[str]:
     datasets = _library()
-    settings = {"packages": corpus.packages, "held_out": held_out, "share": corpus.validation_share}
+    packages = tuple(corpus.packages)  # of a list, `datasets` would make shards and read one package after another
+    settings = {"packages": packages, "held_out": held_out, "share": corpus.validation_share}
     stream = datasets.IterableDataset.from_generator(_as_rows, gen_kwargs=settings)
     yield from (row["text"] for row in stream)
 
 
-def _as_rows(packages: list[str], held_out: bool, share: float) -> Iterator[dict[str, str]]:
+def _as_rows(packages: tuple[str, ...], held_out: bool, share: float) -> Iterator[dict[str, str]]:
     return ({"text": text} for text in pydocs.documents(packages, held_out, share))
 
 

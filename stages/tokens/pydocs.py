@@ -11,7 +11,7 @@ import importlib.metadata
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
@@ -51,7 +51,7 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
-def documents(packages: list[str], held_out: bool, share: float) -> Iterator[str]:
+def documents(packages: Sequence[str], held_out: bool, share: float) -> Iterator[str]:
     """One document per docstring, without exact repeats; of the training or of the held-out packages."""
     files = [file for package in packages for file in source_files(package) if _held_out(file[0], share) == held_out]
     passages = {_key(passage): passage for found in _extract_all([path for _, path in files]) for passage in found}

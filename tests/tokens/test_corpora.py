@@ -1,6 +1,7 @@
 """Corpora through the real `datasets`: formats, splits, and one line for whatever is wrong with a file."""
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,16 @@ def test_the_real_c4_sample_reads_whole() -> None:
     corpus = open_corpus(C4(kind="c4", path=str(SHARED / "corpus/c4_sample"), train_shards=2, validation_shards=2))
     assert sum(1 for _ in corpus.documents("train")) == 1984
     assert sum(1 for _ in corpus.documents("validation")) == 2966
+
+
+def test_any_prefix_of_pydocs_mixes_its_packages() -> None:
+    """Documents come in the order of their digests over all packages, not one package after another."""
+    documents = list(open_corpus(Pydocs(kind="pydocs", packages=["numpy", "networkx"])).documents("train"))
+    digests = [hashlib.sha256(text.encode()).digest() for text in documents]
+    assert digests == sorted(digests)
+    first, second = documents[: len(documents) // 2], documents[len(documents) // 2 :]
+    found = [sum("graph" in text for text in half) for half in (first, second)]
+    assert min(found) > max(100, 0.8 * max(found))
 
 
 def test_pydocs_splits_by_subpackage_and_repeats_itself() -> None:
