@@ -8,6 +8,7 @@ from stages.cells.plan import Plan
 from stages.check.gate import Finding, Rule, run_gate
 
 _ABOVE_UNIFORM = 2.0  # a trained model may be worse than the uniform guess, ln V, by so much at most (nats)
+_OVERFITTED = 100.0  # but one that passed over little text many times may be sure of what is wrong
 
 
 def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -20,7 +21,9 @@ def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataF
     planned = {row.fingerprint for row in plan.rows}
     table["planned"] = [fingerprint in planned for fingerprint in table["fingerprint"]]
     done = table["status"] == "done"
-    table["loss_if_done"] = table["loss_validation"].where(done, 1.0)
+    repeated = table["tokens"] > table["unique_tokens"]
+    table["loss_if_done"] = table["loss_validation"].where(done & ~repeated, 1.0)
+    table["loss_if_repeated"] = table["loss_validation"].where(done & repeated, 1.0)
     table["seen_if_done"] = table["loss_seen"].where(done, 1.0)
     table["error_if_done"] = table["loss_validation_se"].where(done, 0.0)
     table["null_if_diverged"] = done | table["loss_validation"].isna()
@@ -50,6 +53,7 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
         ),
         Rule("status is not null", gxe.ExpectColumnValuesToNotBeNull(column="status")),
         *_bounded("held-out loss of a done cell", "loss_if_done", 0.0, most),
+        *_bounded("held-out loss of a done cell that saw text again", "loss_if_repeated", 0.0, _OVERFITTED),
         *_bounded("loss on seen windows of a done cell", "seen_if_done", 0.0, most),
         *_bounded("standard error of a done cell", "error_if_done", 0.0, 1.0),
         *_bounded("compute", "flops_6n", 1.0, 1e40),

@@ -14,7 +14,7 @@ from stages.study.errors import guarded
 from stages.study.files import write_json
 from stages.study.params import Params, load_params
 from stages.study.processes import die_with_this_parent
-from stages.verdicts.claims import Judged, judge_claims, metrics
+from stages.verdicts.claims import Judged, centred, judge_claims, metrics
 from stages.verdicts.tables import read_tables
 
 RESULTS, VERDICTS = Path("data/results"), Path("data/verdicts")
@@ -36,7 +36,7 @@ def main() -> None:
     write_json(VERDICTS / "metrics.json", plain(metrics(judged)))
     table = Table("claim", "verdict", "effect", "90% interval", "tolerance", "power", box=None)
     for item in judged:
-        effect = item.effect
+        effect = item.effect and centred(item.effect, -item.centre)
         table.add_row(
             f"{item.id} ({item.scale})",
             item.verdict,

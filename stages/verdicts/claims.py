@@ -10,9 +10,9 @@ from stages.fit.estimates import Estimate, Serialisable
 from stages.study.errors import UsageError
 from stages.study.hints import nearest
 from stages.study.params import PARAMS, Claim
-from stages.verdicts.groups import NotMeasurableError
+from stages.verdicts.groups import Measured, NotMeasurableError
 from stages.verdicts.judge import POWERED, judge, power, repeats_to_decide
-from stages.verdicts.measures import MEASURES, Measured
+from stages.verdicts.measures import CHOICES, MEASURES
 from stages.verdicts.tables import Tables, grouped
 
 NOISE = "noise"
@@ -113,8 +113,8 @@ def _judged(name: str, claim: Claim, tables: Tables, scale: str, noise: Toleranc
 def _with_verdict(base: Judged, claim: Claim, measured: Measured, tables: Tables, noise: Tolerance | str) -> Judged:
     tolerance = Tolerance(claim.tolerance, "stated in the claim") if claim.tolerance != "noise" else noise
     assert isinstance(tolerance, Tolerance)
-    effect, truth = _centred(measured.effect, claim.centre), _truth(claim, tolerance.value)
-    verdict = judge(effect, claim.expects, tolerance.value)
+    effect, truth = centred(measured.effect, claim.centre), _truth(claim, tolerance.value)
+    verdict = "INCONCLUSIVE" if measured.blocked else judge(effect, claim.expects, tolerance.value)
     chance = power(claim.expects, tolerance.value, truth, effect.se or math.nan, measured.dof)
     hours = sum(tables.seconds.get(fingerprint, 0.0) for fingerprint in tables.used) / 3600
     return replace(
@@ -127,7 +127,9 @@ def _with_verdict(base: Judged, claim: Claim, measured: Measured, tables: Tables
         power_at=truth,
         cells=len(tables.used),
         core_hours=hours,
-        why="" if verdict != "INCONCLUSIVE" else _why(effect, tolerance.value, hours),
+        why=""
+        if verdict != "INCONCLUSIVE"
+        else measured.blocked or _why(effect, claim, tolerance.value, measured, hours),
         parts=[
             Part(_name(group), float(values.mean()), len(values)) for group, values in measured.groups.values.items()
         ],
@@ -135,7 +137,8 @@ def _with_verdict(base: Judged, claim: Claim, measured: Measured, tables: Tables
     )
 
 
-def _centred(effect: Estimate, centre: float) -> Estimate:
+def centred(effect: Estimate, centre: float) -> Estimate:
+    """The effect less the centre of its claim."""
     if effect.ci is None:
         return Estimate(effect.value - centre)
     low, high = (None if end is None else end - centre for end in effect.ci)
@@ -149,12 +152,14 @@ def _truth(claim: Claim, tolerance: float) -> float:
     return {"above": 2.0, "below": -2.0}.get(claim.expects, 0.0) * tolerance
 
 
-def _why(effect: Estimate, tolerance: float, hours: float) -> str:
-    factor = repeats_to_decide(effect, tolerance)
+def _why(effect: Estimate, claim: Claim, tolerance: float, measured: Measured, hours: float) -> str:
+    if measured.blocked:
+        return measured.blocked
+    factor = repeats_to_decide(effect, claim.expects, tolerance, measured.shared_variance)
     if math.isnan(factor):
         return "there are no repeats to take an interval from; run it with more seeds"
     if factor > _NEVER:
-        return "the effect sits on the tolerance: more seeds would not decide it, a larger scale may"
+        return "the effect is too near the tolerance: more seeds would not decide it, more text or a larger scale may"
     more = (factor - 1) * hours
     return (
         f"the interval reaches across the tolerance; if the effect stays, about {factor:.2g} times the seeds would "
@@ -172,9 +177,13 @@ def require_arguments(name: str, claim: Claim) -> None:
         key: item for key, item in inspect.signature(MEASURES[claim.measure]).parameters.items()
         if key not in ("tables", "study")
     }  # fmt: skip
-    for key in claim.given:
+    for key, value in claim.given.items():
         if key not in known:
             raise UsageError(f"{PARAMS}: claims.{name}.given.{key} is unknown; {nearest(key, list(known))}")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise UsageError(
+                f"{PARAMS}: claims.{name}.given.{key} cannot be '{value}'; {nearest(str(value), CHOICES[key])}"
+            )
     missing = [key for key, item in known.items() if item.default is item.empty and key not in claim.given]
     if missing:
         raise UsageError(f"{PARAMS}: claims.{name}.given.{missing[0]} is missing; measure {claim.measure} needs it")

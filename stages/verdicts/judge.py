@@ -38,7 +38,7 @@ def two_sided(effect: Estimate) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def power(expects: Expects, tolerance: float, truth: float, se: float, dof: int) -> float:
+def power(expects: Expects, tolerance: float, truth: float, se: float, dof: float) -> float:
     """Probability of SUPPORTED if the true effect were `truth`, from Student's t shifted to it."""
     factor = t_factor(dof)
     if factor is None or not se > 0:
@@ -54,14 +54,19 @@ def power(expects: Expects, tolerance: float, truth: float, se: float, dof: int)
     )
 
 
-def margin(effect: Estimate, tolerance: float) -> float:
+def margin(effect: Estimate, expects: Expects, tolerance: float) -> float:
     """Distance of the effect from the nearest place where the verdict changes."""
-    return min(abs(effect.value - tolerance), abs(effect.value + tolerance))
+    above, below = abs(effect.value - tolerance), abs(effect.value + tolerance)
+    return {"above": above, "below": below, "not below": below, "none": min(above, below)}[expects]
 
 
-def repeats_to_decide(effect: Estimate, tolerance: float) -> float:
-    """By what factor the seeds would have to grow for the interval to fit beside the tolerance, the effect staying."""
-    if (ends := two_sided(effect)) is None:
+def repeats_to_decide(effect: Estimate, expects: Expects, tolerance: float, shared_variance: float = 0.0) -> float:
+    """By what factor the seeds would have to grow for the interval to fit beside the tolerance, the effect staying.
+
+    Infinite where the effect sits on the tolerance, or where the noise that repeats share is too wide by itself.
+    """
+    if (ends := two_sided(effect)) is None or not effect.se:
         return math.nan
-    room = margin(effect, tolerance)
-    return math.inf if room == 0 else max(1.0, ((ends[1] - ends[0]) / 2 / room) ** 2)
+    factor = (ends[1] - ends[0]) / 2 / effect.se
+    allowed = (margin(effect, expects, tolerance) / factor) ** 2 - shared_variance
+    return math.inf if allowed <= 0 else max(1.0, (effect.se**2 - shared_variance) / allowed)

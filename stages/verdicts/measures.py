@@ -6,46 +6,37 @@ with the reason, where the runs do not hold the answer. Losses are nats per toke
 
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stages.fit.estimates import Estimate, interval
-from stages.verdicts.groups import Groups, NotMeasurableError
-from stages.verdicts.tables import Tables, grouped, paired, tuned, vertices
-
-
-@dataclass(frozen=True)
-class Measured:
-    """An effect, its degrees of freedom, the groups it came from and what should be known about it."""
-
-    effect: Estimate
-    dof: int
-    groups: Groups
-    notes: list[str] = field(default_factory=list)
-
-
-def _mean(groups: Groups, extra_variance: float = 0.0, notes: list[str] | None = None) -> Measured:
-    return Measured(groups.mean(extra_variance), groups.dof, groups, notes or [])
-
-
-def _slope(groups: Groups) -> Measured:
-    """Per doubling of the groups' width."""
-    place = {name: math.log2(float(str(name))) for name in groups.values}
-    return Measured(groups.slope(place), groups.dof, groups)
+from stages.fit.estimates import interval
+from stages.verdicts import optima
+from stages.verdicts.groups import Groups, Measured, NotMeasurableError
+from stages.verdicts.tables import Tables, diverged, edge_note, grouped, paired, tuned
 
 
 def gap(tables: Tables, study: str, recipe: str, at: dict[str, Any] | None = None) -> Measured:
-    """Loss on text of the training stream that was never seen, less loss on text that was, over all widths.
+    """Loss on text of the training stream that was never seen, less loss on text that was, where that is most.
 
-    The seeds share most of that text, so the standard errors over text are added once per width, not per run.
+    A claim on all widths stands or falls with the worst of them. The seeds share most of that text, so the standard
+    error over text is added to that over seeds once, not per run.
     """
     rows = tables.rows(study, [recipe], at)
     rows = rows.assign(value=rows["loss_fresh"] - rows["loss_seen"])
     text = rows.assign(v=rows["loss_fresh_se"] ** 2 + rows["loss_seen_se"] ** 2).groupby("width")["v"].mean()
-    return _mean(grouped(rows, "width"), float(text.sum()) / len(text) ** 2)
+    groups = grouped(rows, "width")
+    by_width = {width: groups.contrast({width: 1.0}, float(text[width])) for width in groups.values}
+    worst = max(by_width, key=lambda width: _reach(by_width[width]))
+    notes = [f"the widest gap of {len(by_width)} widths, at {worst}", *diverged(tables.whole(study, [recipe], at))]
+    return replace(by_width[worst], notes=notes)
+
+
+def _reach(measured: Measured) -> float:
+    ends = (measured.effect.value, *(measured.effect.ci or ()))
+    return float(max(abs(end) for end in ends if end is not None))
 
 
 def slope(tables: Tables, study: str, recipe: str, along: str, widths: int = 2) -> Measured:
@@ -63,7 +54,8 @@ def slope(tables: Tables, study: str, recipe: str, along: str, widths: int = 2) 
     place = {"N": 1, "D": 2}[along]
     variance = float(((y - x @ solution) ** 2).sum()) / dof * np.linalg.inv(x.T @ x)[place, place]
     groups = grouped(rows.assign(value=y), "width")
-    return Measured(interval(float(solution[place]), math.sqrt(variance), dof), dof, groups)
+    effect = interval(float(solution[place]), math.sqrt(variance), dof)
+    return Measured(effect, dof, groups, diverged(tables.whole(study, [recipe])))
 
 
 def _select(groups: Groups, where: str, pivot: list[int]) -> Groups:
@@ -90,193 +82,139 @@ def paired_difference(
     loss: str = "loss_validation",
 ) -> Measured:  # fmt: skip
     """loss(b) - loss(a), seed by seed, mean over the widths `where`: all, largest, above or below the meeting point."""
-    rows = tables.rows(study, [a, b], at)
+    rows = tables.capped(study, [a, b], at)
     groups = paired(rows, a, b, loss)
     chosen = _select(groups, where, _meeting_widths(rows))
     if not chosen.values:
         raise NotMeasurableError(f"no width lies {where} the one where the two are the same run")
-    effect = groups.contrast(dict.fromkeys(chosen.values, 1 / len(chosen.values)))
-    return Measured(effect, groups.dof, chosen, _lost(tables.whole(study, [a, b], at)))
+    found = groups.contrast(dict.fromkeys(chosen.values, 1 / len(chosen.values)))
+    return replace(found, groups=chosen, notes=diverged(rows))
 
 
-def _lost(rows: pd.DataFrame) -> list[str]:
-    lost = rows[rows["status"] != "done"].groupby(["recipe", "width"]).size()
-    return [f"{count} run(s) of {recipe} at width {width} diverged" for (recipe, width), count in lost.items()]
+def trend(
+    tables: Tables, study: str, a: str, b: str, where: str = "all", at: dict[str, Any] | None = None,
+    premise: str = "",
+) -> Measured:  # fmt: skip
+    """Change of loss(b) - loss(a) per doubling of width, over widths where the two differ.
+
+    `premise` is what the difference must be for its change to mean what the claim says: "smallest above" for a gain
+    that shrinks, "largest below" for a lead that grows.
+    """
+    rows = tables.capped(study, [a, b], at)
+    groups = _select(paired(rows, a, b, "loss_validation"), where, _meeting_widths(rows))
+    return replace(groups.per_doubling(), notes=diverged(rows), blocked=_blocked(groups, premise))
 
 
-def trend(tables: Tables, study: str, a: str, b: str, where: str = "all", at: dict[str, Any] | None = None) -> Measured:
-    """Change of loss(b) - loss(a) per doubling of width, over widths where the two differ."""
-    rows = tables.rows(study, [a, b], at)
-    return _slope(_select(paired(rows, a, b, "loss_validation"), where, _meeting_widths(rows)))
+def _blocked(groups: Groups, premise: str) -> str:
+    """Why a trend does not mean what is claimed: there is no gain to shrink, no lead to grow."""
+    if not premise:
+        return ""
+    end, side = premise.split()
+    width = {"smallest": min, "largest": max}[end](groups.values, key=lambda name: float(str(name)))
+    there = groups.contrast({width: 1.0}).effect
+    if there.sign == {"above": 1, "below": -1}[side]:
+        return ""
+    what = {"smallest": "gain that could shrink", "largest": "lead that could have grown"}[end]
+    low, high = there.ci or (None, None)
+    span = "no interval" if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
+    return f"there is no {what}: the difference at width {width} is {there.value:+.3f} {span}"
 
 
-def _tuned_difference(tables: Tables, study: str, a: str, b: list[str]) -> Groups:
-    rows = tables.rows(study, [a, *b])
+def _tuned_difference(tables: Tables, study: str, a: str, b: list[str]) -> tuple[Groups, list[str]]:
+    rows = tables.capped(study, [a, *b])
     keys = ["width", "seed"]
-    first, second = (tuned(rows, names).set_index(keys)["value"] for names in ([a], b))
-    return grouped((second - first).dropna().reset_index(), "width")
+    free = rows[~rows["width"].isin(_meeting_widths(rows))]
+    if free.empty:
+        raise NotMeasurableError(f"{a} and {', '.join(b)} are the same run at every width")
+    first, second = (tuned(free, names).set_index(keys) for names in ([a], b))
+    difference = (second["value"] - first["value"]).dropna().reset_index()
+    notes = [*diverged(rows), *edge_note(pd.concat([first, second]), "tuned choices")]
+    return replace(grouped(difference, "width"), cross_fitted=True), notes
 
 
 def tuned_difference(tables: Tables, study: str, a: str, b: list[str]) -> Measured:
     """loss of the best of `b` less that of `a`, both tuned over the study's axes on other seeds, mean over widths."""
-    return _mean(_tuned_difference(tables, study, a, b))
+    groups, notes = _tuned_difference(tables, study, a, b)
+    return replace(groups.mean(), notes=notes)
 
 
-def tuned_trend(tables: Tables, study: str, a: str, b: list[str]) -> Measured:
-    """Change of that difference per doubling of width."""
-    return _slope(_tuned_difference(tables, study, a, b))
+def tuned_trend(tables: Tables, study: str, a: str, b: list[str], premise: str = "") -> Measured:
+    """Change of that difference per doubling of width; `premise` as for an untuned trend."""
+    groups, notes = _tuned_difference(tables, study, a, b)
+    return replace(groups.per_doubling(), notes=notes, blocked=_blocked(groups, premise))
 
 
 def change(tables: Tables, study: str, a: str, b: str, at: dict[str, Any] | None = None) -> Measured:
     """How much more b moves the loss on unseen text than on seen text: the change of the gap from a to b."""
     rows = tables.rows(study, [a, b], at)
-    return _mean(paired(rows.assign(gap=rows["loss_fresh"] - rows["loss_seen"]), a, b, "gap"))
-
-
-def stable_range(tables: Tables, study: str, recipes: list[str]) -> Measured:
-    """Octaves from the best learning rate to the largest that did not diverge: by recipe and seed, then the mean."""
-    rows = tables.whole(study, recipes)
-    best = vertices(rows[rows["status"] == "done"], "lr").set_index(["recipe", "width", "seed"])["value"]
-    found, censored = [], set()
-    for key, group in rows.groupby(["recipe", "width", "seed"]):
-        rates = np.sort(np.log2(group["lr"].to_numpy(float)))
-        lost = np.log2(group.loc[group["status"] != "done", "lr"].to_numpy(float))
-        stable = rates[rates < lost.min()] if len(lost) else rates
-        if not len(lost):
-            censored.add(str(key[0]))
-        if len(stable):
-            found.append({"recipe": key[0], "value": float(stable.max() - best[key])})
-    notes = [f"{name} never diverged: its range is at least that wide" for name in sorted(censored)]
-    groups = grouped(pd.DataFrame(found), "recipe")
-    return _mean(groups, notes=notes)
-
-
-def optimum_shift(tables: Tables, study: str, a: str, b: str, recipes: list[str]) -> Measured:
-    """log2 of the best learning rate of b over that of a; noise pooled over `recipes`."""
-    places = vertices(tables.rows(study, recipes), "lr")
-    groups = grouped(places, "recipe")
-    return Measured(
-        groups.contrast({b: 1.0, a: -1.0}), groups.dof, groups, _edges(places[places["recipe"].isin([a, b])])
-    )
-
-
-def _edges(places: pd.DataFrame) -> list[str]:
-    count = int(places["edge"].sum())
-    return [f"{count} of {len(places)} optima lie at the edge of their grid"] if count else []
-
-
-def best_cost(tables: Tables, study: str, a: str, b: str, recipes: list[str]) -> Measured:
-    """Tuned loss of b less tuned loss of a; noise pooled over the differences of all `recipes` from a."""
-    rows = tables.rows(study, recipes)
-    keys = ["width", "seed"]
-    base = tuned(rows, [a]).set_index(keys)["value"]
-    others: dict[Hashable, Any] = {
-        name: (tuned(rows, [name]).set_index(keys)["value"] - base).to_numpy(float) for name in recipes if name != a
-    }
-    groups = Groups(others)
-    return Measured(groups.contrast({b: 1.0}), groups.dof, groups)
-
-
-def _tuned_by_batch(tables: Tables, study: str, recipe: str) -> pd.DataFrame:
-    """Tuned loss per width, batch and seed."""
-    rows = tables.rows(study, [recipe])
-    parts = [tuned(group, [recipe]).assign(batch=batch) for batch, group in rows.groupby("batch")]
-    return pd.concat(parts)
-
-
-def batch_side(tables: Tables, study: str, recipe: str, side: str) -> Measured:
-    """Loss at the smallest or largest batch less loss at the best batch between them, learning rates tuned.
-
-    The best batch is chosen on the other seeds too, so that it is not merely the luckiest.
-    """
-    table = _tuned_by_batch(tables, study, recipe)
-    batches = sorted(set(table["batch"]))
-    end = {"small": batches[0], "large": batches[-1]}[side]
-    found = []
-    for width, group in table.groupby("width"):
-        losses = group.pivot_table(index="seed", columns="batch", values="value").dropna()
-        for seed in losses.index:
-            best = losses.drop(index=seed).mean()[batches[1:-1]].idxmin()
-            found.append({"width": width, "value": losses.loc[seed, end] - losses.loc[seed, best]})
-    return _mean(grouped(pd.DataFrame(found), "width"))
-
-
-def batch_shift(tables: Tables, study: str, recipe: str) -> Measured:
-    """log2 of the best batch per doubling of width, learning rates tuned."""
-    table = _tuned_by_batch(tables, study, recipe).assign(recipe=recipe)
-    places = vertices(table, "batch", "value")
-    measured = _slope(grouped(places, "width"))
-    return Measured(measured.effect, measured.dof, measured.groups, _edges(places))
-
-
-def optimum_slope(tables: Tables, study: str, recipe: str, along: str) -> Measured:
-    """Exponent of the best learning rate in width or batch, from the vertex of each seed."""
-    rows = tables.rows(study, [recipe])
-    if along == "width":
-        places = vertices(rows, "lr")
-        measured = _slope(grouped(places, "width"))
-        return Measured(measured.effect, measured.dof, measured.groups, _edges(places))
-    places = pd.concat(vertices(group, "lr").assign(batch=batch) for batch, group in rows.groupby("batch"))
-    level = places.groupby("width")["value"].transform("mean") - places["value"].mean()
-    measured = _slope(grouped(places.assign(value=places["value"] - level), "batch"))
-    return Measured(measured.effect, measured.dof, measured.groups, _edges(places))
-
-
-def sensitivity(tables: Tables, study: str, a: str, b: str, recipes: list[str]) -> Measured:
-    """Learning-rate sensitivity of b less that of a; noise pooled over `recipes`.
-
-    The mean over learning rates of min(loss, loss at initialisation) less the best loss (Wortsman et al. 2309.14322).
-    """
-    rows = tables.whole(study, recipes)
-    capped = rows["loss_validation"].fillna(np.inf).clip(upper=rows["loss_init"])
-    by_run = rows.assign(capped=capped).groupby(["recipe", "width", "seed"])["capped"]
-    groups = grouped((by_run.mean() - by_run.min()).reset_index(name="value"), "recipe")
-    spikes = rows[rows["recipe"].isin([a, b])].groupby("recipe")["n_spikes"].sum()
-    lost = (rows["status"] != "done").groupby(rows["recipe"]).sum()
-    notes = [f"{name}: {int(lost[name])} diverged runs, {int(spikes[name])} spikes" for name in (a, b)]
-    return Measured(groups.contrast({b: 1.0, a: -1.0}), groups.dof, groups, notes)
+    measured = paired(rows.assign(gap=rows["loss_fresh"] - rows["loss_seen"]), a, b, "gap").mean()
+    return replace(measured, notes=diverged(tables.whole(study, [a, b], at)))
 
 
 def extrapolation(tables: Tables, study: str, pairs: list[tuple[str, str]]) -> Measured:
-    """log10 of the crossover predicted by power laws fitted below it over the measured one, for pairs that cross.
+    """Decades, up or down, between the crossover that power laws fitted below it predict and the measured one.
 
-    Only crossings between recipes that differ everywhere count: where two rules are the same run, the place is known.
+    By pair and seed, for pairs that cross; the uncertainty of the measured place is added. Only crossings between
+    recipes that differ everywhere count: where two rules are the same run, the place is known.
     """
     found: dict[Hashable, Any] = {}
-    for pair in tables.fit(study)["comparisons"]:
+    variance = 0.0
+    for pair in _crossings(tables.fit(study)["comparisons"], pairs):
         place = pair["crossover"]
-        met = any(rung["structural"] for rung in pair["rungs"])
-        if (pair["a"], pair["b"]) not in map(tuple, pairs) or pair["verdict"] != "crosses" or met or place is None:
-            continue
         rows = tables.rows(study, [pair["a"], pair["b"]])
         below = rows[rows["flops_6n"] < place["value"]]
-        if below["width"].nunique() >= 2:
-            ratios = [_predicted(group, pair["a"], pair["b"]) for _, group in below.groupby("seed")]
-            found[f"{pair['b']} - {pair['a']}"] = np.log10(ratios) - math.log10(place["value"])
+        ratios = [ratio for _, group in below.groupby("seed") if (ratio := _predicted(group, pair["a"], pair["b"]))]
+        if ratios:
+            errors = np.log10(ratios) - math.log10(place["value"])
+            found[f"{pair['b']} - {pair['a']}"] = errors * np.sign(errors.mean())
+            variance += _decades(place["ci"]) ** 2
     if not found:
-        raise NotMeasurableError("no pair crosses on this ladder apart from where two rules are the same run")
-    return _mean(Groups(found))
+        raise NotMeasurableError("no pair crosses, with a bounded place and two widths below it, on this ladder")
+    return Groups(found).mean(variance / len(found) ** 2)
 
 
-def _predicted(rows: pd.DataFrame, a: str, b: str) -> float:
-    """Where the power laws of two recipes meet."""
+def _crossings(comparisons: list[dict[str, Any]], pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Those of the pairs whose crossover has a bounded set."""
+    return [
+        pair
+        for pair in comparisons
+        if (pair["a"], pair["b"]) in map(tuple, pairs)
+        and pair["verdict"] == "crosses"
+        and not any(rung["structural"] for rung in pair["rungs"])
+        and pair["crossover"] is not None
+        and pair["crossover"]["ci"] is not None
+        and None not in pair["crossover"]["ci"]
+    ]
+
+
+def _decades(ci: list[float]) -> float:
+    """Standard error of log10 of a place from its 90% set."""
+    return math.log10(ci[1] / ci[0]) / (2 * 1.645)
+
+
+def _predicted(rows: pd.DataFrame, a: str, b: str) -> float | None:
+    """Where the power laws of two recipes meet; None where one has fewer than two widths."""
     lines = []
     for name in (a, b):
         mine = rows[rows["recipe"] == name]
+        if mine["width"].nunique() < 2:
+            return None
         lines.append(np.polyfit(np.log(mine["flops_6n"]), np.log(mine["loss_validation"]), 1))
     return float(np.exp((lines[1][1] - lines[0][1]) / (lines[0][0] - lines[1][0])))
 
 
 def collapse(tables: Tables, study: str, a: str, b: str, widths: int) -> Measured:
     """Collapse deviation of b less that of a over the ladder's first `widths` widths, seed by seed."""
-    found = [entry for entry in tables.fit(study)["collapse"] if len(entry["widths"]) == widths]
+    ladder = sorted(set(tables.whole(study, [a, b])["width"]))[:widths]
+    found = [entry for entry in tables.fit(study)["collapse"] if entry["widths"] == ladder]
     by = {(entry["recipe"], entry["seed"]): entry["deviation"] for entry in found}
     seeds = sorted({seed for _, seed in by})
     values = [by[b, seed] - by[a, seed] for seed in seeds if (a, seed) in by and (b, seed) in by]
     if not values:
         raise NotMeasurableError(f"no training curves of both recipes over {widths} widths")
-    tables.whole(study, [a, b])
-    return _mean(Groups({f"first {widths} widths": np.array(values)}))
+    bound = sum(entry["floor"] == 0 for entry in found if entry["recipe"] in (a, b))
+    notes = [f"{bound} of {2 * len(values)} curves collapse best with no floor at all"] if bound else []
+    return replace(Groups({f"first {widths} widths": np.array(values)}).mean(), notes=notes)
 
 
 MEASURES: dict[str, Callable[..., Measured]] = {
@@ -287,14 +225,22 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     "tuned": tuned_difference,
     "tuned_trend": tuned_trend,
     "change": change,
-    "stable_range": stable_range,
-    "optimum_shift": optimum_shift,
-    "best_cost": best_cost,
-    "batch_side": batch_side,
-    "batch_shift": batch_shift,
-    "optimum_slope": optimum_slope,
-    "sensitivity": sensitivity,
+    "stable_range": optima.stable_range,
+    "optimum_shift": optima.optimum_shift,
+    "best_cost": optima.best_cost,
+    "batch_side": optima.batch_side,
+    "batch_shift": optima.batch_shift,
+    "optimum_slope": optima.optimum_slope,
+    "sensitivity": optima.sensitivity,
     "extrapolation": extrapolation,
     "collapse": collapse,
 }
 """By the names that `params.yaml` uses."""
+
+CHOICES = {
+    "where": ["all", "largest", "above", "below"],
+    "along": ["N", "D", "width", "batch"],
+    "side": ["small", "large"],
+    "premise": ["smallest above", "smallest below", "largest above", "largest below"],
+}
+"""What arguments that are words may be."""

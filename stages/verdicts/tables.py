@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from stages.fit.laws import Floats
+from stages.study.errors import UsageError
 from stages.study.files import read_json
+from stages.study.hints import nearest
 from stages.study.tables import LOSSES, RUNS, read_csv
 from stages.verdicts.groups import Groups, NotMeasurableError
 
@@ -30,13 +32,26 @@ class Tables:
         table = self.whole(study, recipes, at)
         return table[table["status"] == "done"]
 
+    def capped(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
+        """All runs; a diverged one has the loss it started from (the convention of Wortsman et al. 2309.14322).
+
+        A comparison that left diverged runs out would call a recipe that breaks as good as one that does not.
+        """
+        table = self.whole(study, recipes, at)
+        done = table["status"] == "done"
+        names = ("loss_validation", "loss_seen", "loss_fresh")
+        return table.assign(**{name: table[name].where(done, table["loss_init"]) for name in names})
+
     def whole(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
-        """The same with diverged runs."""
+        """The same as `rows` with diverged runs. Raises `UsageError` for an axis that the study does not have."""
         if study not in self.losses:
             raise NotMeasurableError(f"study {study} has not been run at this scale")
         table = self.losses[study]
         table = table[table["recipe"].isin(recipes)]
         for name, value in (at or {}).items():
+            if f"axis_{name}" not in table:
+                known = [column.removeprefix("axis_") for column in table if column.startswith("axis_")]
+                raise UsageError(f"a claim on study {study} asks for axis '{name}'; {nearest(name, known)}")
             table = table[np.isclose(table[f"axis_{name}"].astype(float), value)]
         if missing := set(recipes) - set(table["recipe"]):
             raise NotMeasurableError(f"study {study} has no runs of {', '.join(sorted(missing))}")
@@ -92,22 +107,35 @@ def tuned(rows: pd.DataFrame, recipes: list[str], column: str = "loss_validation
     """Loss of the best recipe and axis value at each width and seed, chosen on the *other* seeds (cross-fitting).
 
     Choosing and measuring on the same runs would favour whoever had more settings to choose from. With one seed there
-    is nothing else to choose on, and `NotMeasurableError` is raised.
+    is nothing else to choose on, and `NotMeasurableError` is raised. `edge` marks a choice at the end of its learning
+    rates, beyond which a better one may lie.
     """
-    rows = rows[rows["recipe"].isin(recipes)]
-    return pd.DataFrame(
-        {"width": width, "seed": seed, "value": value} for width, seed, value in _cross_fitted(rows, column)
-    )
+    return pd.DataFrame(_cross_fitted(rows[rows["recipe"].isin(recipes)], column))
 
 
-def _cross_fitted(rows: pd.DataFrame, column: str) -> Iterator[tuple[int, int, float]]:
+def _cross_fitted(rows: pd.DataFrame, column: str) -> Iterator[dict[str, Any]]:
     for width, group in rows.groupby("width"):
         table = group.pivot_table(index="seed", columns=["recipe", "axes"], values=column).dropna(axis=1)
         if len(table) < 2 or table.empty:
             raise NotMeasurableError("tuning needs two seeds: one to choose on, one to measure on")
+        rates = group.groupby(["recipe", "axes"])["lr"].first()
         for seed in table.index:
             best = table.drop(index=seed).mean().idxmin()
-            yield int(width), int(seed), float(table.loc[seed, best])
+            ends = rates[best[0]].min(), rates[best[0]].max()
+            yield {"width": int(width), "seed": int(seed), "value": float(table.loc[seed, best]),
+                   "edge": ends[0] < ends[1] and rates[best] in ends}  # fmt: skip
+
+
+def diverged(rows: pd.DataFrame) -> list[str]:
+    """A note per recipe and width that lost runs."""
+    lost = rows[rows["status"] != "done"].groupby(["recipe", "width"]).size()
+    return [f"{count} run(s) of {recipe} at width {width} diverged" for (recipe, width), count in lost.items()]
+
+
+def edge_note(places: pd.DataFrame, what: str) -> list[str]:
+    """A note where places lie at the edge of the grid they were looked for in."""
+    count = int(places["edge"].sum())
+    return [f"{count} of {len(places)} {what} lie at the edge of their grid"] if count else []
 
 
 def vertices(rows: pd.DataFrame, x: str, column: str = "loss_validation") -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pytest
 from stages.study.errors import UsageError
 from stages.study.params import Claim
 from stages.verdicts import measures as m
+from stages.verdicts import optima
 from stages.verdicts.claims import judge_claims, metrics, seed_noise
 from stages.verdicts.groups import NotMeasurableError
 from stages.verdicts.tables import Tables, paired, vertices, with_axes
@@ -61,20 +62,40 @@ def test_paired_differences_leave_out_the_meeting_point() -> None:
     assert above.effect.value == pytest.approx(-0.1 * np.log2([32 / 24, 48 / 24]).mean(), abs=0.003)
     assert below.effect.value == pytest.approx(-0.1 * np.log2(16 / 24), abs=0.003)
     assert set(above.groups.values) == {32, 48}
-    assert above.dof == 6
+    assert above.dof <= 6  # pooled, or what the groups in question have by themselves
     assert m.trend(found, "s", "a", "b").effect.value == pytest.approx(-0.1, abs=0.004)
     assert len(found.used) == 21
     with pytest.raises(NotMeasurableError, match="nowhere the same run"):
         m.paired_difference(tables(ladder({"a": float, "b": float})), "s", "a", "b", "above")
 
 
-def test_a_diverged_run_is_named_and_left_out() -> None:
-    rows = ladder({"a": lambda _: 0.0, "b": lambda _: 0.5})
-    rows[-1]["status"] = "diverged"
+def test_a_diverged_run_counts_as_the_loss_it_started_from() -> None:
+    rows = ladder({"a": lambda _: 0.0, "b": lambda _: 0.0})
+    at_largest = {row["seed"]: row for row in rows if row["recipe"] == "b" and row["width"] == 48}
+    for row in at_largest.values():
+        row["status"] = "diverged"
     found = m.paired_difference(tables(rows), "s", "a", "b", "largest")
-    assert found.notes == ["1 run(s) of b at width 48 diverged"]
-    assert found.effect.value == pytest.approx(0.5)
-    assert len(found.groups.values[48]) == 2
+    assert found.notes == ["3 run(s) of b at width 48 diverged"]
+    by_hand = np.mean([7.0 - row["loss"] for row in at_largest.values()])
+    assert found.effect.value == pytest.approx(by_hand)  # left out, the two would have been called equal
+    assert m.trend(tables(rows), "s", "a", "b").notes == found.notes
+    swept = [{**row, "axes": {"o": o}, "lr": 0.01 * 2**o} for row, o in product(rows, (0, 1))]
+    assert m.tuned_difference(tables(swept), "s", "a", ["b"]).effect.value == pytest.approx(by_hand / 4)
+
+
+def test_a_gain_must_be_there_to_shrink_and_a_lead_to_grow() -> None:
+    """An add-on that hurts everywhere, and more so the wider the model, has lost no gain."""
+    hurts = tables(ladder({"addon": lambda w: 0.05 * np.log2(w), "base": lambda _: 0.0}, sd=0.001))
+    helps = tables(ladder({"addon": lambda w: 0.05 * np.log2(w / 64), "base": lambda _: 0.0}, sd=0.001))
+    for found, blocked in ((hurts, True), (helps, False)):
+        measured = m.trend(found, "s", "addon", "base", premise="smallest above")
+        assert measured.effect.value == pytest.approx(-0.05, abs=0.002)
+        assert bool(measured.blocked) == blocked
+    blocked = m.trend(hurts, "s", "addon", "base", premise="smallest above").blocked
+    assert "no gain that could shrink: the difference at width 16 is -0.20" in blocked
+    swept = [{**row, "axes": {"o": 0}} for row in ladder({"addon": lambda w: -0.1 / w, "base": float}, sd=0.001)]
+    blocked = m.tuned_trend(tables(swept), "s", "addon", ["base"], premise="largest below").blocked
+    assert blocked.startswith("there is no lead that could have grown")
 
 
 def test_gap_and_its_change() -> None:
@@ -84,7 +105,14 @@ def test_gap_and_its_change() -> None:
         row["loss_fresh"] = row["loss"]
     found = m.gap(tables(rows), "s", "a")
     assert found.effect.value == pytest.approx(0.1)
-    assert found.effect.se == pytest.approx(0.05 / 2)  # four widths, text error 0.05 each, which seeds do not lessen
+    assert found.effect.se == pytest.approx(0.05)  # of the text, which seeds do not lessen
+    assert found.shared_variance == pytest.approx(0.05**2)
+    for row in rows:
+        if row["width"] == 32:
+            row["loss_seen"] -= 0.2
+    worst = m.gap(tables(rows), "s", "a")
+    assert worst.effect.value == pytest.approx(0.3)  # three good widths do not make up for a bad one
+    assert worst.notes == ["the widest gap of 4 widths, at 32"]
     assert m.change(tables(rows), "s", "a", "b").effect.value == pytest.approx(-0.03)
 
 
@@ -146,16 +174,16 @@ def test_learning_rate_measures() -> None:
         for (name, best, floor), seed, octave in product([("a", -0.4, 4.0), ("b", -1.4, 4.2)], range(3), OCTAVES)
     ]
     found = tables(rows)
-    assert m.stable_range(found, "s", ["a", "b"]).effect.value == pytest.approx(1.9)
-    assert m.optimum_shift(found, "s", "a", "b", ["a", "b"]).effect.value == pytest.approx(-1.0)
-    cost = m.best_cost(found, "s", "a", "b", ["a", "b"]).effect.value
+    assert optima.stable_range(found, "s", ["a", "b"]).effect.value == pytest.approx(1.9)
+    assert optima.optimum_shift(found, "s", "a", "b", ["a", "b"]).effect.value == pytest.approx(-1.0)
+    cost = optima.best_cost(found, "s", "a", "b", ["a", "b"]).effect.value
     assert cost == pytest.approx(0.2 + 0.05 * (0.4**2 - 0.4**2), abs=1e-9)
     stable = [{**row, "status": "done"} for row in rows]
-    assert "a never diverged" in m.stable_range(tables(stable), "s", ["a", "b"]).notes[0]
+    assert "a never diverged" in optima.stable_range(tables(stable), "s", ["a", "b"]).notes[0]
     excess = [[0.05 * (o - best) ** 2 if o <= 1 else None for o in OCTAVES] for best in (-0.4, -1.4)]
     losses = [[7.0 if e is None else floor + e for e in part] for part, floor in zip(excess, (4.0, 4.2), strict=True)]
     by_hand = [np.mean(part) - min(part) for part in losses]
-    assert m.sensitivity(found, "s", "a", "b", ["a", "b"]).effect.value == pytest.approx(
+    assert optima.sensitivity(found, "s", "a", "b", ["a", "b"]).effect.value == pytest.approx(
         by_hand[1] - by_hand[0], abs=0.01
     )
 
@@ -168,10 +196,10 @@ def test_batch_measures() -> None:
         for w, s, b, o in product((16, 32), range(2), range(3, 9), (-1, 0, 1))
     ]  # fmt: skip
     found = tables(rows)
-    assert m.batch_side(found, "s", "a", "small").effect.value == pytest.approx((0.4 + 0.9) / 2, abs=1e-6)
-    assert m.batch_side(found, "s", "a", "large").effect.value == pytest.approx((0.9 + 0.4) / 2, abs=1e-6)
-    assert m.batch_shift(found, "s", "a").effect.value == pytest.approx(1.0, abs=1e-6)
-    assert m.optimum_slope(found, "s", "a", "batch").effect.value == pytest.approx(0.6, abs=1e-6)
+    assert optima.batch_side(found, "s", "a", "small").effect.value == pytest.approx((0.4 + 0.9) / 2, abs=1e-6)
+    assert optima.batch_side(found, "s", "a", "large").effect.value == pytest.approx((0.9 + 0.4) / 2, abs=1e-6)
+    assert optima.batch_shift(found, "s", "a").effect.value == pytest.approx(1.0, abs=1e-6)
+    assert optima.optimum_slope(found, "s", "a", "batch").effect.value == pytest.approx(0.6, abs=1e-6)
 
 
 def test_the_exponent_of_the_best_rate_in_width() -> None:
@@ -179,9 +207,11 @@ def test_the_exponent_of_the_best_rate_in_width() -> None:
         {**bowl("a", w, s, o, 0.3, 4.0), "lr": 0.01 * 2.0**o * w**-0.8}
         for w, s, o in product(WIDTHS, range(3), OCTAVES)
     ]
-    assert m.optimum_slope(tables(rows), "s", "a", "width").effect.value == pytest.approx(-0.8, abs=1e-6)
-    edge = [row for row in rows if row["axes"]["lr_octaves"] >= 1]
-    assert m.optimum_slope(tables(edge), "s", "a", "width").notes == ["12 of 12 optima lie at the edge of their grid"]
+    assert optima.optimum_slope(tables(rows), "s", "a", "width").effect.value == pytest.approx(-0.8, abs=1e-6)
+    edge = tables([row for row in rows if row["axes"]["lr_octaves"] >= 1])
+    blocked = "12 of 12 optima lie at the edge of their grid: widen it"
+    assert optima.optimum_slope(edge, "s", "a", "width").blocked == blocked
+    assert optima.optimum_shift(edge, "s", "a", "a", ["a"]).blocked == blocked
 
 
 def test_vertices_of_a_parabola_are_exact() -> None:
@@ -197,9 +227,26 @@ def test_a_planted_crossover_is_extrapolated() -> None:
         {"recipe": name, "width": w, "seed": s, "loss": 4 * (compute[w] / at) ** -power + 0.0001 * s}
         for (name, power), w, s in product([("a", 0.08), ("b", 0.11)], WIDTHS, range(3))
     ]
-    pair = {"a": "a", "b": "b", "verdict": "crosses", "crossover": {"value": at}, "rungs": [{"structural": False}]}
+    crossover = {"value": at, "ci": [at / 1.2, at * 1.2]}
+    pair = {"a": "a", "b": "b", "verdict": "crosses", "crossover": crossover, "rungs": [{"structural": False}]}
     found = tables(rows, fit={"comparisons": [pair]})
-    assert m.extrapolation(found, "s", [("a", "b")]).effect.value == pytest.approx(0, abs=0.01)
+    exact = m.extrapolation(found, "s", [("a", "b")]).effect
+    assert exact.value == pytest.approx(0, abs=0.01)
+    assert exact.se == pytest.approx(2 * np.log10(1.2) / 3.29, rel=0.01)  # how well C* itself is known
+    bent = [{**row, "loss": row["loss"] + 0.02 * (row["recipe"] == "b" and row["width"] == 16)} for row in rows]
+    bent += [
+        {**row, "recipe": "c", "loss": row["loss"] - 0.04 * (row["width"] == 16)}
+        for row in rows
+        if row["recipe"] == "b"
+    ]
+    both = tables(bent, fit={"comparisons": [pair, {**pair, "b": "c"}]})
+    up, down = (m.extrapolation(both, "s", [("a", name)]).effect.value for name in "bc")
+    assert min(up, down) > 0.01  # too high and too low by much are both misplaced, and do not cancel
+    assert m.extrapolation(both, "s", [("a", "b"), ("a", "c")]).effect.value == pytest.approx((up + down) / 2)
+    crossover["ci"] = [at / 2, None]
+    with pytest.raises(NotMeasurableError, match="bounded place"):
+        m.extrapolation(found, "s", [("a", "b")])
+    crossover["ci"] = [at / 2, at * 2]
     pair["rungs"] = [{"structural": True}]
     with pytest.raises(NotMeasurableError, match="no pair crosses"):
         m.extrapolation(found, "s", [("a", "b")])
@@ -207,11 +254,13 @@ def test_a_planted_crossover_is_extrapolated() -> None:
 
 def test_collapse_is_compared_seed_by_seed() -> None:
     entries = [
-        {"recipe": name, "seed": seed, "widths": [16, 24, 32], "deviation": 0.01 + 0.001 * seed + extra}
+        {"recipe": name, "seed": seed, "widths": [16, 24, 32], "deviation": 0.01 + 0.001 * seed + extra, "floor": 0.0}
         for (name, extra), seed in product([("a", 0.0), ("b", 0.02)], range(3))
     ]
     found = tables(ladder({"a": float, "b": float}), fit={"collapse": entries})
-    assert m.collapse(found, "s", "a", "b", 3).effect.value == pytest.approx(0.02)
+    measured = m.collapse(found, "s", "a", "b", 3)
+    assert measured.effect.value == pytest.approx(0.02)
+    assert measured.notes == ["6 of 6 curves collapse best with no floor at all"]
     with pytest.raises(NotMeasurableError, match="over 4 widths"):
         m.collapse(found, "s", "a", "b", 4)
 
@@ -258,6 +307,15 @@ def test_a_claim_is_judged_by_the_noise_of_seeds() -> None:
     assert counts["claims"]["up"]["verdict"] == "SUPPORTED"
 
 
+def test_an_effect_that_means_something_else_carries_no_verdict() -> None:
+    found = tables(ladder({"addon": lambda w: 0.05 * np.log2(w), "base": lambda _: 0.0}, sd=0.001))
+    given = {"a": "addon", "b": "base", "premise": "smallest above"}
+    (judged,) = judge_claims({"x": claim(measure="trend", given=given, tolerance=0, expected=-0.03)}, found, "pocket")
+    assert judged.verdict == "INCONCLUSIVE"
+    assert judged.effect.value == pytest.approx(-0.05, abs=0.002)
+    assert judged.why.startswith("there is no gain that could shrink")
+
+
 def test_a_claim_that_cannot_be_measured_says_why() -> None:
     found = tables(ladder({"a": float}))
     found.losses["noise"] = table(noise_rows(seeds=3))
@@ -274,3 +332,9 @@ def test_a_misspelt_argument_is_refused() -> None:
         judge_claims({"x": claim(given={"a": "a", "b": "b", "wher": "all"})}, found, "pocket")
     with pytest.raises(UsageError, match=r"claims.x.given.b is missing"):
         judge_claims({"x": claim(given={"a": "a"})}, found, "pocket")
+    with pytest.raises(UsageError, match=r"claims.x.given.where cannot be 'abov'; did you mean 'above'"):
+        judge_claims({"x": claim(given={"a": "a", "b": "b", "where": "abov"})}, found, "pocket")
+    with pytest.raises(UsageError, match=r"study s asks for axis 'lr_octave'"):
+        judge_claims(
+            {"x": claim(given={"a": "a", "b": "b", "at": {"lr_octave": 0}}, tolerance=0.1, expected=1)}, found, "pocket"
+        )
