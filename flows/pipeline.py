@@ -93,8 +93,8 @@ def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
     tasks.run(graph.before(graph.stages("train")))
     due = [(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
     plans = [read_plan(*pair) for pair in due]
-    for pair in due:
-        store_from_environment().adopt(folder(*pair) / "cells")
+    for plan in plans:
+        store_from_environment().adopt(folder(plan.study, plan.scale) / "cells", plan.cells())
     if missing_jobs(plans):
         summary.cells = run_grid(due, where)
     tasks.refuse(_studies_that_failed(summary.cells, plans))

@@ -26,8 +26,8 @@ RESULTS = Path("data/results")
 def plan(study: str, scale: str) -> None:
     """Write the plan, and take into the store the finished cells that `dvc pull` may have brought."""
     store, home = store_from_environment(), folder(study, scale)
-    adopted = store.adopt(home / "cells")
     made = make_plan(load_params(), study, scale, read_index())
+    adopted = store.adopt(home / "cells", made.cells())
     write_json(home / "plan.json", made.model_dump())
     print(f"{len(made.rows)} rows, {len(made.cells())} cells" + (f", {adopted} adopted" if adopted else ""))
 
@@ -51,7 +51,7 @@ def train(study: str, scale: str) -> None:
 def evaluate(study: str, scale: str) -> None:
     """Evaluate the finished cells whose losses are stale, then write the study's tables."""
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
-    store.adopt(home / "cells")
+    store.adopt(home / "cells", made.cells())
     stale = [name for name, cell in made.cells().items() if not store.complete(name, made.evaluation(cell))]
     run_pool(made, stale, store)
     write_tables(made, store, RESULTS / home.name, home)

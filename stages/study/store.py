@@ -15,13 +15,13 @@ is finished here is uploaded, in both directions the record last. Checkpoints an
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.study.cell import Cell
 from stages.study.errors import CrossoverError, DamageError
@@ -110,7 +110,10 @@ class Store:
             body = read_sealed(path)
         if body is None:
             return None
-        record = Record.model_validate(body)
+        try:
+            record = Record.model_validate(body)
+        except ValidationError:
+            raise DamageError(f"{path} is no record of this version; delete the folder and run again") from None
         if record.fingerprint != fingerprint or record.payload.fingerprint != fingerprint:
             raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
         return record
@@ -179,17 +182,15 @@ class Store:
         for name in [*record.files, "record.json"]:
             place(source / name, folder / name)
 
-    def adopt(self, cells: Path) -> int:
-        """Take into the store the finished cells below `cells` that it lacks; returns how many."""
-        taken = 0
-        for path in sorted(cells.glob("*/record.json")):
-            other = Store(cells)
-            record = other.record(path.parent.name)
-            if record is None or self.record(record.fingerprint):
+    def adopt(self, cells: Path, planned: Iterable[str]) -> int:
+        """Take into the store the finished cells below `cells` that are planned and that it lacks; returns how many."""
+        taken, other = 0, Store(cells)
+        for fingerprint in planned:
+            if self.record(fingerprint) or (record := other.record(fingerprint)) is None:
                 continue
             for name in record.files:
-                place(other.verified(record, name), self.folder(record.fingerprint) / name)
-            place(path, self.folder(record.fingerprint) / "record.json")
+                place(other.verified(record, name), self.folder(fingerprint) / name)
+            place(cells / fingerprint / "record.json", self.folder(fingerprint) / "record.json")
             taken += 1
         return taken
 

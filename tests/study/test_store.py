@@ -73,9 +73,13 @@ def test_adopt_takes_what_is_missing(tmp_path: Path) -> None:
     home, away = Store(tmp_path / "home"), Store(tmp_path / "away")
     record = finished(home)
     home.materialise(record, tmp_path / "cells")
-    assert away.adopt(tmp_path / "cells") == 1
+    write_sealed(tmp_path / "cells" / ("0" * 64) / "record.json", {"of": "an older version"})
+    assert away.adopt(tmp_path / "cells", ["f" * 64]) == 0
+    assert away.adopt(tmp_path / "cells", [record.fingerprint]) == 1
     assert away.record(record.fingerprint) == record
-    assert away.adopt(tmp_path / "cells") == 0
+    assert away.adopt(tmp_path / "cells", [record.fingerprint]) == 0
+    with pytest.raises(DamageError, match="no record of this version; delete"):
+        Store(tmp_path / "cells").record("0" * 64)
 
 
 def test_completeness_needs_the_evaluation(tmp_path: Path) -> None:
