@@ -40,8 +40,8 @@ def _crossing(pair: dict[str, Any]) -> str:
     return f"They cross near {place['value']:.2g} FLOP {_span(place['ci'])}; the sign changes between widths {between}."
 
 
-def _span(ci: list[float | None]) -> str:
-    low, high = (f"{end:.2g}" if end is not None else "no bound" for end in ci)
+def _span(ci: list[float | None], form: str = ".2g") -> str:
+    low, high = (f"{end:{form}}" if end is not None else "no bound" for end in ci)
     return f"[{low}, {high}]"
 
 
@@ -64,7 +64,7 @@ def _optima(results: StudyResults) -> Iterator[str]:
             yield f"{results.label(recipe)}, width {cell['at']['width']:g}: {_best_rate(cell)}."
         if found["law"] is not None:
             slope = found["law"]["params"]["p"]
-            span = "" if slope["ci"] is None else f" [{slope['ci'][0]:.2f}, {slope['ci'][1]:.2f}]"
+            span = "" if slope["ci"] is None else f" {_span(slope['ci'], '.2f')}"
             power = f"width^{slope['value']:.2f}{span}"
             yield f"{results.label(recipe)}: the best learning rate goes as {power}; {_regret(found)}."
 

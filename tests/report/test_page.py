@@ -151,6 +151,8 @@ def test_a_sweep_shows_its_optima() -> None:
     assert "best learning rate 0.0200" in text
     assert "goes as width^" in text
     assert "when each width is left out of its law" in text
+    shown.fit["optima"]["a"]["law"]["params"]["p"]["ci"][0] = None
+    assert re.search(r"goes as width\^\S+ \[no bound, -?\d", " ".join(answers(shown)))
     assert [f.name for f in figures(shown)] == ["s-c-loss_against_compute", "s-c-learning_rate_bowls"]
 
 
