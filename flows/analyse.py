@@ -15,6 +15,7 @@ from stages.study.hints import nearest
 
 if TYPE_CHECKING:
     from stages.fit.runs import Runs
+    from stages.report.house import Figure
 
 File = Annotated[Path, typer.Argument(help="Runs as .csv, .parquet or .jsonl, one row per run.", show_default=False)]
 Loss = Annotated[str, typer.Option(help="Column, or expression of columns, with the loss.")]
@@ -25,7 +26,7 @@ Where = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Plot = Annotated[Path | None, typer.Option(help="Also draw a PNG here.")]
+Plot = Annotated[Path | None, typer.Option(help="Also draw it here: .png, .svg or .pdf.")]
 
 
 def fit(
@@ -217,9 +218,10 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
-def _save(path: Path, png: bytes) -> None:
+def _save(path: Path, figure: "Figure") -> None:
     from stages.study.files import write_bytes
 
-    if path.suffix != ".png":
-        raise UsageError(f"--plot writes PNG; name {path} with .png at its end")
-    write_bytes(path, png)
+    formats = {".png": figure.png, ".svg": lambda: figure.svg().encode(), ".pdf": figure.pdf}
+    if path.suffix not in formats:
+        raise UsageError(f"--plot writes {', '.join(formats)}; name {path} with one of them at its end")
+    write_bytes(path, formats[path.suffix]())

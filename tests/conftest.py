@@ -147,6 +147,7 @@ def make_project(root: Path) -> Project:
     (root / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
+    shutil.copytree(REPOSITORY / ".dvc/plots", root / ".dvc/plots")
     write_corpus(root / "words.jsonl")
     project = Project(root)
     project.params()

@@ -17,6 +17,7 @@ _PROGRESS = np.linspace(0.3, 1.0, 8)  # after warmup; the last point is the norm
 _HALF_WINDOW = 0.04  # of the run, averaged around each point
 _FLOORS = 40
 _FEWEST = 3
+_SHOWN = np.geomspace(0.02, 1.0, 24)  # of the run, for a picture of a curve
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,32 @@ class Collapse:
     """Standard deviation over widths of the normalised loss, root mean square over the run, relative to its mean."""
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A training curve for pictures: mean loss over seeds, each point averaged over 8% of the run."""
+
+    recipe: str
+    width: int
+    tokens: int
+    progress: list[float]
+    loss: list[float]
+
+
+def mean_curves(losses: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Curve]:
+    """Of every recipe and width that has finished runs."""
+    raw = {name: group["loss"].to_numpy(float) for name, group in curves.groupby("fingerprint")}
+    done = losses[(losses["status"] == "done") & losses["fingerprint"].isin(raw.keys())]
+    for (recipe, width), group in done.groupby(["recipe", "width"], sort=False):
+        loss = np.mean([smoothed(raw[name], _SHOWN) for name in group["fingerprint"]], axis=0)
+        yield Curve(
+            recipe=str(recipe),
+            width=int(width),
+            tokens=int(group["tokens"].iloc[0]),
+            progress=[round(float(x), 4) for x in _SHOWN],
+            loss=[round(float(value), 5) for value in loss],
+        )
+
+
 def collapses(losses: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Collapse]:
     """Of every recipe and seed, for the first three widths, the first four, and so on."""
     done = losses[(losses["status"] == "done") & losses["fingerprint"].isin(curves["fingerprint"])]
@@ -44,10 +71,10 @@ def collapses(losses: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Collapse]:
             yield Collapse(str(recipe), int(seed), [int(w) for w in rungs["width"][:count]], floor, deviation)
 
 
-def smoothed(loss: Floats) -> Floats:
+def smoothed(loss: Floats, progress: Floats = _PROGRESS) -> Floats:
     """Mean loss around each point of progress, [P]."""
     steps = len(loss)
-    ends = [(int(max(0, (x - _HALF_WINDOW) * steps)), int(min(steps, (x + _HALF_WINDOW) * steps))) for x in _PROGRESS]
+    ends = [(int(max(0, (x - _HALF_WINDOW) * steps)), int(min(steps, (x + _HALF_WINDOW) * steps))) for x in progress]
     return np.array([loss[low : max(high, low + 1)].mean() for low, high in ends])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.fit.collapse import Collapse, collapses
+from stages.fit.collapse import Collapse, Curve, collapses, mean_curves
 from stages.fit.comparing import Comparison, Settings, Variant, compare
 from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
 from stages.fit.fitting import fit
@@ -61,6 +61,8 @@ class StudyFit(Serialisable):
     gaps: list[Gap]
     collapse: list[Collapse]
     """How well training curves collapse across widths, per recipe and seed."""
+    curves: list[Curve]
+    """For pictures."""
 
 
 def fit_study(
@@ -92,6 +94,7 @@ def fit_study(
         optima=dict(_optima(losses, recipes)) if swept else {},
         gaps=[] if swept else [_gap(recipe, width, group) for recipe, width, group in _by_rung(losses)],
         collapse=[] if swept or curves is None else list(collapses(losses, curves)),
+        curves=[] if swept or curves is None else list(mean_curves(losses, curves)),
     )
 
 

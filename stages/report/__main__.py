@@ -1,4 +1,4 @@
-"""The stage `report`: results of all active studies and verdicts -> data/report (page, PNGs), docs/findings.md.
+"""The stage `report`: results of all active studies and verdicts -> data/report/index.html, docs/findings.md.
 
 python -m stages.report
 """
@@ -6,9 +6,10 @@ python -m stages.report
 import sys
 from pathlib import Path
 
-from stages.report.page import figures, findings, render
+from stages.report.page import findings, render
+from stages.report.regimes import on_one_map, regimes
 from stages.report.results import RESULTS, read_results
-from stages.report.verdicts import read_verdicts, regimes_figure
+from stages.report.verdicts import read_verdicts
 from stages.study.errors import guarded
 from stages.study.files import read_json, write_bytes
 from stages.study.params import load_params
@@ -18,23 +19,16 @@ REPORT, DOCS = Path("data/report"), Path("docs")
 
 
 def main() -> None:
-    """Write the page and its figures."""
+    """Write the page, the findings and their figure."""
     params = load_params()
-    studies = []
-    for key, item in params.active.items():
-        results = read_results(key, params.study(item.study))
-        shown = figures(results)
-        for figure in shown:
-            write_bytes(REPORT / f"{figure.name}.png", figure.png)
-        studies.append((results, shown))
+    studies = [read_results(key, params) for key in params.active]
     tokens = read_json(RESULTS / "tokens.check.json", "run `dvc repro check_tokens`")
     verdicts = read_verdicts()
-    regimes = regimes_figure({params.active[results.key].study: results for results, _ in studies}, verdicts)
-    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, regimes).encode())
-    text = findings(params, [results for results, _ in studies], verdicts, regimes is not None)
-    write_bytes(DOCS / "findings.md", text.encode())
-    if regimes is not None:
-        write_bytes(DOCS / "regimes.png", regimes)
+    panels = regimes({params.active[results.key].study: results for results in studies}, verdicts)
+    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels).encode())
+    write_bytes(DOCS / "findings.md", findings(params, studies, verdicts, bool(panels)).encode())
+    if panels:
+        write_bytes(DOCS / "regimes.png", on_one_map(panels).png())
     print(f"open {REPORT / 'index.html'}")
 
 

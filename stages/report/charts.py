@@ -1,107 +1,139 @@
-"""PNG charts of anybody's runs: a fitted law, comparisons of recipes, learning-rate optima."""
+"""Charts of anybody's runs: a fitted law, comparisons of recipes, learning-rate optima."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
 import numpy as np
-from matplotlib.axes import Axes
 
 from stages.fit.comparing import Comparisons
 from stages.fit.laws import Floats
 from stages.fit.optimum import Optima
 from stages.fit.result import Fit
-from stages.report.figures import canvas, look
+from stages.report.house import Figure, Row, hover, layers, linear, log, only, series, shades, zero
 
 _PANELS = 12
 
 
-def plain_text(text: str) -> str:
-    """Text that is not read as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _below(loss: str) -> str:
-    return plain_text(f"difference in {loss}") + "\nbelow 0: the first is better"
-
-
-def draw_fit(fit: Fit, inputs: Mapping[str, Floats], loss: Floats, loss_name: str) -> bytes:
+def draw_fit(fit: Fit, inputs: Mapping[str, Floats], loss: Floats, loss_name: str) -> Figure:
     """Loss and law against the input, or, with two inputs, relative errors against their product."""
-
-    def plot(axes: Axes) -> None:
-        if fit.line:
-            _law(axes, fit, inputs["x"], loss)
-            axes.set(xscale="log", yscale="log", xlabel=plain_text(fit.inputs["x"]), ylabel=plain_text(loss_name))
-        else:
-            _errors(axes, fit)
-            names = " × ".join(fit.inputs.values())
-            axes.set(xscale="log", xlabel=plain_text(names), ylabel="predicted / measured − 1 (%)")
-        axes.legend()
-
-    return canvas(plot)
+    return _law(fit, inputs["x"], loss, loss_name) if fit.line else _errors(fit)
 
 
-def _law(axes: Axes, fit: Fit, x: Floats, loss: Floats) -> None:
-    axes.plot(x, loss, ls="", ms=5, label="runs", **look(0))
-    grid = [point.x for point in fit.line]
-    axes.plot(grid, [point.loss for point in fit.line], color="black", lw=1.2, label=fit.formula)
-    if all(point.low is not None for point in fit.line):
-        low, high = [point.low or 0.0 for point in fit.line], [point.high or 0.0 for point in fit.line]
-        axes.fill_between(grid, low, high, color="black", alpha=0.12, lw=0, label="90% interval")
-    for index, (name, rows) in enumerate(_marked(fit), start=1):
-        values = [row.measured if row.measured is not None else row.loss.value for row in rows]
-        axes.plot([row.at["x"] for row in rows], values, ls="", ms=7, mfc="none", label=name, **look(index))
+def _law(fit: Fit, x: Floats, loss: Floats, loss_name: str) -> Figure:
+    rows: list[Row] = [{"layer": "run", "kind": "runs", "x": a, "loss": b} for a, b in zip(x, loss, strict=True)]
+    rows += [
+        {"layer": "law", "x": point.x, "loss": point.loss, "low": point.low, "high": point.high} for point in fit.line
+    ]
+    marked = [("held out", fit.heldout.rows if fit.heldout else []), ("predicted", fit.predictions)]
+    for name, found in marked:
+        rows += [
+            {"layer": "run", "kind": name, "x": row.at["x"],
+             "loss": row.measured if row.measured is not None else row.loss.value}
+            for row in found
+        ]  # fmt: skip
+    horizontal = alt.X("x:Q", **log(fit.inputs["x"]))
+    vertical = alt.Y("loss:Q", **(linear(loss_name) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
+    look = series(row["kind"] for row in rows if row["layer"] == "run")
+    chart = layers(
+        rows,
+        only("law").mark_area(opacity=0.13, color="#8A8A8A").encode(x=horizontal, y=alt.Y("low:Q"), y2="high:Q"),
+        only("law").mark_line(strokeWidth=1.3, color="#8A8A8A").encode(x=horizontal, y=vertical),
+        only("run")
+        .mark_point(size=30)
+        .encode(x=horizontal, y=vertical, **look, tooltip=hover("kind", x=".4g", loss=".4f")),
+    )
+    return Figure("fit", fit.formula, "Runs, the fitted law and its 90% interval.", chart, rows)
 
 
-def _marked(fit: Fit) -> list[tuple[str, list[Any]]]:
-    held = fit.heldout.rows if fit.heldout else []
-    return [(name, rows) for name, rows in (("held out", held), ("predicted", fit.predictions)) if rows]
-
-
-def _errors(axes: Axes, fit: Fit) -> None:
+def _errors(fit: Fit) -> Figure:
     parts = (("each rung from those below", fit.rollout), ("held out", fit.heldout))
-    for index, (name, part) in enumerate(parts):
-        if part is not None:
-            x = [float(np.prod(list(row.at.values()))) for row in part.rows]
-            errors = [100 * (row.relative_error or 0.0) for row in part.rows]
-            axes.plot(x, errors, ls="", ms=6, label=name, **look(index))
-    axes.axhline(0, color="black", lw=0.8)
+    rows: list[Row] = [
+        {"layer": "error", "kind": name, "x": float(np.prod(list(row.at.values()))),
+         "error": 100 * (row.relative_error or 0)}
+        for name, part in parts
+        if part is not None
+        for row in part.rows
+    ]  # fmt: skip
+    look = series(row["kind"] for row in rows)
+    chart = layers(
+        rows,
+        zero(),
+        only("error").mark_point(size=40, filled=True).encode(
+            x=alt.X("x:Q", **log(" × ".join(fit.inputs.values()))),
+            y=alt.Y("error:Q", **linear("predicted / measured − 1 (%)", "+.2f")),
+            **look, tooltip=hover("kind", x=".4g", error="+.3f"),
+        ),
+    )  # fmt: skip
+    return Figure("fit", fit.formula, "How far predictions are from what was measured.", chart, rows)
 
 
-def draw_comparisons(result: Comparisons) -> bytes:
+def draw_comparisons(result: Comparisons) -> Figure:
     """The difference of each pair along x with its fitted curve and crossover; at most twelve pairs, as they come."""
+    rows: list[Row] = []
+    for pair in result.pairs[:_PANELS]:
+        name = {"kind": f"{pair.b} − {pair.a}: {pair.verdict}"}
+        rows += [
+            {"layer": "rung", **name, "x": rung.x, "difference": rung.difference.value}
+            for rung in pair.rungs if not rung.structural
+        ]  # fmt: skip
+        rows += [
+            {"layer": "curve", **name, "x": point.x, "difference": point.value, "low": point.low, "high": point.high}
+            for point in pair.curve
+        ]
+        if pair.crossover is not None and not pair.crossover.lever_arm_decades:
+            rows.append({"layer": "crossover", **name, "x": pair.crossover.value, "difference": 0.0})
+    look = series(row["kind"] for row in rows)
+    x = alt.X("x:Q", **log(result.x))
+    y = alt.Y("difference:Q", **linear(f"difference in {result.loss}", "+.3f"))
+    told = hover("kind", x=".4g", difference="+.4f")
+    chart = layers(
+        rows,
+        zero(),
+        only("curve").mark_area(opacity=0.12).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=look["color"]),
+        only("curve").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=look["color"]),
+        only("rung").mark_point(size=45, filled=True).encode(x=x, y=y, **look, tooltip=told),
+        only("crossover").mark_point(size=140, strokeWidth=2).encode(x=x, y=y, color=look["color"], tooltip=told),
+    )
+    return Figure(
+        "compare",
+        "Difference between recipes",
+        "Below zero the first is better; a circle marks a crossover.",
+        chart,
+        rows,
+    )
 
-    def plot(axes: Axes) -> None:
-        for index, pair in enumerate(result.pairs[:_PANELS]):
-            style = look(index)
-            name = plain_text(f"{pair.b} − {pair.a}: {pair.verdict}")
-            free = [rung for rung in pair.rungs if not rung.structural]
-            axes.plot([rung.x for rung in free], [rung.difference.value for rung in free], ls="", label=name, **style)
-            grid = [point.x for point in pair.curve]
-            axes.plot(grid, [point.value for point in pair.curve], color=style["color"], lw=1.2)
-            low, high = [point.low for point in pair.curve], [point.high for point in pair.curve]
-            axes.fill_between(grid, low, high, color=style["color"], alpha=0.12, lw=0)
-            if pair.crossover is not None and not pair.crossover.lever_arm_decades:
-                axes.plot(pair.crossover.value, 0, marker="*", ms=14, color=style["color"], mec="black")
-        axes.axhline(0, color="black", lw=0.8)
-        drawn = any(pair.rungs or pair.curve for pair in result.pairs)
-        axes.set(xscale="log" if drawn else "linear", xlabel=plain_text(result.x), ylabel=_below(result.loss))
-        axes.legend(fontsize=8)
 
-    return canvas(plot)
+def draw_optima(result: Optima) -> Figure:
+    """Loss above the cell's best against learning rate, one line per cell; squares mark the best setting tried."""
+    rows: list[Row] = []
+    for cell in result.cells:
+        name = {
+            "kind": ", ".join(f"{key}={value:.3g}" for key, value in cell.at.items()) + (" (edge)" if cell.edge else "")
+        }
+        excess = 100 * (np.array(cell.losses) / min(cell.losses) - 1)
+        rows += [
+            {"layer": "rate", **name, "lr": lr, "excess": value} for lr, value in zip(cell.lrs, excess, strict=True)
+        ]
+        if cell.optimum is not None:
+            rows.append({"layer": "optimum", **name, "lr": cell.optimum, "excess": 0.0})
+    names = list(dict.fromkeys(row["kind"] for row in rows))
+    x = alt.X("lr:Q", **log("peak learning rate", ".1e"))
+    y = alt.Y(
+        "excess:Q", scale=alt.Scale(domain=[-0.2, 5], clamp=True), axis=alt.Axis(title="loss above the cell's best (%)")
+    )
+    colour = alt.Color("kind", type="ordinal", sort=names, scale=shades(names), legend=_columns(len(names)))
+    told = hover("kind", lr=".4g", excess=".3f")
+    chart = layers(
+        rows,
+        only("rate").mark_line(strokeWidth=1).encode(x=x, y=y, color=colour),
+        only("rate").mark_point(size=14, filled=True).encode(x=x, y=y, color=colour, tooltip=told),
+        only("optimum").mark_point(size=110, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=told),
+    )
+    return Figure(
+        "optimum", "Loss above the best", "By learning rate; circles mark optima inside the grid.", chart, rows
+    )
 
 
-def draw_optima(result: Optima) -> bytes:
-    """Loss above the cell's best against learning rate, one line per cell; stars mark optima inside the grid."""
-
-    def plot(axes: Axes) -> None:
-        for index, cell in enumerate(result.cells):
-            style = look(index)
-            name = ", ".join(f"{key}={value:.3g}" for key, value in cell.at.items())
-            excess = 100 * (np.array(cell.losses) / min(cell.losses) - 1)
-            axes.plot(cell.lrs, excess, lw=1, ms=4, label=name + (" (edge)" if cell.edge else ""), **style)
-            if cell.optimum is not None:
-                axes.plot(cell.optimum, 0, marker="*", ms=12, color=style["color"], mec="black")
-        axes.set(xscale="log", xlabel="peak learning rate", ylabel="loss above the cell's best (%)", ylim=(-0.2, 5))
-        axes.legend(fontsize=7, ncols=2)
-
-    return canvas(plot)
+def _columns(count: int) -> Any:
+    return alt.Legend(columns=1 + (count > 8), symbolLimit=40)

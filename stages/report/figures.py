@@ -1,163 +1,381 @@
-"""The figures of a study, as PNG. Colours are Okabe and Ito's, told apart with any colour vision."""
+"""The figures of a study: laws, differences, rates, training curves, gaps, and what choosing small costs large."""
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
+import altair as alt
+import pandas as pd
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
+from stages.report.house import Figure, Row, hover, layers, linear, log, only, panels, series, shades, widths, zero
 from stages.report.results import StudyResults
 
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-_MARKERS = ["o", "s", "D", "^", "v", "P", "X"]
-_STYLE: Any = {
-    "figure.dpi": 160,
-    "figure.figsize": (6.4, 4.0),
-    "figure.constrained_layout.use": True,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 10,
-    "legend.frameon": False,
-}
+_CELL = ("recipe", "width", "settings", "seed", "cell")
+_LOSS = "held-out loss (nats/token)"
+_DODGE = 0.02  # of a width, between series that share it
 
 
-def draw(plot: Callable[[Axes, StudyResults], None], results: StudyResults) -> bytes:
-    """One figure of a study as PNG bytes."""
-    return canvas(lambda axes: plot(axes, results))
+def study_figures(results: StudyResults) -> list[Figure]:
+    """Every figure that the study has something to show in."""
+    drawn = (draw(results) for draw in _FIGURES)
+    return [figure for figure in drawn if figure is not None]
 
 
-def canvas(plot: Callable[[Axes], None]) -> bytes:
-    """Axes in the house style, drawn on by `plot`, as PNG bytes."""
-    return png(lambda axes: plot(axes[0]))
+def _cells(results: StudyResults, done: bool = True) -> pd.DataFrame:
+    """Runs with the columns that a hover tells."""
+    table = results.losses[(results.losses["status"] == "done") == done]
+    return table.assign(
+        name=table["recipe"], recipe=table["recipe"].map(results.label),
+        settings=table["axes"], cell=table["fingerprint"].str[:12],
+    )  # fmt: skip
 
 
-def png(plot: Callable[[list[Axes]], None], rows: int = 1, columns: int = 1, size: Any = None) -> bytes:
-    """A grid of axes in the house style, drawn on by `plot`, as PNG bytes; `size` in inches."""
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-        plot(list(axes.flat))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        plt.close(figure)
-    return buffer.getvalue()
+def _rows(layer: str, table: pd.DataFrame, **columns: str) -> list[dict[str, Any]]:
+    """Rows of a layer: the columns of a cell, and others under a new name."""
+    names = {**{name: name for name in _CELL if name in table}, **{old: new for new, old in columns.items()}}
+    return [{"layer": layer, **row} for row in table[list(names)].rename(columns=names).to_dict("records")]
 
 
-def look(index: int) -> dict[str, Any]:
-    """Colour and marker of the index-th series."""
-    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+def _labels(results: StudyResults, recipes: list[str] | dict[str, Any]) -> list[str]:
+    return [results.label(recipe) for recipe in recipes]
 
 
-def loss_against_compute(axes: Axes, results: StudyResults) -> None:
+def loss_against_compute(results: StudyResults) -> Figure | None:
     """Every cell, the mean of each rung, and the law with its band, per recipe."""
-    done = results.losses[results.losses["status"] == "done"]
-    for index, (recipe, laws) in enumerate(results.fit["laws"].items()):
-        style, means = look(index), results.fit["means"][recipe]
-        cells = done[done["recipe"] == recipe]
-        axes.plot(cells["flops_6n"], cells["loss_validation"], ls="", ms=3, alpha=0.4, **style)
-        x, loss = ([mean[name] for mean in means] for name in ("flops_6n", "loss"))
-        axes.plot(x, loss, ls="", ms=7, label=results.label(recipe), **style)
-        if laws:
-            _law_line(axes, laws[0]["line"], style["color"])
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="training compute, 6N × tokens (FLOP)",
-        ylabel="held-out loss (nats/token)",
+    laws = {recipe: found for recipe, found in results.fit["laws"].items() if found}
+    if not laws:
+        return None
+    cells = _cells(results)
+    rows: list[Row] = _rows("run", cells[cells["name"].isin(laws)], compute="flops_6n", loss="loss_validation")
+    for recipe, found in laws.items():
+        known = {"recipe": results.label(recipe)}
+        rows += [
+            {"layer": "mean", **known, "width": mean["width"], "compute": mean["flops_6n"], "loss": mean["loss"]}
+            for mean in results.fit["means"][recipe]
+        ]
+        rows += [
+            {"layer": "law", **known, "compute": point["x"], **{name: point[name] for name in ("loss", "low", "high")}}
+            for point in found[0]["line"]
+        ]
+    x = alt.X("compute:Q", **log("training compute, 6N × tokens (FLOP)"))
+    y = alt.Y("loss:Q", **(linear(_LOSS) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
+    look = series(_labels(results, laws))
+    colour = look["color"]
+    told = hover("recipe", "width", **{"loss": ".4f", "compute": ".3e"})
+    chart = layers(
+        rows,
+        only("law").mark_area(opacity=0.13).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
+        only("law").mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour),
+        only("mean").mark_point(size=70, filled=True).encode(x=x, y=y, **look, tooltip=told),
+        only("run").mark_point(size=14, opacity=0.5).encode(x=x, y=y, **look, tooltip=[*hover(*_CELL), *told[2:]]),
     )
-    _plain_numbers(axes)
-    axes.legend()
+    return Figure(
+        f"{results.key}-laws", "Loss against compute",
+        "Held-out loss of every cell (small) and the mean of each width (large) against training compute, with the "
+        "fitted law and its 90% band.", chart, rows,
+    )  # fmt: skip
 
 
-def _law_line(axes: Axes, line: list[dict[str, float]], colour: str) -> None:
-    x, loss, low, high = ([point[name] for point in line] for name in ("x", "loss", "low", "high"))
-    axes.plot(x, loss, color=colour, lw=1.4)
-    if low[0] is not None:
-        axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
-
-
-def paired_difference(axes: Axes, results: StudyResults) -> None:
-    """Difference between two recipes along the ladder, with its interval, seeds, meeting points and crossover."""
-    for index, pair in enumerate(results.fit["comparisons"]):
-        name = f"{results.label(pair['b'])} − {results.label(pair['a'])}"
-        _difference(axes, results, pair, name, look(index))
-    axes.axhline(0, color="black", lw=0.8)
-    axes.set(
-        xscale="log",
-        xlabel="width D",
-        ylabel="difference in held-out loss (nats)\nbelow 0: the first is better",
+def paired_difference(results: StudyResults) -> Figure | None:
+    """Difference between two recipes along the ladder, with its interval, its seeds and where they are one run."""
+    pairs = results.fit["comparisons"]
+    if not pairs:
+        return None
+    named = {f"{results.label(pair['b'])} − {results.label(pair['a'])}": pair for pair in pairs}
+    rows: list[Row] = []
+    for index, (name, pair) in enumerate(named.items()):
+        shift = 1 + _DODGE * (index - (len(named) - 1) / 2)
+        rows += _difference(pair, name, shift)
+        rows += [{**row, "recipe": name, "place": row["width"] * shift} for row in _seed_differences(results, pair)]
+    x = alt.X("place:Q", **widths(results.losses["width"]))
+    y = alt.Y("difference:Q", **linear("difference in held-out loss (nats)", "+.2f"))
+    look = series(named)
+    colour = look["color"]
+    ends = hover("recipe", "width", "pairs", **{"difference": "+.4f", "low": "+.4f", "high": "+.4f"})
+    chart = layers(
+        rows,
+        zero(),
+        only("mean").mark_line(strokeWidth=1).encode(x=x, y=y, color=colour),
+        only("mean").mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
+        only("seed")
+        .mark_tick(thickness=1.5, size=9, opacity=0.6)
+        .encode(x=x, y=y, color=colour, tooltip=hover("recipe", "width", "seed", difference="+.4f")),
+        only("mean").mark_point(size=60, filled=True).encode(x=x, y=y, **look, tooltip=ends),
+        only("met")
+        .mark_point(size=90, color="currentColor", shape="circle")
+        .encode(x=x, y=y, tooltip=hover("recipe", "width", "note")),
     )
-    _widths(axes, results)
-    axes.legend()
+    return Figure(
+        f"{results.key}-difference", "Paired difference along the ladder",
+        "Second recipe less first, seed by seed: below zero the second is better. Bars are 90% t intervals, ticks are "
+        "seeds, open circles are widths at which both are the same run.", chart, rows,
+    )  # fmt: skip
 
 
-def _difference(axes: Axes, results: StudyResults, pair: dict[str, Any], name: str, style: dict[str, Any]) -> None:
-    rungs = pair["rungs"]
-    free = [rung for rung in rungs if not rung["structural"]]
-    widths, values = [int(rung["name"]) for rung in free], np.array([rung["difference"]["value"] for rung in free])
-    if free and free[0]["difference"]["ci"] is not None:
-        low, high = np.array([rung["difference"]["ci"] for rung in free]).T
-        reach = [values - low, high - values]
-        axes.errorbar(widths, values, yerr=reach, capsize=4, ls="", label=f"{name}, 90% interval", **style)
-    else:
-        axes.plot(widths, values, ls="", label=name, **style)
-    axes.plot(*_seed_differences(results, pair), ls="", marker="_", color=style["color"], alpha=0.6, ms=9)
-    met = [int(rung["name"]) for rung in rungs if rung["structural"]]
-    if met:
-        axes.plot(met, [0] * len(met), ls="", marker="o", mfc="none", mec="black", label="same run by construction")
-    everything = [rung["difference"]["value"] for rung in rungs]
-    axes.plot([int(rung["name"]) for rung in rungs], everything, color=style["color"], lw=0.8)
+def _difference(pair: dict[str, Any], name: str, shift: float) -> Iterator[Row]:
+    for rung in pair["rungs"]:
+        width, value = int(rung["name"]), rung["difference"]["value"]
+        if rung["structural"]:
+            yield {"layer": "met", "recipe": name, "width": width, "place": width, "difference": 0.0,
+                   "note": "the same run by construction"}  # fmt: skip
+            continue
+        low, high = rung["difference"]["ci"] or (value, value)
+        yield {"layer": "mean", "recipe": name, "width": width, "place": width * shift, "difference": value,
+               "low": low, "high": high, "pairs": rung["pairs"]}  # fmt: skip
 
 
-def _seed_differences(results: StudyResults, pair: dict[str, str]) -> tuple[list[int], list[float]]:
+def _seed_differences(results: StudyResults, pair: dict[str, str]) -> Iterator[dict[str, Any]]:
     rows = results.losses[(results.losses["status"] == "done") & ~results.losses["structural_pair"]]
     table = rows.pivot_table(index=["width", "seed"], columns="recipe", values="loss_validation")
-    d = (table[pair["b"]] - table[pair["a"]]).dropna()
-    return [width for width, _ in d.index], d.tolist()
+    if not {pair["a"], pair["b"]} <= set(table):
+        return
+    for (width, seed), value in (table[pair["b"]] - table[pair["a"]]).dropna().items():
+        yield {"layer": "seed", "width": int(width), "seed": int(seed), "difference": float(value)}
 
 
-def learning_rate_bowls(axes: Axes, results: StudyResults) -> None:
-    """Loss against learning rate per width; the optimum is starred, an edge says so."""
-    cells = [(recipe, cell) for recipe, found in results.fit["optima"].items() for cell in found["cells"]]
-    for index, (recipe, cell) in enumerate(cells):
-        style = look(index)
-        edge = " (best at the edge)" if cell["edge"] else ""
-        label = f"{results.label(recipe)}, width {cell['at']['width']:g}{edge}"
-        axes.plot(cell["lrs"], cell["losses"], lw=1.2, ms=5, label=label, **style)
-        if cell["optimum"]:
-            axes.plot(cell["optimum"], cell["loss_at_optimum"], marker="*", ms=14, color=style["color"], mec="black")
-        top = max(cell["losses"])
-        axes.plot(cell["diverged"], [top] * len(cell["diverged"]), ls="", marker="x", ms=9, color=style["color"])
-    axes.set(xscale="log", xlabel="peak learning rate", ylabel="held-out loss (nats/token)")
-    axes.xaxis.set_major_locator(FixedLocator(sorted({lr for _, cell in cells for lr in cell["lrs"]})))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"$2^{{{np.log2(value):g}}}$" if _is_half_octave(value) else f"{value:.3g}")
+def learning_rate_bowls(results: StudyResults) -> Figure | None:
+    """Loss against learning rate per recipe, width and batch, with optima, edges and divergences."""
+    if not results.fit["optima"]:
+        return None
+    rows: list[Row] = [*_bowls(results), *_stars(results)]
+    names = list(dict.fromkeys(row["series"] for row in sorted(rows, key=lambda row: float(row["order"]))))
+    rates = sorted({row["lr"] for row in rows if row["layer"] == "mean"})
+    x, y = alt.X("lr:Q", **log("peak learning rate", ".2g", rates)), alt.Y("loss:Q", **linear(_LOSS))
+    colour = alt.Color("series", type="ordinal", scale=shades(names))
+    told, here = hover(*_CELL, lr=".4g", loss=".4f"), hover("recipe", "series", "note", lr=".4g", loss=".4f")
+    chart = panels(
+        rows, "recipe", _labels(results, results.fit["optima"]),
+        only("mean").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=colour),
+        only("run").mark_point(size=12, opacity=0.6).encode(x=x, y=y, color=colour, tooltip=told),
+        only("diverged").mark_point(size=60, shape="cross", angle=45).encode(x=x, y=y, color=colour, tooltip=told[:-1]),
+        only("optimum").mark_point(size=130, filled=True, shape=_STAR, stroke="currentColor", strokeWidth=0.7).encode(
+            x=x, y=y, color=colour, tooltip=here
+        ),
+        only("edge").mark_point(size=110, shape="square", strokeWidth=1.6).encode(x=x, y=y, color=colour, tooltip=here),
+    )  # fmt: skip
+    return Figure(
+        f"{results.key}-bowls", "Loss against learning rate",
+        "Mean held-out loss (lines) and runs (points) against the peak learning rate. A star marks the optimum, a "
+        "square a best rate at the edge of the grid, a cross a diverged run.", chart, rows,
+    )  # fmt: skip
+
+
+def _bowls(results: StudyResults) -> Iterator[Row]:
+    cells, lost = _cells(results), _cells(results, done=False)
+    keys = ["recipe", "width", "batch"]
+    for key, group in cells[cells["name"].isin(results.fit["optima"])].groupby(keys, sort=False):
+        named = _bowl(results, int(key[1]), int(key[2]))
+        means = group.groupby("lr")["loss_validation"].mean()
+        for lr, loss in means.items():
+            yield {"layer": "mean", "recipe": key[0], **named, "lr": lr, "loss": loss}
+        for row in _rows("run", group, lr="lr", loss="loss_validation"):
+            yield {**row, **named}
+        gone = lost[(lost[keys] == list(key)).all(axis=1)]
+        for row in _rows("diverged", gone, lr="lr"):
+            yield {**row, **named, "loss": float(means.max())}
+
+
+def _bowl(results: StudyResults, width: int, batch: int) -> dict[str, Any]:
+    """Name and place of a line: its width, and its batch where a study varies it."""
+    batches = set(results.losses["batch"])
+    return {"series": f"width {width}" + (f", batch {batch}" if len(batches) > 1 else ""), "order": width * 1e6 + batch}
+
+
+_STAR = "M0,-1L0.23,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.23,-0.31Z"
+
+
+def _stars(results: StudyResults) -> Iterator[Row]:
+    for recipe, found in results.fit["optima"].items():
+        for cell in found["cells"]:
+            width, batch = int(cell["at"]["width"]), cell["best_batch"]
+            usual = results.losses.loc[results.losses["width"] == width, "batch"].iloc[0]
+            known = {"recipe": results.label(recipe), **_bowl(results, width, int(batch or usual))}
+            if cell["edge"]:
+                note = "best at the edge: widen the grid"
+                yield {"layer": "edge", **known, "lr": cell["best_lr"], "loss": cell["best_loss"], "note": note}
+            elif batch is not None:  # the vertex lies between batches
+                yield {
+                    "layer": "optimum",
+                    **known,
+                    "lr": cell["best_lr"],
+                    "loss": cell["best_loss"],
+                    "note": "best tried",
+                }
+            else:
+                place = {"lr": cell["optimum"], "loss": cell["loss_at_optimum"]}
+                yield {"layer": "optimum", **known, **place, "note": "vertex of the parabola"}
+
+
+def optimum_law(results: StudyResults) -> Figure | None:
+    """The best learning rate against width, per recipe, with the law across widths."""
+    optima = {recipe: found for recipe, found in results.fit["optima"].items() if len(found["cells"]) > 1}
+    if not optima:
+        return None
+    rows: list[Row] = []
+    for recipe, found in optima.items():
+        known = {"recipe": results.label(recipe)}
+        ladder = [cell["at"]["width"] for cell in found["cells"]]
+        rows += [
+            {"layer": "edge" if cell["optimum"] is None else "optimum", **known, "width": width,
+             "lr": cell["best_lr"] if cell["optimum"] is None else cell["optimum"]}
+            for width, cell in zip(ladder, found["cells"], strict=True)
+        ]  # fmt: skip
+        if found["law"] is not None:
+            c, p = (found["law"]["params"][name]["value"] for name in ("c", "p"))
+            rows += [{"layer": "law", **known, "width": width, "lr": c * width**p} for width in ladder]
+    x, look = alt.X("width:Q", **widths(results.losses["width"])), series(_labels(results, optima))
+    y = alt.Y("lr:Q", **log("best learning rate", ".2g"))
+    told = hover("recipe", "width", lr=".4g")
+    chart = layers(
+        rows,
+        only("law").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=look["color"]),
+        only("optimum").mark_point(size=70, filled=True).encode(x=x, y=y, **look, tooltip=told),
+        only("edge").mark_point(size=90, strokeWidth=1.6).encode(x=x, y=y, **look, tooltip=told),
     )
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.tick_params(axis="x", labelsize=8)
-    axes.legend()
+    return Figure(
+        f"{results.key}-optima", "Best learning rate against width",
+        "The best learning rate of each width (open: at the edge of its grid, so only a bound) and the power law "
+        "through those inside.", chart, rows,
+    )  # fmt: skip
 
 
-def _is_half_octave(value: float) -> bool:
-    return bool(abs(np.log2(value) * 2 - round(np.log2(value) * 2)) < 1e-6)
+def training_curves(results: StudyResults) -> Figure | None:
+    """Mean training loss along the run, per recipe and width."""
+    rows: list[Row] = list(_curves(results))
+    if not rows:
+        return None
+    x = alt.X("tokens:Q", **log("tokens seen"))
+    y = alt.Y("loss:Q", **linear("training loss (nats/token)"))
+    return Figure(
+        f"{results.key}-curves", "Training curves",
+        "Loss on each batch before its update, averaged over 8% of the run and over seeds.",
+        _by_width(results, rows, x, y, hover("recipe", "width", loss=".4f", tokens=",d")), rows,
+    )  # fmt: skip
 
 
-def _widths(axes: Axes, results: StudyResults) -> None:
-    axes.xaxis.set_major_locator(FixedLocator(sorted(set(results.losses["width"]))))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+def collapse(results: StudyResults) -> Figure | None:
+    """The same curves less each recipe's floor, over their end: they lie on one another where scale alone differs."""
+    floors = _floors(results)
+    rows: list[Row] = [
+        {**row, "normalised": (row["loss"] - floors[row["recipe"]]) / (row["final"] - floors[row["recipe"]])}
+        for row in _curves(results)
+        if row["recipe"] in floors and row["progress"] >= 0.3
+    ]
+    if not rows:
+        return None
+    x = alt.X("progress:Q", scale=alt.Scale(nice=False), axis=alt.Axis(title="share of the run", format=".0%"))
+    y = alt.Y("normalised:Q", **linear("(loss − floor) / (final − floor)"))
+    return Figure(
+        f"{results.key}-collapse", "Do training curves collapse?",
+        "Training loss above the floor at which a recipe's curves agree best, relative to its end. One curve for all "
+        "widths is a recipe that scales; a fan is a warning (Qiu et al. 2025).",
+        _by_width(results, rows, x, y, hover("recipe", "width", normalised=".4f", progress=".0%")), rows,
+    )  # fmt: skip
 
 
-def _plain_numbers(axes: Axes) -> None:
-    low, high = axes.get_ylim()
-    step = 0.1 if high - low < 1 else 0.25 if high - low < 3 else 0.5
-    axes.yaxis.set_major_locator(FixedLocator(list(np.arange(np.ceil(low / step) * step, high, step))))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+def _curves(results: StudyResults) -> Iterator[dict[str, Any]]:
+    for curve in results.fit["curves"]:
+        ends = {"recipe": results.label(curve["recipe"]), "width": curve["width"], "final": curve["loss"][-1]}
+        for progress, loss in zip(curve["progress"], curve["loss"], strict=True):
+            yield {"layer": "curve", **ends, "progress": progress, "tokens": progress * curve["tokens"], "loss": loss}
+
+
+def _floors(results: StudyResults) -> dict[str, float]:
+    """Of each recipe over its whole ladder, mean over seeds."""
+    table = pd.DataFrame(results.fit["collapse"])
+    if table.empty:
+        return {}
+    table = table.assign(count=table["widths"].map(len), recipe=table["recipe"].map(results.label))
+    whole = table[table["count"] == table.groupby("recipe")["count"].transform("max")]
+    return {str(recipe): float(floor) for recipe, floor in whole.groupby("recipe")["floor"].mean().items()}
+
+
+def _by_width(results: StudyResults, rows: list[Row], x: alt.X, y: alt.Y, told: list[alt.Tooltip]) -> Any:
+    known = sorted({row["width"] for row in rows})
+    colour = alt.Color("width", type="ordinal", scale=shades(known), legend=alt.Legend(title="width"))
+    present = {row["recipe"] for row in rows}
+    order = [name for name in _labels(results, results.fit["means"]) if name in present]
+    line = only("curve").mark_line(strokeWidth=1.4).encode(x=x, y=y, color=colour)
+    dots = only("curve").mark_circle(size=60, opacity=0).encode(x=x, y=y, tooltip=told)
+    return panels(rows, "recipe", order, line, dots)
+
+
+def generalization_gap(results: StudyResults) -> Figure | None:
+    """Loss on unseen less loss on seen text, against width."""
+    gaps = results.fit["gaps"]
+    if not gaps:
+        return None
+    names = list(dict.fromkeys(results.label(gap["recipe"]) for gap in gaps))
+    rows: list[Row] = []
+    for gap in gaps:
+        name, value = results.label(gap["recipe"]), gap["fresh_minus_seen"]
+        low, high = value["ci"] or (value["value"], value["value"])
+        shift = 1 + _DODGE * (names.index(name) - (len(names) - 1) / 2)
+        rows.append({"layer": "gap", "recipe": name, "width": gap["width"], "place": gap["width"] * shift,
+                     "gap": value["value"], "low": low, "high": high})  # fmt: skip
+    x = alt.X("place:Q", **widths(results.losses["width"]))
+    y = alt.Y("gap:Q", **linear("unseen − seen (nats/token)", "+.3f"))
+    look = series(names)
+    chart = layers(
+        rows,
+        zero(),
+        only("gap").mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=look["color"]),
+        only("gap")
+        .mark_point(size=60, filled=True)
+        .encode(x=x, y=y, **look, tooltip=hover("recipe", "width", gap="+.4f", low="+.4f", high="+.4f")),
+    )
+    return Figure(
+        f"{results.key}-gap", "Generalization gap",
+        "Loss on text of the training stream that came after what the model trained on, less loss on text it trained "
+        "on, with 90% t intervals over seeds: only this could be memorisation.", chart, rows,
+    )  # fmt: skip
+
+
+def rank_flips(results: StudyResults) -> Figure | None:
+    """Regret at every width of the recipe that was best at every other width, tuned alike at both."""
+    table = pd.DataFrame(
+        {(recipe): {mean["width"]: mean["loss"] for mean in means} for recipe, means in results.fit["means"].items()}
+    ).dropna(axis=1)
+    if table.shape[0] < 2 or table.shape[1] < 2:
+        return None
+    best = table.idxmin(axis=1)
+    rows: list[Row] = [
+        {"layer": "regret", "chosen_at": int(small), "used_at": int(large), "recipe": results.label(best[small]),
+         "best": results.label(best[large]), "regret": float(table.loc[large, best[small]] - table.loc[large].min())}
+        for small in table.index for large in table.index
+    ]  # fmt: skip
+    base = only("regret").encode(
+        x=alt.X("used_at:O", axis=alt.Axis(title="width at which it is used", labelAngle=0, grid=False)),
+        y=alt.Y("chosen_at:O", axis=alt.Axis(title="width at which it was chosen", grid=False)),
+        tooltip=hover("chosen_at", "recipe", "used_at", "best", regret="+.4f"),
+    )
+    top = max(row["regret"] for row in rows)
+    chart = layers(
+        rows,
+        base.mark_rect(stroke="currentColor", strokeOpacity=0.2).encode(
+            color=alt.Color("regret:Q", legend=None, scale=alt.Scale(
+                range=["#ffffff", "#D55E00"], domain=[0, max(top, 1e-9)], interpolate="rgb"
+            ))
+        ),
+        base.mark_text(fontSize=11, color="#1b1f24").encode(text=alt.Text("regret:Q", format="+.3f")),
+    )  # fmt: skip
+    return Figure(
+        f"{results.key}-regret", "What choosing at one width costs at another",
+        "The recipe with the least mean loss at one width (rows), used at another (columns): how many nats it loses to "
+        "the best one there. Zero: the choice carries over. " + _choices(results, best), chart, rows,
+    )  # fmt: skip
+
+
+def _choices(results: StudyResults, best: "pd.Series[str]") -> str:
+    return "Best: " + "; ".join(f"{results.label(name)} at width {width}" for width, name in best.items()) + "."
+
+
+_FIGURES: list[Callable[[StudyResults], Figure | None]] = [
+    loss_against_compute,
+    paired_difference,
+    learning_rate_bowls,
+    optimum_law,
+    generalization_gap,
+    rank_flips,
+    training_curves,
+    collapse,
+]

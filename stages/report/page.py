@@ -1,90 +1,85 @@
-"""One self-contained HTML page: no script, no network, figures inside."""
+"""One self-contained HTML page: words, tables, interactive figures and the scripts that draw them, all inside.
+
+A content security policy admits these very scripts and nothing else: no network, no `eval` (Vega interprets its
+expressions), and no name in `params.yaml` can become code.
+"""
 
 import base64
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
-from stages.report.figures import draw, learning_rate_bowls, loss_against_compute, paired_difference
+from stages.report.figures import study_figures
+from stages.report.house import Figure, javascript
 from stages.report.results import StudyResults
 from stages.report.verdicts import counts, lines
-from stages.report.words import answers
+from stages.report.words import answers, headline
+from stages.study.costs import count_flops, seconds
 from stages.study.params import Params
+from stages.study.plan import plan_rows
 from stages.verdicts.judge import POWERED
 
-_FIGURES = [
-    (
-        loss_against_compute,
-        "Held-out loss against training compute, with the fitted law and its 90% band.",
-        "laws",
-    ),
-    (
-        paired_difference,
-        "Paired difference along the ladder; bars are 90% t intervals, ticks are seeds.",
-        "comparisons",
-    ),
-    (
-        learning_rate_bowls,
-        "Held-out loss against learning rate at each width; a star marks the optimum.",
-        "optima",
-    ),
-]
-
-
-_REGIMES = (
-    "Three regimes on one map. (a) Ridge regression in closed form: the test error peaks where features equal samples. "
-    "(b) Language models on a small data set. (c) The same on fresh text. (d) Which cure helps in which regime."
-)
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture with its name and what it shows."""
+class Shown:
+    """A figure as the page holds it."""
 
     name: str
+    title: str
     caption: str
-    png: bytes
-
-    @property
-    def source(self) -> str:
-        """A data URL."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+    embedded: Markup
+    """Its Vega-Lite as JSON that cannot close the script element it lies in."""
 
 
-def figures(results: StudyResults) -> list[Figure]:
-    """The figures that the study has something to show in."""
-    return [
-        Figure(f"{results.key}-{plot.__name__}", caption, draw(plot, results))
-        for plot, caption, part in _FIGURES
-        if any(results.fit[part].values() if part == "laws" else results.fit[part])
-    ]
+def show(figure: Figure) -> Shown:
+    """Embed a figure."""
+    text = json.dumps(figure.spec(), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Shown(figure.name, figure.title, figure.caption, Markup(text.replace("<", "\\u003c")))  # noqa: S704
 
 
 def render(
-    studies: list[tuple[StudyResults, list[Figure]]],
-    tokens: dict[str, Any],
-    verdicts: list[dict[str, Any]],
-    regimes: bytes | None,
+    studies: list[StudyResults], tokens: dict[str, Any], verdicts: list[dict[str, Any]], regimes: list[Figure]
 ) -> str:
-    """The page for all active studies, led by the verdicts on the claims."""
+    """The page for all active studies, led by their answers and by the verdicts on the claims."""
     sections = [
         {
             "results": results,
-            "figures": shown,
+            "headline": headline(results),
+            "figures": [show(figure) for figure in study_figures(results)],
             "answers": answers(results),
             "grid": cell_grid(results),
+            "costs": costs(results),
             "provenance": provenance(results),
         }
-        for results, shown in studies
+        for results in studies
     ]
-    return _template("page.html.j2").render(
+    return page(
+        "page.html.j2",
         sections=sections,
         tokens=tokens,
         lines=lines(verdicts),
         counts=counts(verdicts, POWERED),
-        regimes=regimes and Figure("regimes", _REGIMES, regimes),
+        regimes=[show(figure) for figure in regimes],
+    )
+
+
+def page(name: str, **content: Any) -> str:
+    """A template with the style, the scripts and the policy that admits them."""
+    scripts = [javascript().replace("</script", "<\\/script"), (_HERE / "page.js").read_text()]
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    return _template(name).render(
+        css=Markup((_HERE / "page.css").read_text()),  # noqa: S704
+        scripts=[Markup(text) for text in scripts],  # noqa: S704
+        hashes=Markup(" ".join(f"'sha256-{value}'" for value in hashes)),  # noqa: S704
+        **content,
     )
 
 
@@ -112,7 +107,7 @@ def _scale(name: str, params: Params, studies: list[StudyResults]) -> dict[str, 
 
 def _template(name: str) -> Template:
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_HERE),
         autoescape=name.endswith(".html.j2"),  # Markdown is read as it is
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -128,7 +123,7 @@ def cell_grid(results: StudyResults) -> dict[str, Any]:
     for (recipe, axes), group in table.groupby(["recipe", "axes"], sort=False):
         states = [_state(group[group["width"] == width]) for width in widths]
         lines.append({"name": results.label(str(recipe)) + (f" {axes}" if axes != "{}" else ""), "states": states})
-    return {"widths": widths, "lines": lines}
+    return {"columns": [f"width {width}" for width in widths], "lines": lines}
 
 
 def _state(cells: Any) -> dict[str, str]:
@@ -139,6 +134,33 @@ def _state(cells: Any) -> dict[str, str]:
         return {"kind": "diverged", "text": f"{diverged} of {len(cells)} diverged"}
     shared = " (shared)" if cells["structural_pair"].all() else ""
     return {"kind": "done", "text": f"{cells['loss_validation'].mean():.3f} × {len(cells)}{shared}"}
+
+
+def costs(results: StudyResults) -> dict[str, Any]:
+    """What the cells of each width were predicted to take and what they took, in seconds of the whole machine."""
+    rows = list(_costs(results))
+    planned, actual = (sum(row[name] for row in rows) for name in ("planned", "actual"))
+    machine = results.scale.machine
+    return {
+        "rows": rows,
+        "words": f"Seconds of the whole machine ({machine.name}, cells at once: {machine.cells_at_once}), shared cells "
+        f"counted in every study that has them: {planned:.0f} planned, {actual:.0f} taken.",
+    }
+
+
+def _costs(results: StudyResults) -> Iterator[dict[str, Any]]:
+    cells = {row.cell for row in plan_rows(results.study, results.scale)}
+    runs = results.runs.merge(results.losses[["fingerprint", "width"]].drop_duplicates("fingerprint"), on="fingerprint")
+    for width, group in runs.groupby("width"):
+        here = [cell for cell in cells if cell.width == width]
+        yield {
+            "width": width,
+            "cells": len(group),
+            "eflop": sum(count_flops(cell).total for cell in here) / 1e18,
+            "planned": sum(seconds(cell, results.scale) for cell in here),
+            "actual": group["seconds"].sum() / results.scale.machine.cells_at_once,
+            "rate": group["tokens_per_second"].median(),
+        }
 
 
 def provenance(results: StudyResults) -> dict[str, str]:

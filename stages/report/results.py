@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stages.study.files import read_json
-from stages.study.params import Study
+from stages.study.params import Params, Scale, Study
 from stages.study.tables import LOSSES, RUNS, read_csv
 
 RESULTS = Path("data/results")
@@ -19,6 +19,7 @@ class StudyResults:
 
     key: str
     study: Study
+    scale: Scale
     losses: pd.DataFrame
     runs: pd.DataFrame
     fit: dict[str, Any]
@@ -29,12 +30,13 @@ class StudyResults:
         return self.study.recipes[recipe].label or recipe
 
 
-def read_results(key: str, study: Study, root: Path = RESULTS) -> StudyResults:
-    """Read the results of `key`. Raises `DamageError` where one is missing."""
-    folder, remedy = root / key, f"run `dvc repro fit@{key}`"
+def read_results(key: str, params: Params, root: Path = RESULTS) -> StudyResults:
+    """Read the results of an active study. Raises `DamageError` where one is missing."""
+    folder, remedy, item = root / key, f"run `dvc repro fit@{key}`", params.active[key]
     return StudyResults(
         key=key,
-        study=study,
+        study=params.study(item.study),
+        scale=params.scale(item.scale),
         losses=read_csv(folder / "losses.csv", LOSSES).to_pandas(),
         runs=read_csv(folder / "runs.csv", RUNS).to_pandas(),
         fit=read_json(folder / "fit.json", remedy),

@@ -11,6 +11,33 @@ def answers(results: StudyResults) -> list[str]:
     return [*_comparisons(results), *_optima(results)]
 
 
+def headline(results: StudyResults) -> str:
+    """The answer in a sentence or two: of the first comparison, or of the first law of optima."""
+    pairs = results.fit["comparisons"]
+    if not pairs:
+        return next((f"{text[0].upper()}{text[1:]}" for text in _optima(results) if "goes as" in text), "")
+    pair = pairs[0]
+    a, b = results.label(pair["a"]), results.label(pair["b"])
+    free = [rung for rung in pair["rungs"] if not rung["structural"]]
+    last = f"At width {free[-1]['name']}, {_who(free[-1]['difference'], a, b)}. " if free else ""
+    return f"{last}{_crossing(pair)}{_chance(pair, a, b)}{_held_out(results, pair)}"
+
+
+def _chance(pair: dict[str, Any], a: str, b: str) -> str:
+    """P(better) at the far end, where a crossover is estimated."""
+    if pair["crossover"] is None or not pair["p_b_beats_a"]:
+        return ""
+    far = pair["p_b_beats_a"][-1]
+    name, p = (b, far["p"]) if far["p"] >= 0.5 else (a, 1 - far["p"])
+    return f" P({name} better at {far['x']:.2g} FLOP) = {min(p, 0.999):.2g}."
+
+
+def _held_out(results: StudyResults, pair: dict[str, Any]) -> str:
+    laws = [found[0] for name in (pair["a"], pair["b"]) if (found := results.fit["laws"].get(name))]
+    errors = [law["rollout"]["mean_absolute_relative_error"] for law in laws if law["rollout"]]
+    return f" Each law, fitted below, missed the next width by {max(errors):.1%} at most on average." if errors else ""
+
+
 def _comparisons(results: StudyResults) -> Iterator[str]:
     for pair in results.fit["comparisons"]:
         a, b = results.label(pair["a"]), results.label(pair["b"])

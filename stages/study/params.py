@@ -107,7 +107,8 @@ class Study(_Strict):
 
     title: str
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
-    seeds: Count = 1
+    seeds: Count | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 1
+    """So many, from 0 on, or a list of them."""
     rungs: Count | Annotated[list[Count], Field(min_length=1)] | None = None
     """Only the smallest so many widths of the scale's ladder, or a list of places on it, from 1; all where absent."""
     hours: dict[Name, Positive] = Field(default_factory=dict)
@@ -118,6 +119,11 @@ class Study(_Strict):
     window: Count = 50
     """A run has diverged when a loss in it is not finite, or when the mean over a window of so many steps exceeds
     the loss at initialisation. Spikes are judged against the preceding window."""
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        """The seeds, each once."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
 
     @model_validator(mode="after")
     def _axes_hold_valid_values(self) -> Self:
@@ -158,6 +164,7 @@ class Machine(_Strict):
     """Sustained by the whole machine, all convention parts counted."""
     step_seconds: NotNegative = 0.0
     """What a step costs besides its FLOPs, divided by the cells that run at once."""
+    cells_at_once: Annotated[int, Field(ge=1)] = 1
     usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
 

@@ -40,7 +40,7 @@ def plan_rows(study: Study, scale: Scale) -> list[Row]:
 def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], Cell]]:
     widths = study.widths(scale.widths)
     for (name, recipe), width, values, seed in product(
-        study.recipes.items(), widths, product(*study.axes.values()), range(study.seeds)
+        study.recipes.items(), widths, product(*study.axes.values()), study.seed_numbers
     ):
         axes = dict(zip(study.axes, values, strict=True))
         varied = Recipe.model_validate({**recipe.model_dump(), **axes})

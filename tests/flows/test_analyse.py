@@ -178,7 +178,7 @@ def test_tables_read_well_where_no_terminal_is(runs: Path) -> None:
             ["fit", "{}", "--x", "flops", "--where", "seed == 0 and recipe == 'slow' and flops < 1e16"],
             "fewer than the 3",
         ),
-        (["fit", "{}", "--x", "flops", "--plot", "law.pdf"], "--plot writes PNG"),
+        (["fit", "{}", "--x", "flops", "--plot", "law.gif"], "--plot writes .png, .svg, .pdf"),
         (["compare", "{}", "--pair", "lr"], "two runs at x = 1e\\+15"),
         (["compare", "{}", "--pair", "seed", "--only", "slow"], "must name two recipes"),
         (["compare", "{}", "--pair", "seed", "--target", "1e22"], "4.0 decades outside the runs"),

@@ -1,5 +1,8 @@
 """The page: one file, no network, nothing a name can break out of, and the numbers of the fit."""
 
+import base64
+import hashlib
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,9 +13,10 @@ import pandas as pd
 import pytest
 
 from stages.fit.study import fit_study
-from stages.report.page import figures, findings, render
+from stages.report.figures import study_figures
+from stages.report.page import findings, render
+from stages.report.regimes import on_one_map, regimes
 from stages.report.results import StudyResults
-from stages.report.verdicts import regimes_figure
 from stages.report.words import answers
 from stages.study.files import write_json
 from stages.study.params import Study, load_params
@@ -23,13 +27,21 @@ from tests.fit.test_study import losses
 def results(title: str = "Which?", exponent: float = 0.32, meeting: int | None = 24) -> StudyResults:
     table = losses({"a": 0.3, "b": exponent}, meeting=meeting)
     table = table.assign(tokens=1000, tokenizer_digest="t", evaluation_digest="e")
+    curves = pd.DataFrame(
+        [
+            {"fingerprint": name, "step": step, "loss": 6 - 2 * (step / 99) ** 0.5}
+            for name in sorted(set(table["fingerprint"]))
+            for step in range(100)
+        ]
+    )
     runs = pd.DataFrame(
-        {"fingerprint": ["x"], "device": "cpu", "host": "h", "torch": "2", "python": "3", "commit": "c", "started": "s",
-         "seconds": 1.0, "tokens_per_second": 1.0}
+        {"fingerprint": table["fingerprint"].iloc[0], "device": "cpu", "host": "h", "torch": "2", "python": "3",
+         "commit": "c", "started": "s", "seconds": 1.0, "tokens_per_second": 1.0}, index=[0]
     )  # fmt: skip
     study = Study.model_validate({"title": title, "recipes": {"a": {"label": "<b>A</b>"}, "b": {}}})
     gate = {"passed": True, "rules": [{"rule": "r", "passed": True, "stops": True, "offenders": []}]}
-    return StudyResults("s-c", study, table, runs, fit_study(table).to_json(), gate)
+    scale = load_params(REPOSITORY / "params.yaml").scale("pocket")
+    return StudyResults("s-c", study, scale, table, runs, fit_study(table, curves=curves).to_json(), gate)
 
 
 def verdict(**changes: Any) -> dict[str, Any]:
@@ -38,7 +50,8 @@ def verdict(**changes: Any) -> dict[str, Any]:
         "measure": "paired", "what": "loss(b) - loss(a).", "expects": "below", "centre": 0.0, "unit": "nats",
         "verdict": "SUPPORTED", "effect": {"value": -0.0861, "se": 0.01, "ci": [-0.105, -0.067]}, "tolerance": 0.03,
         "tolerance_from": "2 x the seed SD 0.0150 at widths 32, 48, 14 dof", "power": 0.96, "power_at": -0.06,
-        "cells": 21, "core_hours": 0.11, "why": "", "parts": [], "notes": [],
+        "cells": 21, "core_hours": 0.11, "why": "", "notes": [],
+        "parts": [{"name": "width 32", "value": -0.05, "runs": 3}],
     }  # fmt: skip
     return {**fields, **changes}
 
@@ -65,19 +78,28 @@ class _Links(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    shown = results("<script>alert(1)</script>")
-    return render([(shown, figures(shown))], {"passed": True, "rules": []}, VERDICTS, None)
+    return render([results("<script>alert(1)</script>")], {"passed": True, "rules": []}, VERDICTS, [])
 
 
 def test_self_contained_and_escaped(page: str) -> None:
     links = _Links()
     links.feed(page)
     assert links.outside == []
-    assert "script" not in links.tags
-    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;b&gt;A&lt;/b&gt;" in page
-    assert page.count("<figure>") == 2
-    assert all(alt for alt in re.findall(r'alt="([^"]*)"', page))
+    assert "<b>A" not in page.replace("\\u003cb>A", "")  # nor in the data of a figure
+    assert page.count("<figure ") == page.count("<figcaption>") == 6
+    assert len(page) < 1.3e6
+
+
+def test_the_policy_admits_these_scripts_and_nothing_else(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts}
+    assert hashes == set(re.findall(r"'sha256-([^']+)'", policy))
 
 
 def test_verdicts_lead_the_page(page: str) -> None:
@@ -108,7 +130,7 @@ def test_findings_say_the_same_in_markdown() -> None:
 
 def test_the_map_of_regimes_needs_its_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert regimes_figure({"regimes": results()}, VERDICTS) is None
+    assert regimes({"regimes": results()}, VERDICTS) == []
     table = losses({"base": 0.3})
     table = table.assign(loss_fresh=table["loss_validation"], loss_seen=table["loss_validation"], tokens=640)
     table = table.assign(unique_tokens=640)
@@ -121,8 +143,9 @@ def test_the_map_of_regimes_needs_its_studies(tmp_path: Path, monkeypatch: pytes
         Path("data/results/ridge.json"), {"samples": 10, "features": [5, 10, 20], "fixed_penalty": 1e-4, **errors}
     )
     cures = [verdict(id=f"R_{cure}_{regime}") for cure in ("l2", "lr", "batch") for regime in ("small", "fresh")]
-    drawn = regimes_figure(dict.fromkeys(("regimes", "skydiving", "fresh"), shown), cures)
-    assert drawn.startswith(b"\x89PNG")
+    panels = regimes(dict.fromkeys(("regimes", "skydiving", "fresh"), shown), cures)
+    assert [figure.title[:3] for figure in panels] == ["(a)", "(b)", "(c)", "(d)"]
+    assert on_one_map(panels).png().startswith(b"\x89PNG")
 
 
 def test_answers_state_side_size_and_reach() -> None:
@@ -138,7 +161,7 @@ def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
     shown = results(exponent=0.4, meeting=None)
     text = " ".join(answers(shown))
     assert re.search(r"They cross near 3\.\d?e\+10 FLOP \[[\d.e+]+, [\d.e+]+\]; the sign changes between widths", text)
-    html = render([(shown, figures(shown))], {"passed": True, "rules": []}, VERDICTS, None)
+    html = render([shown], {"passed": True, "rules": []}, VERDICTS, [])
     assert "without the smallest rung: " in html
     assert "counting head and attention: crosses" in html
     assert re.search(r"\d\.\d\d% off in \d+ run", html)
@@ -153,11 +176,36 @@ def test_a_sweep_shows_its_optima() -> None:
     assert "when each width is left out of its law" in text
     shown.fit["optima"]["a"]["law"]["params"]["p"]["ci"][0] = None
     assert re.search(r"goes as width\^\S+ \[no bound, -?\d", " ".join(answers(shown)))
-    assert [f.name for f in figures(shown)] == ["s-c-loss_against_compute", "s-c-learning_rate_bowls"]
+    assert [f.name for f in study_figures(shown)] == ["s-c-laws", "s-c-bowls", "s-c-optima"]
 
 
-def test_figures_are_pictures_and_repeat_exactly() -> None:
-    first, second = figures(results()), figures(results())
-    assert [f.name for f in first] == ["s-c-loss_against_compute", "s-c-paired_difference"]
-    assert all(f.png.startswith(b"\x89PNG") for f in first)
-    assert [f.png for f in first] == [f.png for f in second]
+def test_figures_repeat_exactly_in_every_format() -> None:
+    first, second = study_figures(results()), study_figures(results())
+    names = ["laws", "difference", "gap", "regret", "curves", "collapse"]
+    assert [f.name for f in first] == [f"s-c-{name}" for name in names]
+    assert [f.spec() for f in first] == [f.spec() for f in second]
+    assert [f.svg() for f in first] == [f.svg() for f in second]
+    assert all(f.png().startswith(b"\x89PNG") and f.pdf().startswith(b"%PDF") for f in first)
+
+
+def test_a_figure_s_csv_holds_the_numbers_of_the_fit() -> None:
+    shown = results()
+    figure = next(f for f in study_figures(shown) if f.name == "s-c-difference")
+    table = pd.read_csv(io.StringIO(figure.csv()))
+    rungs = {int(rung["name"]): rung["difference"] for rung in shown.fit["comparisons"][0]["rungs"]}
+    means = table[table["layer"] == "mean"].set_index("width")
+    assert means["difference"].to_dict() == {w: d["value"] for w, d in rungs.items() if w != 24}
+    assert means.loc[48, ["low", "high"]].tolist() == rungs[48]["ci"]
+    assert table[table["layer"] == "met"]["width"].tolist() == [24]
+    assert len(table[table["layer"] == "seed"]) == 9
+
+
+def test_regret_is_what_the_choice_at_one_width_loses_at_another() -> None:
+    shown = results(exponent=0.4, meeting=None)
+    figure = next(f for f in study_figures(shown) if f.name == "s-c-regret")
+    means = shown.losses.pivot_table(index="width", columns="recipe", values="loss_validation")
+    assert (means.loc[16].idxmin(), means.loc[48].idxmin()) == ("a", "b")
+    found = {(row["chosen_at"], row["used_at"]): row["regret"] for row in figure.rows}
+    assert found[16, 48] == pytest.approx(means.loc[48, "a"] - means.loc[48, "b"])
+    assert found[48, 16] == pytest.approx(means.loc[16, "b"] - means.loc[16, "a"])
+    assert found[48, 48] == 0

@@ -1,0 +1,94 @@
+// What the page does beyond being read: draws figures as they come into view, sorts tables, changes the theme, saves data.
+"use strict";
+(() => {
+  const views = new Map();
+
+  const spec = (figure) => JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+
+  const rows = (chart) => chart.data.values ?? chart.datasets[chart.data.name];
+
+  const draw = async (figure) => {
+    if (views.has(figure)) return views.get(figure);
+    const place = figure.querySelector(".chart");
+    const chart = spec(figure);
+    const room = Math.max(220, place.clientWidth - (chart.spec ? 95 : 20));
+    if (chart.spec) chart.spec.width = room;
+    else Object.assign(chart, { width: room, autosize: { type: "fit-x", contains: "padding" } });
+    const drawn = vegaEmbed(place, chart, { renderer: "svg", actions: false, ast: true, tooltip: { disableDefaultStyle: true } });
+    views.set(figure, drawn.then((made) => made.view));
+    await drawn;
+    place.classList.add("drawn");
+    // The place says in words what it shows; thousands of nameless marks are no help to a listener.
+    place.querySelectorAll("svg [role], svg[role]").forEach((node) => node.removeAttribute("role"));
+    return views.get(figure);
+  };
+
+  const figures = [...document.querySelectorAll("figure")];
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
+  }, { rootMargin: "600px" });
+  figures.forEach((figure) => seen.observe(figure));
+
+  // The rest is drawn while nobody waits, so that printing and searching find everything.
+  const later = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+  const rest = async (index) => {
+    if (index === figures.length) { document.documentElement.dataset.drawn = "all"; return; }
+    await draw(figures[index]);
+    later(() => rest(index + 1));
+  };
+  later(() => rest(0));
+
+  // A width that changes (a turned phone) draws again.
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    views.forEach(async (view, figure) => { (await view).finalize(); views.delete(figure); draw(figure); });
+  });
+
+  const save = (name, type, text) => {
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+
+  const quoted = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+
+  const csv = (table) => {
+    const names = [...new Set(table.flatMap((row) => Object.keys(row)))];
+    return [names, ...table.map((row) => names.map((name) => row[name]))].map((line) => line.map(quoted).join(",")).join("\n") + "\n";
+  };
+
+  const sort = (header) => {
+    const table = header.closest("table"), body = table.tBodies[0], column = header.cellIndex;
+    const up = header.getAttribute("aria-sort") !== "ascending";
+    const key = (row) => row.cells[column]?.textContent.trim().replace("−", "-") ?? "";
+    const compare = (a, b) => {
+      const [x, y] = [parseFloat(key(a)), parseFloat(key(b))];
+      if (!isNaN(x) && !isNaN(y)) return x - y;
+      return isNaN(x) === isNaN(y) ? key(a).localeCompare(key(b)) : isNaN(x) ? 1 : -1;
+    };
+    table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
+    header.setAttribute("aria-sort", up ? "ascending" : "descending");
+    body.append(...[...body.rows].sort((a, b) => (up ? compare(a, b) : compare(b, a))));
+  };
+
+  const themes = ["auto", "light", "dark"];
+  const theme = (button) => {
+    const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % 3];
+    document.documentElement.dataset.theme = next;
+    button.textContent = `Theme: ${next}`;
+  };
+
+  document.addEventListener("click", async ({ target }) => {
+    const button = target.closest("button"), figure = target.closest("figure");
+    if (!button) return;
+    if (button.dataset.does === "theme") theme(button);
+    if (button.dataset.does === "sort") sort(button.closest("th"));
+    if (button.dataset.does === "csv") save(`${figure.id}.csv`, "text/csv", csv(rows(spec(figure))));
+    if (button.dataset.does === "svg") save(`${figure.id}.svg`, "image/svg+xml", await (await draw(figure)).toSVG());
+  });
+})();
