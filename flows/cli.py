@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import analyse, running, serving
+from flows import analyse, diffing, reporting, running, serving
 from flows.analyse import print_json
 from flows.forecast import Forecast, Total, forecast, total
 from flows.standing import StudyStatus, study_status
@@ -138,7 +138,15 @@ def _explain(state: StudyStatus) -> None:
         console.print(f"{state.study}-{state.scale}: {line}", highlight=False, markup=False)
 
 
-for command in (running.run, serving.serve, analyse.fit, analyse.compare, analyse.optimum):
+for command in (
+    running.run,
+    serving.serve,
+    reporting.report,
+    diffing.diff,
+    analyse.fit,
+    analyse.compare,
+    analyse.optimum,
+):
     app.command()(command)
 
 

@@ -11,6 +11,7 @@ The graph is read from DVC, staleness is DVC's, DVC records. Prefect adds where 
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -20,12 +21,15 @@ from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.changes import Change, Results, compare_metrics, read_here
 from flows.graph import Graph, dvc, last_error, order_lock, read_graph, stop_dvc
 from flows.grid import missing_jobs, run_grid
 from flows.runners import Where, task_runner
-from flows.told import Outcome, tell_event, tell_verdicts
+from flows.snapshots import workspace_snapshot
+from flows.told import Outcome, tell_changes, tell_event, tell_verdicts
 from stages.cells.plan import Plan, folder, read_plan
+from stages.diff.comparing import Diff, compare
+from stages.diff.snapshot import Snapshot
+from stages.fit.estimates import plain
 from stages.report.results import read_results
 from stages.report.verdicts import lines, read_verdicts
 from stages.report.words import answers
@@ -43,8 +47,8 @@ class Summary:
     stages: dict[str, str] = field(default_factory=dict)
     """Cached, Ran, FailedGate, Failed or NotReady by stage."""
     cells: list[Outcome] = field(default_factory=list)
-    changes: dict[str, list[Change]] = field(default_factory=dict)
-    """By study, since the run before."""
+    changes: Diff | None = None
+    """Since the run before."""
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -61,10 +65,15 @@ class Summary:
                 }
                 for outcome in self.cells
             },
-            "changes": {key: [change.to_json() for change in changes] for key, changes in self.changes.items()},
+            "changes": self.changes and _brief(self.changes),
             "problems": self.problems,
             "seconds": round(self.seconds, 1),
         }
+
+
+def _brief(changes: Diff) -> dict[str, Any]:
+    moved = [plain(item) for item in changes.quantities if item.status == "moved"]
+    return {"headline": changes.headline(), "verdicts": [plain(item) for item in changes.verdicts], "moved": moved}
 
 
 def run_pipeline(where: Where) -> Summary:
@@ -88,7 +97,7 @@ def run_pipeline(where: Where) -> Summary:
 
 
 def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
-    graph, before = read_graph(), read_here()
+    graph, before = read_graph(), workspace_snapshot(Path(), "the run before")
     tasks = _Stages(graph, summary)
     tasks.run(graph.before(graph.stages("train")))
     due = [(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
@@ -189,14 +198,11 @@ def _record(graph: Graph, summary: Summary) -> None:
         order_lock(graph)
 
 
-def _tell(params: Params, before: Results, summary: Summary) -> None:
-    after = read_here()
-    for key, item in params.active.items():
-        if summary.stages.get(f"fit@{key}") not in ("Ran", "Cached"):
-            continue
-        summary.changes[key] = compare_metrics(before.get(key, {}), after[key])
-        words = answers(read_results(key, params.study(item.study)))
-        tell_verdicts(key, words, summary.changes[key])
+def _tell(params: Params, before: Snapshot, summary: Summary) -> None:
+    found = summary.changes = compare(before, workspace_snapshot(Path(), "this run"))
+    fitted = [key for key in params.active if summary.stages.get(f"fit@{key}") in ("Ran", "Cached")]
+    for key in fitted:
+        tell_verdicts(key, answers(read_results(key, params)), found.of(key))
     if summary.stages.get("verdicts") in ("Ran", "Cached"):
-        claims = summary.changes["verdicts"] = compare_metrics(before.get("verdicts", {}), after["verdicts"])
-        tell_verdicts("verdicts", [line.summary for line in lines(read_verdicts())], claims)
+        tell_verdicts("verdicts", [line.summary for line in lines(read_verdicts())], found)
+    tell_changes(found)

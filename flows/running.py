@@ -116,9 +116,8 @@ def _show(summary: Any) -> None:
         attempts = sum(outcome.attempts for outcome in summary.cells) - len(counts)
         words = ", ".join(f"{counts.count(status)} {status}" for status in dict.fromkeys(counts))
         print(f"{len(counts)} cells: {words}" + (f", {attempts} further attempts" if attempts else ""))
-    for key, changes in summary.changes.items():
-        print(f"{key}: {len(changes)} metrics moved" if changes else f"{key}: nothing new")
-        for change in changes:
-            if change.is_verdict:
-                print(f"  {change.name}: {change.shown(change.before)} -> {change.shown(change.after)}")
+    if summary.changes:
+        print(summary.changes.headline())
+        for item in summary.changes.changed:
+            print(f"  {item.study}: {item.what}: {item.old} -> {item.new}")
     print(f"{summary.seconds:.1f} s")

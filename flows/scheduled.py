@@ -4,6 +4,7 @@
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.changes import Change, Results, compare_metrics, read_commit, read_here
-from flows.told import artifact_key, changes_table
+from flows.snapshots import commit_snapshot, workspace_snapshot
+from flows.told import artifact_key
 from flows.workspace import Workspace, override
+from stages.diff.comparing import Diff, compare
+from stages.diff.snapshot import read_snapshot
+from stages.diff.words import markdown
 from stages.study.errors import CrossoverError
 from stages.study.processes import die_with_this_parent
 
@@ -63,8 +67,9 @@ def _run(workspace: Workspace, overrides: dict[str, Any], options: list[str], gi
         problems = json.loads(output)["problems"] if output else ["see the log"]
         return Failed(message="; ".join(problems))
     ran = [stage for stage, state in json.loads(output)["stages"].items() if state == "Ran"]
-    before = read_commit(previous, workspace.repository) if previous else {}
-    changes = _changes(before, read_here(workspace.folder / "data"))
+    now = workspace_snapshot(workspace.folder, "now")
+    before = commit_snapshot(previous, workspace.repository) if previous else read_snapshot("nothing", {})
+    changes = compare(replace(before, name=str(previous or "nothing")[:12]), now)
     commit = workspace.commit(_message(workspace, overrides, changes))
     workspace.send(git_remote)  # also what an earlier run could not send
     if commit is None:
@@ -74,32 +79,20 @@ def _run(workspace: Workspace, overrides: dict[str, Any], options: list[str], gi
     return Completed(message=f"{len(ran)} stages ran; results commit {commit[:12]} on {workspace.results_branch}")
 
 
-def _changes(before: Results, after: Results) -> dict[str, list[Change]]:
-    return {key: compare_metrics(before.get(key, {}), metrics) for key, metrics in after.items()}
-
-
-def _message(workspace: Workspace, overrides: dict[str, Any], changes: dict[str, list[Change]]) -> str:
-    moved = [f"{key}: {len(found)} metrics moved" for key, found in changes.items() if found]
-    verdicts = [
-        f"  {change.name}: {change.shown(change.before)} -> {change.shown(change.after)}"
-        for found in changes.values()
-        for change in found
-        if change.is_verdict
-    ]
+def _message(workspace: Workspace, overrides: dict[str, Any], changes: Diff) -> str:
+    studies = dict.fromkeys(item.study for item in changes.quantities)
     return "\n".join([
-        f"Results of {', '.join(changes)} on {datetime.now(UTC):%Y-%m-%d}",
+        f"Results of {', '.join(studies)} on {datetime.now(UTC):%Y-%m-%d}",
         "",
         f"Source: {workspace.branch} at {workspace.source}",
         *(f"Set: {name} = {json.dumps(value)}" for name, value in overrides.items()),
         "",
-        *(moved or ["No metric moved."]),
-        *verdicts,
+        changes.headline(),
+        *(f"  {item.study}: {item.what}: {item.old} -> {item.new}" for item in changes.changed),
     ])  # fmt: skip
 
 
-def _tell(workspace: Workspace, previous: str | None, commit: str, changes: dict[str, list[Change]]) -> None:
-    lines = [f"# {workspace.results_branch}: {(previous or 'nothing')[:12]} → {commit[:12]}"]
-    for key, found in changes.items():
-        lines += [f"## {key}", changes_table(found)]
+def _tell(workspace: Workspace, previous: str | None, commit: str, changes: Diff) -> None:
+    title = f"# {workspace.results_branch}: {(previous or 'nothing')[:12]} → {commit[:12]}"
     key = f"comparison-{artifact_key(workspace.results_branch)}"
-    create_markdown_artifact("\n\n".join(lines), key, "Against the previous commit of results")
+    create_markdown_artifact(f"{title}\n\n{markdown(changes)}", key, "Against the previous commit of results")

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE, padding=(0, 1))
+def make_table(title: str, *columns: str) -> Table:
+    """A table in the house style: the first column to the left, numbers to the right."""
+    table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE, padding=(0, 1))
     for i, name in enumerate(columns):
         table.add_column(escape(name), justify="left" if i == 0 else "right", overflow="fold")
     return table
@@ -49,7 +50,7 @@ def note_left_out(left_out: list[Any]) -> None:
 
 def show_fit(result: "Fit") -> None:
     """Parameters with their intervals, diagnostics, predictions."""
-    table = _table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
+    table = make_table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
     for name, item in result.params.items():
         _row(table, name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
     console.print(table)
@@ -76,7 +77,9 @@ def _show_predictions(title: str, rows: list[Any]) -> None:
     if not rows:
         return
     known = rows[0].measured is not None
-    table = _table(title, *rows[0].at, "loss", "90% interval", "a new run", *(("measured", "error") if known else ()))
+    table = make_table(
+        title, *rows[0].at, "loss", "90% interval", "a new run", *(("measured", "error") if known else ())
+    )
     for row in rows:
         at = [f"{value:.4g}" for value in row.at.values()]
         error = (_number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
@@ -151,7 +154,7 @@ def _crossover(place: "Crossover", x: str) -> Iterator[str]:
 def _rungs(item: "Comparison", x: str) -> Table:
     seeds = any(rung.difference.ci for rung in item.rungs)
     columns = (f"{item.b} − {item.a}", *(("90% interval",) if seeds else ()), f"P({item.b} better)")
-    table = _table("", x, "pairs", *columns)
+    table = make_table("", x, "pairs", *columns)
     chances = {chance.x: chance.p for chance in item.p_b_beats_a}
     for rung in item.rungs:
         chance = f"{chances[rung.x]:.3f}" if rung.x in chances else "–"
@@ -163,7 +166,7 @@ def _rungs(item: "Comparison", x: str) -> Table:
 
 def show_many(pairs: "list[Comparison]") -> None:
     """One line per pair."""
-    table = _table(f"{len(pairs)} pairs", "A", "B", "verdict", "crossover", "90% interval", "best at the top")
+    table = make_table(f"{len(pairs)} pairs", "A", "B", "verdict", "crossover", "90% interval", "best at the top")
     for item in pairs:
         place = item.crossover if item.verdict == "crosses" else None
         _row(
@@ -178,7 +181,7 @@ def show_optima(result: "Optima") -> None:
     batched = result.cells[0].best_batch is not None
     stable = any(cell.largest_stable for cell in result.cells)
     columns = ("lr", *(("batch",) if batched else ()), "within 0.25%", "loss", *(("stable to",) if stable else ()))
-    table = _table("optimum per cell", *result.cells[0].at, *columns)
+    table = make_table("optimum per cell", *result.cells[0].at, *columns)
     for cell in result.cells:
         lr = "at the edge" if cell.optimum is None else f"{cell.optimum:.3g}"
         _row(

@@ -14,10 +14,11 @@ from prefect.artifacts import (
 )
 from prefect.events import emit_event
 
-from flows.changes import Change
 from flows.runners import Lost
 from stages.cells.job import Job
 from stages.cells.progress import Progress
+from stages.diff.comparing import Diff
+from stages.diff.words import markdown
 from stages.study.costs import count_flops
 from stages.study.store import Record
 
@@ -99,21 +100,16 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def tell_verdicts(key: str, answers: list[str], changes: list[Change]) -> None:
-    """A study's answers in words, what moved since the last run, and an event where a verdict did."""
-    lines = [f"# {key}", *(f"* {answer}" for answer in answers), "", "## Since the last run", changes_table(changes)]
+def tell_verdicts(key: str, answers: list[str], changes: Diff) -> None:
+    """A study's answers in words, and what moved since the last run."""
+    lines = [f"# {key}", *(f"* {answer}" for answer in answers), "", "## Since the last run", markdown(changes)]
     create_markdown_artifact("\n".join(lines), f"verdict-{artifact_key(key)}", f"What {key} says now")
-    for change in changes:
-        if change.is_verdict and change.before is not None:
-            tell_event("verdict.changed", key, {"what": change.name, "before": change.before, "after": change.after})
 
 
-def changes_table(changes: list[Change]) -> str:
-    """Changes as a Markdown table."""
-    if not changes:
-        return "Nothing changed."
-    rows = [f"| {change.name} | {change.shown(change.before)} | {change.shown(change.after)} |" for change in changes]
-    return "\n".join(["| | before | now |", "|---|---|---|", *rows])
+def tell_changes(changes: Diff) -> None:
+    """An event per verdict that changed."""
+    for item in changes.changed:
+        tell_event("verdict.changed", item.study, {"what": item.what, "before": item.old, "after": item.new})
 
 
 def tell_event(name: str, subject: str, payload: dict[str, Any]) -> None:

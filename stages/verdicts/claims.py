@@ -49,6 +49,8 @@ class Judged(Serialisable):
     verdict: str
     effect: Estimate | None
     """Less the centre of the claim: the verdict is about this."""
+    dof: float | None
+    """Degrees of freedom of its standard error."""
     tolerance: float | None
     tolerance_from: str
     power: float | None
@@ -98,8 +100,8 @@ def _judged(name: str, claim: Claim, tables: Tables, scale: str, noise: Toleranc
     base = Judged(
         id=name, scale=scale, study=claim.study, statement=claim.statement, paper=claim.paper, differs=claim.differs,
         measure=claim.measure, what=" ".join((measure.__doc__ or "").split("\n\n")[0].split()), expects=claim.expects,
-        centre=claim.centre, unit=claim.unit, verdict="INCONCLUSIVE", effect=None, tolerance=None, tolerance_from="",
-        power=None, power_at=None, cells=0, core_hours=0.0, why="",
+        centre=claim.centre, unit=claim.unit, verdict="INCONCLUSIVE", effect=None, dof=None, tolerance=None,
+        tolerance_from="", power=None, power_at=None, cells=0, core_hours=0.0, why="",
     )  # fmt: skip
     try:
         if isinstance(noise, str) and claim.tolerance == "noise":
@@ -121,6 +123,7 @@ def _with_verdict(base: Judged, claim: Claim, measured: Measured, tables: Tables
         base,
         verdict=verdict,
         effect=effect,
+        dof=measured.dof,
         tolerance=tolerance.value,
         tolerance_from=tolerance.words,
         power=chance,

@@ -96,11 +96,12 @@ def test_every_minute_on_a_real_worker(project: FlowProject) -> None:
 def look_at_the_new_result(project: FlowProject, api: str, before: str) -> None:
     log = project.run("git", "log", "-1", "--format=%P %B", "results/minute").stdout
     assert log.startswith(before)
-    assert "metrics moved" in log
+    assert "quantities measured anew" in log
     assert "24" in project.run("git", "show", "results/minute:data/results/tiny-mini/losses.csv").stdout
     (artifact,) = (item for item in ask(api, "artifacts/latest/filter") if item["key"] == "comparison-results-minute")
     assert f"{before[:12]} → " in artifact["data"]
-    assert "| cells rows | 8 | 12 |" in artifact["data"]
+    assert "4 cells added (constant, width 24, seed 0; … inverse, width 24, seed 1)" in artifact["data"]
+    assert "`scales.mini.widths`: [8, 16] → [8, 16, 24]" in artifact["data"]
 
 
 def test_a_killed_serve_leaves_no_process(project: FlowProject) -> None:

@@ -1,0 +1,1 @@
+"""Two commits of results, compared: what moved, what is within noise, and what cannot be compared."""

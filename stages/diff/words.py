@@ -1,0 +1,83 @@
+"""A diff as Markdown, for a pull request or a page of Prefect, and the pieces that a terminal shows too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from stages.diff.comparing import Cells, Diff, Moved
+
+_MANY = 60  # rows of one table
+
+
+def markdown(diff: Diff) -> str:
+    """Headline, verdicts, what moved, what cannot be compared, cells and parameters."""
+    parts = [f"### Results: {diff.old} → {diff.new}", diff.headline(), *(f"Note: {note}." for note in diff.notes)]
+    if diff.verdicts:
+        rows = [[item.study, item.what, item.old or "–", f"**{item.new or '–'}**"] for item in diff.verdicts]
+        parts += ["#### Verdicts that changed", _table(["study", "verdict of", "before", "now"], rows)]
+    if moved := [item for item in diff.quantities if item.status == "moved"]:
+        rows = [[item.study, f"{item.kind}: {item.name}", *numbers(item)] for item in moved]
+        heads = ["study", "moved", "before", "now", "difference [90%]"]
+        parts += ["#### Quantities that moved", _table(heads, rows)]
+    parts += [f"* {line}" for line in [*apart(diff), *cells(diff), *params(diff)]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows[:_MANY]]
+    more = [f"\n… and {len(rows) - _MANY} more"] if len(rows) > _MANY else []
+    return "\n".join(["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + more)
+
+
+def numbers(item: Moved) -> list[str]:
+    """Before, now and the difference with its interval, in words; a place on a log scale as a factor."""
+    old, new = ("–" if value is None else f"{value:.4g}" for value in (item.old, item.new))
+    if item.difference is None:
+        return [old, new, "–"]
+    value, ends = item.difference.value, item.difference.ci
+    base = {"log10": 10.0, "log2": 2.0}.get(item.scale)
+    sizes = [end for end in (value, *(ends or ())) if end is not None]
+    words = [f"× {base**size:.3g}" if base else f"{size:+.3g}" for size in sizes]
+    span = f" [{words[1]}, {words[2]}]" if len(words) == 3 else ""
+    return [old, new, f"{words[0]}{span} {'' if base else item.unit}".rstrip()]
+
+
+def apart(diff: Diff) -> Iterator[str]:
+    """What cannot be compared or has no interval, counted by study and reason; studies that came or went."""
+    counts: dict[tuple[str, str], int] = {}
+    for item in diff.quantities:
+        if item.status in ("not comparable", "no interval", "new", "gone"):
+            why = f"{item.status}: {item.why}" if item.why else item.status
+            counts[item.study, why] = counts.get((item.study, why), 0) + 1
+    for (study, why), count in counts.items():
+        yield f"{study}: {count} quantities {why}"
+
+
+def cells(diff: Diff) -> Iterator[str]:
+    """Cells that came, went or were trained again, and why."""
+    for item in diff.cells:
+        yield f"{item.study}: {'; '.join(_cells(item))}"
+
+
+def _cells(item: Cells) -> Iterator[str]:
+    for what, names in (("added", item.added), ("removed", item.removed)):
+        if names:
+            yield f"{len(names)} cells {what} ({_some(names)})"
+    for reason, names in item.retrained.items():
+        yield f"{len(names)} cells retrained, different in {reason} ({_some(names)})"
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]}; … {names[-1]}"
+
+
+def params(diff: Diff) -> Iterator[str]:
+    """Parameters that changed."""
+    shown = list(diff.params.items())[:_MANY]
+    for name, (old, new) in shown:
+        yield f"`{name}`: {_value(old)} → {_value(new)}"
+    if len(diff.params) > _MANY:
+        yield f"… and {len(diff.params) - _MANY} more parameters"
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else str(value)

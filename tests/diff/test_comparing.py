@@ -1,0 +1,206 @@
+"""Two snapshots of planted truth: noise stays within noise at the nominal rate; what cannot be compared says why."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.diff.comparing import Diff, compare
+from stages.diff.snapshot import Snapshot, read_snapshot
+from stages.diff.words import markdown
+from stages.fit.study import fit_study
+from tests.fit.test_study import losses
+
+PAIRS = 500
+WIDTHS, SEEDS, SD = (16, 24, 32, 48), 3, 0.02
+
+
+def table(draw: int, first_seed: int = 0, exponents: dict[str, float] | None = None, **columns: Any) -> pd.DataFrame:
+    """Losses of two recipes that meet at width 24; each draw has noise of its own."""
+    generator = np.random.default_rng([draw, first_seed])
+    rows = []
+    for width in WIDTHS:
+        for seed in range(first_seed, first_seed + SEEDS):
+            for recipe, exponent in (exponents or {"a": 0.3, "b": 0.32}).items():
+                met = width == 24
+                rows.append({
+                    "study": "s", "scale": "c", "recipe": recipe, "axes": "{}", "width": width, "seed": seed,
+                    "lr": 0.01, "status": "done", "loss_init": 7.0, "loss_validation": 4 * (width / 24) ** -exponent,
+                    "loss_seen": 3.0, "loss_fresh": 3.1, "batch": 16, "structural_pair": met, "tokens": 480 * width**2,
+                    "unique_tokens": 480 * width**2, "n_nonembedding": 24 * width**2, "flops_6n": 1e5 * width**4,
+                    "flops_head": 2e4 * width**4, "flops_attention": 1e3 * width**3, "tokenizer_digest": "t",
+                    "data_digest": f"d{width}", "evaluation_digest": "e",
+                    "key": (width, seed) if met else (width, seed, recipe),
+                })  # fmt: skip
+    found = pd.DataFrame(rows).assign(**columns)
+    noise = {key: SD * generator.normal() for key in dict.fromkeys(found["key"])}
+    found["loss_validation"] += found["key"].map(noise)
+    found["fingerprint"] = [f"{draw}-{key}" for key in found["key"]]
+    return found.drop(columns="key")
+
+
+def snapshot(name: str, losses: pd.DataFrame, **files: bytes) -> Snapshot:
+    body = {
+        "data/results/s-c/losses.csv": losses.to_csv(index=False).encode(),
+        "data/results/s-c/fit.json": json.dumps(fit_study(losses).to_json()).encode(),
+    }
+    return read_snapshot(
+        name, body | {path.replace("__", "/").replace("_py", ".py"): text for path, text in files.items()}
+    )
+
+
+def diff(old: pd.DataFrame, new: pd.DataFrame) -> Diff:
+    return compare(snapshot("old", old), snapshot("new", new))
+
+
+@pytest.mark.slow
+def test_reruns_with_other_seeds_are_called_moved_no_more_often_than_the_nominal_tenth() -> None:
+    moved: dict[str, list[bool]] = {}
+    for draw in range(PAIRS):
+        found = diff(table(2 * draw), table(2 * draw + 1, first_seed=3))
+        for item in found.quantities:
+            assert item.status in ("moved", "within noise"), item
+            moved.setdefault(f"{item.kind} {item.name}", []).append(item.status == "moved")
+    bound = float(stats.binom.ppf(0.975, PAIRS, 0.1)) / PAIRS
+    rates = {name: float(np.mean(found)) for name, found in moved.items()}
+    assert len(rates) == 14  # ten losses, two exponents, three differences... each by itself
+    assert {name: rate for name, rate in rates.items() if rate > bound} == {}
+    assert np.mean(list(rates.values())) > 0.03  # nor is everything called noise
+
+
+def test_the_same_results_are_identical() -> None:
+    found = diff(table(0), table(0))
+    assert found.identical
+    assert {item.status for item in found.quantities} == {"identical"}
+    assert "say the same" in found.headline()
+    assert (found.cells, found.verdicts, found.params) == ([], [], {})
+
+
+def test_a_changed_rule_has_moved_and_its_verdict_with_it() -> None:
+    found = diff(table(0), table(1, exponents={"a": 0.3, "b": 0.2}, lr=0.02))
+    status = {f"{item.kind} {item.name}": item for item in found.quantities}
+    at_48 = status["difference b - a, width 48"]
+    assert at_48.status == "moved"
+    assert at_48.difference.value == pytest.approx(at_48.new - at_48.old)
+    assert status["law b, a of A x^-a"].status == "moved"
+    assert status["loss a, width 16"].status == "within noise"
+    assert [(item.what, item.new) for item in found.verdicts if item.changed] == [
+        ("b - a, at the largest common size", "a better")
+    ]
+    (cells,) = found.cells
+    assert (cells.added, cells.removed) == ([], [])
+    assert {reason: len(names) for reason, names in cells.retrained.items()} == {"lr": 24}
+    assert "1 verdict changed" in found.headline()
+
+
+@pytest.mark.parametrize(
+    ("columns", "losses", "fits"),
+    [
+        ({"tokenizer_digest": "other"}, "tokenizer", "tokenizer"),
+        ({"data_digest": "other"}, "training text", "training text"),
+        ({"evaluation_digest": "x"}, "held-out text or evaluation", "held-out text or evaluation"),
+        ({"tokens": 1}, "tokens per cell", "tokens per cell"),
+        ({"n_nonembedding": 5}, "", "parameter count"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(columns: dict[str, Any], losses: str, fits: str) -> None:
+    found = diff(table(0), table(1, **columns))
+    for item in found.quantities:
+        why = losses if item.kind == "loss" else fits
+        assert (item.status == "not comparable", item.why) == (bool(why), why), item
+    assert not any(item.difference for item in found.quantities if item.status == "not comparable")
+
+
+def test_another_ladder_makes_another_law_but_the_same_losses() -> None:
+    new = table(0)
+    found = diff(table(0), new[new["width"] != 48])
+    status = {f"{item.kind} {item.name}": (item.status, item.why) for item in found.quantities}
+    assert status["law a, a of A x^-a"] == ("not comparable", "grid")
+    assert status["loss a, width 16"][0] == "within noise" or status["loss a, width 16"][0] == "identical"
+    assert status["loss a, width 48"] == ("gone", "")
+    assert len(found.cells[0].removed) == 6
+
+
+def test_a_comment_in_the_fitting_code_is_no_change_and_another_formula_is() -> None:
+    sources = {"plain": b"x = 1\n", "comment": b'"""What for."""\nx = 1  # why\n', "changed": b"x = 2\n"}
+    snaps = {name: snapshot(name, table(0), stages__fit__laws_py=text) for name, text in sources.items()}
+    assert compare(snaps["plain"], snaps["comment"]).identical
+    rerun = snapshot("rerun", table(1), stages__fit__laws_py=sources["changed"])
+    found = compare(snaps["plain"], rerun)
+    assert {item.why for item in found.quantities if item.kind == "law"} == {"fitting code"}
+    assert "not comparable" not in {item.status for item in found.quantities if item.kind == "loss"}
+    assert "the fitting code differs" in found.notes[0]
+
+
+def test_one_seed_has_no_interval() -> None:
+    one, other = (table(draw)[lambda rows: rows["seed"] == 0] for draw in (0, 1))
+    assert {item.status for item in diff(one, other).quantities if item.kind == "loss"} == {"no interval"}
+
+
+def test_claims_change_their_verdict() -> None:
+    claim = {"id": "C6", "study": "s", "scale": "c", "verdict": "SUPPORTED", "what": "w", "unit": "nats", "dof": 6,
+             "effect": {"value": -0.1, "se": 0.01, "ci": [-0.12, -0.08]}}  # fmt: skip
+    now = {**claim, "verdict": "INCONCLUSIVE", "effect": {"value": -0.02, "se": 0.01, "ci": [-0.04, 0.0]}}
+    old, new = (
+        read_snapshot(name, {
+            "data/results/s-c/losses.csv": table(0).to_csv(index=False).encode(),
+            "data/verdicts/verdicts.json": json.dumps([value]).encode(),
+        }) for name, value in (("old", claim), ("new", now))
+    )  # fmt: skip
+    found = compare(old, new)
+    assert [(item.what, item.old, item.new) for item in found.verdicts] == [("claim C6", "SUPPORTED", "INCONCLUSIVE")]
+    (moved,) = [item for item in found.quantities if item.status == "moved"]
+    assert moved.difference.value == pytest.approx(0.08)
+    half = stats.t.ppf(0.95, 12) * 0.01 * math.sqrt(2)
+    assert moved.difference.ci == pytest.approx((0.08 - half, 0.08 + half))
+    text = markdown(found)
+    assert "| s-c | claim C6 | SUPPORTED | **INCONCLUSIVE** |" in text
+    assert "| s-c | claim: C6 | -0.1 | -0.02 | +0.08 [" in text
+
+
+def test_a_difference_of_means_is_welch_s() -> None:
+    """Against SciPy, for the loss of one recipe at one width where no other group lends its variance."""
+    old, new = (table(draw)[lambda rows: (rows["recipe"] == "a") & (rows["width"] == 16)] for draw in (0, 1))
+    a, b = (
+        read_snapshot("x", {"data/results/s-c/losses.csv": rows.to_csv(index=False).encode()}) for rows in (old, new)
+    )
+    (item,) = [row for row in compare(a, b).quantities if row.kind == "loss"]
+    span = stats.ttest_ind(new["loss_validation"], old["loss_validation"], equal_var=False).confidence_interval(0.9)
+    assert item.difference.ci == pytest.approx((span.low, span.high), rel=1e-6)
+
+
+def test_params_and_studies_that_come_and_go() -> None:
+    body = {"data/results/s-c/losses.csv": table(0).to_csv(index=False).encode()}
+    old = read_snapshot("old", {**body, "params.yaml": b"studies: {s: {seeds: 2}}"})
+    new = read_snapshot("new", {**body, "data/results/t-c/losses.csv": body["data/results/s-c/losses.csv"],
+                                "params.yaml": b"studies: {s: {seeds: 3}}"})  # fmt: skip
+    found = compare(old, new)
+    assert found.params == {"studies.s.seeds": (2, 3)}
+    assert {item.status for item in found.quantities if item.study == "t-c"} == {"new"}
+    assert not any(item.changed for item in found.verdicts)
+    first = compare(read_snapshot("nothing", {}), new)
+    assert first.headline().startswith("new has the first results: ")
+    assert first.changed == []
+
+
+@pytest.mark.parametrize(("best", "status"), [(0.0205, "within noise"), (0.04, "moved")])
+def test_an_optimum_moves_when_it_leaves_the_broad_bottom_of_its_bowl(best: float, status: str) -> None:
+    old, new = (snapshot("x", bowls(place)) for place in (0.02, best))
+    (item,) = [row for row in compare(old, new).quantities if row.name == "a, width 16" and row.kind == "optimum"]
+    assert item.status == status
+    assert (item.old, item.new) == (pytest.approx(0.02, rel=0.01), pytest.approx(best, rel=0.01))
+    wider = bowls(0.02, (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08))
+    (other,) = [
+        row for row in compare(old, snapshot("y", wider)).quantities if row.kind == item.kind and row.name == item.name
+    ]
+    assert (other.status, other.why) == ("not comparable", "grid")
+
+
+def bowls(best: float, rates: tuple[float, ...] = (0.005, 0.01, 0.02, 0.04, 0.08)) -> pd.DataFrame:
+    """Bowls of one recipe with their best rate planted."""
+    found = losses({"a": 0.3}, lrs=rates)
+    return found.assign(loss_validation=4 * (found["width"] / 24) ** -0.3 + 0.02 * np.log2(found["lr"] / best) ** 2)
