@@ -77,7 +77,7 @@ def _table(rows: list["Moved"]) -> None:
     from flows.shown import console, make_table
     from stages.diff.words import numbers
 
-    table = make_table("", "study", "quantity", "before", "now", "difference [90%]", "")
+    table = make_table("", "study", "quantity", "before", "now", "difference [90%]", "", left=2)
     for item in rows:
         table.add_row(item.study, f"{item.kind}: {item.name}", *numbers(item), item.status)
     console.print(table)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
-def make_table(title: str, *columns: str) -> Table:
-    """A table in the house style: the first column to the left, numbers to the right."""
+def make_table(title: str, *columns: str, left: int = 1) -> Table:
+    """A table in the house style: so many columns to the left, numbers to the right."""
     table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE, padding=(0, 1))
     for i, name in enumerate(columns):
-        table.add_column(escape(name), justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(escape(name), justify="left" if i < left else "right", overflow="fold")
     return table
 
 

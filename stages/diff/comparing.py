@@ -213,17 +213,23 @@ def _difference(a: Quantity, b: Quantity) -> Estimate:
 def _cells(key: str, old: StudySnapshot, new: StudySnapshot) -> Cells | None:
     a, b = (study.losses.set_index(_KEY) for study in (old, new))
     both = a.join(b, how="inner", suffixes=("", "_new"))
-    again = both[both["fingerprint"] != both["fingerprint_new"]]
+    again = both[both["fingerprint"] != both["fingerprint_new"]].drop_duplicates("fingerprint_new")
     retrained: dict[str, list[str]] = {}
     for index, row in again.iterrows():
         retrained.setdefault(_reason(row), []).append(_cell_name(index))
     found = Cells(
         study=key,
-        added=[_cell_name(index) for index in b.index.difference(a.index)],
-        removed=[_cell_name(index) for index in a.index.difference(b.index)],
+        added=_names_beyond(b, a),
+        removed=_names_beyond(a, b),
         retrained=retrained,
     )
     return found if found.added or found.removed or found.retrained else None
+
+
+def _names_beyond(rows: pd.DataFrame, others: pd.DataFrame) -> list[str]:
+    """Cells in places that the others do not have; one that two recipes share is named once."""
+    alone = rows.loc[rows.index.difference(others.index)]
+    return [_cell_name(index) for index in alone.drop_duplicates("fingerprint").index]
 
 
 def _reason(row: "pd.Series[Any]") -> str:

@@ -19,7 +19,9 @@
     await drawn;
     place.classList.add("drawn");
     // The place says in words what it shows; thousands of nameless marks are no help to a listener.
-    place.querySelectorAll("svg [role], svg[role]").forEach((node) => node.removeAttribute("role"));
+    place.querySelectorAll("svg, svg *").forEach((node) => {
+      for (const name of ["role", "aria-label", "aria-roledescription"]) node.removeAttribute(name);
+    });
     return views.get(figure);
   };
 
@@ -30,7 +32,7 @@
   figures.forEach((figure) => seen.observe(figure));
 
   // The rest is drawn while nobody waits, so that printing and searching find everything.
-  const later = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+  const later = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 300 }) : setTimeout(work, 50));
   const rest = async (index) => {
     if (index === figures.length) { document.documentElement.dataset.drawn = "all"; return; }
     await draw(figures[index]);

@@ -67,7 +67,7 @@ def test_reruns_with_other_seeds_are_called_moved_no_more_often_than_the_nominal
             moved.setdefault(f"{item.kind} {item.name}", []).append(item.status == "moved")
     bound = float(stats.binom.ppf(0.975, PAIRS, 0.1)) / PAIRS
     rates = {name: float(np.mean(found)) for name, found in moved.items()}
-    assert len(rates) == 14  # ten losses, two exponents, three differences... each by itself
+    assert len(rates) == 13  # eight losses, two exponents, three differences, each by itself
     assert {name: rate for name, rate in rates.items() if rate > bound} == {}
     assert np.mean(list(rates.values())) > 0.03  # nor is everything called noise
 
@@ -93,7 +93,9 @@ def test_a_changed_rule_has_moved_and_its_verdict_with_it() -> None:
     ]
     (cells,) = found.cells
     assert (cells.added, cells.removed) == ([], [])
-    assert {reason: len(names) for reason, names in cells.retrained.items()} == {"lr": 24}
+    assert {reason: len(names) for reason, names in cells.retrained.items()} == {
+        "lr": 21
+    }  # cells, of which three are shared
     assert "1 verdict changed" in found.headline()
 
 
