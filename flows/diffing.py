@@ -57,11 +57,11 @@ def diff(
 
 def _show(found: "Diff", everything: bool) -> None:
     from flows.shown import console
-    from stages.diff.words import apart, cells, params
+    from stages.diff.words import apart, cells, first_verdicts, params
 
     console.print(found.headline(), markup=False)
-    for verdict in found.verdicts:
-        line = f"  {verdict.study}: {verdict.what}: {verdict.old or '–'} → {verdict.new or '–'}"
+    for verdict in found.changed:
+        line = f"  {verdict.study}: {verdict.what}: {verdict.old} → {verdict.new}"
         console.print(line, style="bold", markup=False)
     kinds = ("moved", "within noise", "identical") if everything else ("moved",)
     rows = [item for item in found.quantities if item.status in kinds]
@@ -69,7 +69,7 @@ def _show(found: "Diff", everything: bool) -> None:
         _table(rows if everything else rows[:_LINES])
     if len(rows) > _LINES and not everything:
         console.print(f"… and {len(rows) - _LINES} more that moved; --all lists everything", markup=False)
-    for line in [*found.notes, *apart(found), *cells(found), *params(found)]:
+    for line in [*found.notes, *apart(found), *first_verdicts(found), *cells(found), *params(found)]:
         console.print(line, markup=False)
 
 

@@ -184,7 +184,7 @@ def _one(key: str, a: Quantity | None, b: Quantity | None) -> Moved:
 
 def _two(key: str, a: Quantity, b: Quantity, reasons: list[str]) -> Moved:
     base = Moved(key, b.kind, b.name, b.unit, b.scale, a.shown(a.value), b.shown(b.value), None, "identical")
-    if (a.value, a.se) == (b.value, b.se) and not reasons:
+    if a.value == b.value and not reasons:
         return base
     if reasons:
         return _replaced(base, None, "not comparable", ", ".join(dict.fromkeys(reasons)))

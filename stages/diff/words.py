@@ -11,14 +11,14 @@ _MANY = 60  # rows of one table
 def markdown(diff: Diff) -> str:
     """Headline, verdicts, what moved, what cannot be compared, cells and parameters."""
     parts = [f"### Results: {diff.old} → {diff.new}", diff.headline(), *(f"Note: {note}." for note in diff.notes)]
-    if diff.verdicts:
-        rows = [[item.study, item.what, item.old or "–", f"**{item.new or '–'}**"] for item in diff.verdicts]
+    if diff.changed:
+        rows = [[item.study, item.what, str(item.old), f"**{item.new}**"] for item in diff.changed]
         parts += ["#### Verdicts that changed", _table(["study", "verdict of", "before", "now"], rows)]
     if moved := [item for item in diff.quantities if item.status == "moved"]:
         rows = [[item.study, f"{item.kind}: {item.name}", *numbers(item)] for item in moved]
         heads = ["study", "moved", "before", "now", "difference [90%]"]
         parts += ["#### Quantities that moved", _table(heads, rows)]
-    parts += [f"* {line}" for line in [*apart(diff), *cells(diff), *params(diff)]]
+    parts += [f"* {line}" for line in [*apart(diff), *first_verdicts(diff), *cells(diff), *params(diff)]]
     return "\n\n".join(parts) + "\n"
 
 
@@ -50,6 +50,13 @@ def apart(diff: Diff) -> Iterator[str]:
             counts[item.study, why] = counts.get((item.study, why), 0) + 1
     for (study, why), count in counts.items():
         yield f"{study}: {count} quantities {why}"
+
+
+def first_verdicts(diff: Diff) -> Iterator[str]:
+    """How many verdicts were drawn on one side alone, by study."""
+    lone = [item.study for item in diff.verdicts if not item.changed]
+    for study in dict.fromkeys(lone):
+        yield f"{study}: {lone.count(study)} verdicts new or gone"
 
 
 def cells(diff: Diff) -> Iterator[str]:

@@ -8,7 +8,7 @@ import altair as alt
 from stages.diff.comparing import Diff
 from stages.diff.quantities import quantities
 from stages.diff.snapshot import Snapshot, StudySnapshot
-from stages.diff.words import cells, numbers, params
+from stages.diff.words import cells, first_verdicts, numbers, params
 from stages.fit.estimates import interval
 from stages.report.house import Figure, Row, hover, linear, only, panels, series, widths, zero
 from stages.report.page import page, show
@@ -26,7 +26,7 @@ def overlay(diff: Diff, old: Snapshot, new: Snapshot) -> str:
         diff=diff,
         figures=[show(figure) for figure in drawn if figure is not None],
         rows=[(item, numbers(item)) for item in ordered],
-        lines=[*cells(diff), *params(diff)],
+        lines=[*first_verdicts(diff), *cells(diff), *params(diff)],
     )
 
 

@@ -55,16 +55,35 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
 
 def _crossing(pair: dict[str, Any]) -> str:
     if pair["verdict"] == "no crossing in range":
-        return "They do not cross on this ladder."
+        return f"They do not cross on this ladder{_beyond(pair['crossover'])}."
     if pair["verdict"] == "undecided":
-        return "Whether they cross on this ladder is undecided."
+        return f"Whether they cross on this ladder is undecided{_guess(pair['crossover'])}."
     met = [rung["name"] for rung in pair["rungs"] if rung["structural"]]
     if met:
         return f"The sign changes across {_list(met)}, where the two are the same run by construction."
     place = pair["crossover"]
     names = {rung["x"]: rung["name"] for rung in pair["rungs"]}
     between = " and ".join(names[x] for x in pair["bracket"])
-    return f"They cross near {place['value']:.2g} FLOP {_span(place['ci'])}; the sign changes between widths {between}."
+    return f"They cross near {_place(place)}; the sign changes between widths {between}."
+
+
+def _beyond(place: dict[str, Any] | None) -> str:
+    """Where fitted differences would cross outside the runs, and how far that is."""
+    if place is None or not place["lever_arm_decades"]:
+        return ""
+    far = f"{place['lever_arm_decades']:.1f} decades outside the runs"
+    return f"; carried on, their difference vanishes near {_place(place)}, {far}"
+
+
+def _guess(place: dict[str, Any] | None) -> str:
+    """Where, if anywhere; nothing where the set has no bound on either side."""
+    if place is None or not place["ci"] or place["ci"] == [None, None]:
+        return ""
+    return f"; if they do, near {_place(place)}"
+
+
+def _place(place: dict[str, Any]) -> str:
+    return f"{place['value']:.2g} FLOP" + (f" {_span(place['ci'])}" if place["ci"] else "")
 
 
 def _span(ci: list[float | None], form: str = ".2g") -> str:

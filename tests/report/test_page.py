@@ -167,6 +167,19 @@ def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
     assert re.search(r"\d\.\d\d% off in \d+ run", html)
 
 
+def test_a_crossover_outside_the_runs_is_told_with_its_distance() -> None:
+    table = losses({"a": 0.3, "b": 0.34})
+    table["loss_validation"] += 0.12 * (table["recipe"] == "b")
+    shown = replace(results(), losses=table, fit=fit_study(table).to_json())
+    text = " ".join(answers(shown))
+    place = shown.fit["comparisons"][0]["crossover"]
+    assert f"vanishes near {place['value']:.2g} FLOP [" in text
+    assert f"{place['lever_arm_decades']:.1f} decades outside the runs" in text
+    place["ci"] = [None, 5e12]
+    shown.fit["comparisons"][0]["verdict"] = "undecided"
+    assert "is undecided; if they do, near 2.1e+12 FLOP [no bound, 5e+12]." in " ".join(answers(shown))
+
+
 def test_a_sweep_shows_its_optima() -> None:
     table = losses({"a": 0.3}, lrs=(0.005, 0.01, 0.02, 0.04, 0.08))
     shown = replace(results(), losses=table, fit=fit_study(table).to_json())
