@@ -27,13 +27,13 @@ def diff(
     Every loss, law, difference, crossover and optimum is moved, within noise or not comparable (and why); cells and
     parameters that changed are listed. Exit code 1 where a verdict changed. Reads git alone: no checkout, no remote.
     """
-    from flows.snapshots import commit_snapshot, is_bare, workspace_snapshot
+    from flows.snapshots import commit_snapshot, repository_root, workspace_snapshot
     from stages.diff.comparing import compare, to_json_text
     from stages.diff.words import markdown
 
-    here = Path.cwd()
+    here, bare = repository_root(Path.cwd())
     before = commit_snapshot(old, here)
-    if new is None and is_bare(here):
+    if new is None and bare:
         raise UsageError("a bare repository has no workspace; name two commits")
     after = workspace_snapshot(here) if new is None else commit_snapshot(new, here)
     for side in (before, after):
@@ -57,7 +57,7 @@ def diff(
 
 def _show(found: "Diff", everything: bool) -> None:
     from flows.shown import console
-    from stages.diff.words import apart, cells, first_verdicts, params
+    from stages.diff.words import apart, cells, lone_verdicts, params
 
     console.print(found.headline(), markup=False)
     for verdict in found.changed:
@@ -69,7 +69,7 @@ def _show(found: "Diff", everything: bool) -> None:
         _table(rows if everything else rows[:_LINES])
     if len(rows) > _LINES and not everything:
         console.print(f"… and {len(rows) - _LINES} more that moved; --all lists everything", markup=False)
-    for line in [*found.notes, *apart(found), *first_verdicts(found), *cells(found), *params(found)]:
+    for line in [*found.notes, *apart(found), *lone_verdicts(found), *cells(found), *params(found)]:
         console.print(line, markup=False)
 
 

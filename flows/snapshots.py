@@ -12,20 +12,17 @@ _SMALL = (".json", ".csv", ".py", ".yaml")
 
 
 def commit_snapshot(commit: str, repository: Path) -> Snapshot:
-    """Of a commit, branch or tag. Raises `UsageError` where there is none of that name, or it holds no results."""
-    name = (
-        _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
-        .strip()
-        .decode()
-    )
+    """Of a commit, branch or tag. Raises `UsageError` where there is none of that name."""
+    wanted = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    name = _git(repository, *wanted, absent=b"").strip().decode()
     if not name:
         raise UsageError(
             f"{repository} has no commit, branch or tag '{commit}'; `git branch -a` and `git tag` list them"
         )
     known = _git(repository, "ls-tree", "-r", "-z", "--name-only", name, "--", *FOLDERS, PARAMS).decode().split("\0")
-    wanted = [path for path in known if path.endswith(_SMALL)]
-    archive = io.BytesIO(_git(repository, "archive", "--format=tar", name, "--", *wanted) if wanted else b"")
-    return read_snapshot(commit, _members(archive) if wanted else {})
+    paths = [path for path in known if path.endswith(_SMALL)]
+    archive = io.BytesIO(_git(repository, "archive", "--format=tar", name, "--", *paths) if paths else b"")
+    return read_snapshot(commit, _members(archive) if paths else {})
 
 
 def _members(archive: io.BytesIO) -> dict[str, bytes]:
@@ -33,13 +30,15 @@ def _members(archive: io.BytesIO) -> dict[str, bytes]:
         return {item.name: body.read() for item in tar if (body := tar.extractfile(item)) is not None}
 
 
-def _git(repository: Path, *words: str) -> bytes:
-    """Output of git; empty where it fails."""
+def _git(repository: Path, *words: str, absent: bytes | None = None) -> bytes:
+    """Output of git; `absent` where it fails without a word. Raises `UsageError` with git's own words."""
     command = ["git", "-C", str(repository), *words]
     done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-    if b"not a git repository" in done.stderr:
-        raise UsageError(f"{repository} is no git repository; run this inside a clone")
-    return done.stdout
+    if done.returncode and (done.stderr or absent is None):
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        what = said[0] if said else f"exit code {done.returncode}"
+        raise UsageError(f"git in {repository}: {what}; run this inside a clone of the project")
+    return done.stdout if not done.returncode else absent or b""
 
 
 def workspace_snapshot(root: Path, name: str = "workspace") -> Snapshot:
@@ -49,6 +48,8 @@ def workspace_snapshot(root: Path, name: str = "workspace") -> Snapshot:
     return read_snapshot(name, {path.relative_to(root).as_posix(): path.read_bytes() for path in paths})
 
 
-def is_bare(repository: Path) -> bool:
-    """Whether the repository has no workspace."""
-    return _git(repository, "rev-parse", "--is-bare-repository").strip() == b"true"
+def repository_root(folder: Path) -> tuple[Path, bool]:
+    """The top of the repository that a folder lies in, and whether it is bare, so that it has no workspace."""
+    if _git(folder, "rev-parse", "--is-bare-repository").strip() == b"true":
+        return folder, True
+    return Path(_git(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n")), False

@@ -6,13 +6,13 @@ freedom after Welch and Satterthwaite. Runs that both commits share make that in
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
 
-from stages.diff.quantities import Quantity, quantities
+from stages.diff.quantities import Quantity, Said, read
 from stages.diff.snapshot import Snapshot, StudySnapshot
 from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
 
@@ -46,11 +46,13 @@ class Moved:
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of a study that are new, gone, or trained under another fingerprint, with what made them differ."""
+    """Cells of a study that are new, gone, named otherwise, or trained anew, with what made them differ."""
 
     study: str
     added: list[str]
     removed: list[str]
+    renamed: list[str]
+    """The same runs in another place."""
     retrained: dict[str, list[str]]
     """By reason: the columns that differ, or the training code."""
 
@@ -80,7 +82,7 @@ class Diff(Serialisable):
     cells: list[Cells]
     verdicts: list[Verdict]
     params: dict[str, tuple[Any, Any]]
-    """Values of params.yaml by dotted name: before, after; None where there was none."""
+    """Values of params.yaml by dotted name: before, after; None where there was none. Branches count their values."""
     notes: list[str] = field(default_factory=list)
 
     def count(self, status: Status) -> int:
@@ -116,49 +118,106 @@ class Diff(Serialisable):
         chance = (1 - CONFIDENCE) * (moved + still)
         changed = len(self.changed)
         verdicts = f"{changed or 'No'} verdict{'s' * (changed > 1)} changed"
-        return (
-            f"{verdicts}. Of {moved + still} quantities measured anew {moved} moved, where chance alone would move "
-            f"about {chance:.0f}; {apart} cannot be compared, {self.count('identical')} are identical."
+        anew = (
+            f"Of {moved + still} quantities measured anew {moved} moved, where chance would move {chance:.0f} at most"
+            if moved + still
+            else "Nothing was measured anew on the same basis"
         )
+        return f"{verdicts}. {anew}; {apart} cannot be compared, {self.count('identical')} are identical."
 
 
 def compare(old: Snapshot, new: Snapshot) -> Diff:
     """Compare two snapshots."""
+    keys = list(dict.fromkeys([*new.studies, *old.studies]))
+    codes = _codes(old, new)
+    said = {key: (_said(key, old), _said(key, new)) for key in keys}
     shared = [key for key in new.studies if key in old.studies]
-    codes = "fitting code" if old.fit_code != new.fit_code else ""
-    rows = [row for key in shared for row in _quantities(key, old.studies[key], new.studies[key], codes)]
-    for side, other, status in ((new, old, "new"), (old, new, "gone")):
-        rows += [
-            row for key in side.studies if key not in other.studies for row in _lone(key, side.studies[key], status)
-        ]
     return Diff(
         old=old.name,
         new=new.name,
-        quantities=rows,
+        quantities=[row for key in keys for row in _quantities(key, *said[key], _basis(key, old, new, codes))],
         cells=[found for key in shared if (found := _cells(key, old.studies[key], new.studies[key]))],
-        verdicts=[item for key in shared for item in _verdicts(key, old.studies[key], new.studies[key])],
-        params={
-            name: (old.params.get(name), new.params.get(name))
-            for name in dict.fromkeys([*new.params, *old.params])
-            if old.params.get(name) != new.params.get(name)
-        },
-        notes=[f"the {codes} differs: laws, crossovers and optima are compared only where it gave the same"]
-        if codes
-        else [],
+        verdicts=[item for key in keys for item in _verdicts(key, *said[key])],
+        params=_params(old.params, new.params),
+        notes=[*_notes(codes), *_unread(said, old, new)],
     )
 
 
-def _quantities(key: str, old: StudySnapshot, new: StudySnapshot, codes: str) -> Iterator[Moved]:
-    before, after = quantities(old), quantities(new)
-    matched = old.losses.merge(new.losses, on=_KEY, suffixes=("", "_new"))
-    text, counting = _differing(matched, _TEXT), _differing(matched, _COUNTING)
-    for name in dict.fromkeys([*after, *before]):
-        a, b = before.get(name), after.get(name)
-        if a is None or b is None:
-            yield _one(key, a, b)
+def _said(key: str, side: Snapshot) -> Said:
+    return read(side.studies[key]) if key in side.studies else Said({}, {}, {})
+
+
+def _params(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Leaves that differ; a branch that one side lacks as a whole is one entry."""
+    branches = [{name[:end] for name in side for end in _ends(name)} for side in (old, new)]
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*new, *old]):
+        if old.get(name) == new.get(name):
             continue
-        reasons = [*text, *((*counting, codes) if b.fitted else ()), *(["grid"] if a.grid != b.grid else [])]
-        yield _two(key, a, b, [reason for reason in reasons if reason])
+        top = next((name[:end] for end in _ends(name) if not all(name[:end] in side for side in branches)), name)
+        counts = [sum(leaf == top or leaf.startswith(f"{top}.") for leaf in side) for side in (old, new)]
+        if max(counts) > 1:
+            was, now = (f"{count} values" if count else None for count in counts)
+            found[top] = was, now
+        else:
+            found[name] = old.get(name), new.get(name)
+    return found
+
+
+def _ends(name: str) -> list[int]:
+    """Where the dotted parts of a name end."""
+    return [*(place for place, letter in enumerate(name) if letter == "."), len(name)]
+
+
+def _codes(old: Snapshot, new: Snapshot) -> dict[str, list[str]]:
+    """Code that differs, by the kind of quantity that rests on it."""
+    fit, judge = (old.codes[name] != new.codes[name] for name in ("fit", "verdicts"))
+    changed = {kind: ["fitting code"] for kind in ("law", "difference", "crossover", "optimum") if fit}
+    names = [name for name, differs in (("fitting code", fit), ("judging code", judge)) if differs]
+    return changed | ({"claim": names} if names else {})
+
+
+def _notes(codes: dict[str, list[str]]) -> list[str]:
+    if not codes:
+        return []
+    what = " and ".join(dict.fromkeys(name for names in codes.values() for name in names))
+    return [f"the {what} changed: what rests on it is compared only where it gave the same"]
+
+
+def _unread(said: dict[str, tuple[Said, Said]], old: Snapshot, new: Snapshot) -> Iterator[str]:
+    for place, side in enumerate((old, new)):
+        files = dict.fromkeys(file for both in said.values() for file in both[place].unread.values())
+        if files:
+            yield f"{', '.join(files)} of {side.name}: the format is another version's and cannot be compared"
+
+
+def _basis(key: str, old: Snapshot, new: Snapshot, codes: dict[str, list[str]]) -> Callable[[str], list[str]]:
+    """Reasons for which quantities of a kind cannot be compared."""
+    a, b = (side.studies.get(key) for side in (old, new))
+    matched = pd.DataFrame() if a is None or b is None else _matched(a, b)
+    text, counting = _differing(matched, _TEXT), _differing(matched, _COUNTING)
+
+    def reasons(kind: str) -> list[str]:
+        return [*text, *(counting if kind != "loss" else ()), *codes.get(kind, ())]
+
+    return reasons
+
+
+def _quantities(key: str, old: Said, new: Said, reasons: Callable[[str], list[str]]) -> Iterator[Moved]:
+    for name in dict.fromkeys([*new.quantities, *old.quantities]):
+        a, b = old.quantities.get(name), new.quantities.get(name)
+        if a is None or b is None:
+            yield _one(key, a, b, old, new)
+        else:
+            redefined = ["definition"] if a.definition != b.definition else []
+            yield _two(key, a, b, [*reasons(b.kind), *redefined, *(["grid"] if a.grid != b.grid else [])])
+
+
+def _matched(old: StudySnapshot, new: StudySnapshot) -> pd.DataFrame:
+    """Cells of the same place, of both tables; none where a table is another version's."""
+    if not all(set(_KEY) <= set(side.losses) for side in (old, new)):
+        return pd.DataFrame()
+    return old.losses.merge(new.losses, on=_KEY, suffixes=("", "_new"))
 
 
 def _differing(matched: pd.DataFrame, columns: dict[str, str]) -> list[str]:
@@ -170,27 +229,26 @@ def _differing(matched: pd.DataFrame, columns: dict[str, str]) -> list[str]:
     ]
 
 
-def _lone(key: str, study: StudySnapshot, status: str) -> Iterator[Moved]:
-    for item in quantities(study).values():
-        yield _one(key, *((item, None) if status == "gone" else (None, item)))
-
-
-def _one(key: str, a: Quantity | None, b: Quantity | None) -> Moved:
+def _one(key: str, a: Quantity | None, b: Quantity | None, old: Said, new: Said) -> Moved:
     item = b or a
     assert item is not None
-    old, new = (None if side is None else side.shown(side.value) for side in (a, b))
-    return Moved(key, item.kind, item.name, item.unit, item.scale, old, new, None, "gone" if b is None else "new")
+    before, now = (None if side is None else side.shown(side.value) for side in (a, b))
+    file = (old if a is None else new).unread.get(item.kind)
+    status: Status = "not comparable" if file else "gone" if b is None else "new"
+    why = f"{file} is another version's" if file else ""
+    return Moved(key, item.kind, item.name, item.unit, item.scale, before, now, None, status, why)
 
 
 def _two(key: str, a: Quantity, b: Quantity, reasons: list[str]) -> Moved:
     base = Moved(key, b.kind, b.name, b.unit, b.scale, a.shown(a.value), b.shown(b.value), None, "identical")
-    if a.value == b.value and not reasons:
+    if a.value == b.value and (b.kind == "loss" or a.se == b.se) and a.grid == b.grid and a.definition == b.definition:
         return base
     if reasons:
         return _replaced(base, None, "not comparable", ", ".join(dict.fromkeys(reasons)))
     change = _difference(a, b)
     if change.ci is None:
-        return _replaced(base, change, "no interval", "there are no repeats to tell noise by")
+        why = "its interval has no end" if b.kind == "crossover" else "there are no repeats to tell noise by"
+        return _replaced(base, change, "no interval", why)
     return _replaced(base, change, "moved" if change.sign else "within noise", "")
 
 
@@ -211,30 +269,38 @@ def _difference(a: Quantity, b: Quantity) -> Estimate:
 
 
 def _cells(key: str, old: StudySnapshot, new: StudySnapshot) -> Cells | None:
+    if not all({*_KEY, "fingerprint"} <= set(side.losses) for side in (old, new)):
+        return None
     a, b = (study.losses.set_index(_KEY) for study in (old, new))
+    kept = set(a["fingerprint"]) & set(b["fingerprint"])
     both = a.join(b, how="inner", suffixes=("", "_new"))
-    again = both[both["fingerprint"] != both["fingerprint_new"]].drop_duplicates("fingerprint_new")
+    again = both[(both["fingerprint"] != both["fingerprint_new"]) & ~both["fingerprint_new"].isin(kept)]
     retrained: dict[str, list[str]] = {}
-    for index, row in again.iterrows():
+    for index, row in again.drop_duplicates("fingerprint_new").iterrows():
         retrained.setdefault(_reason(row), []).append(_cell_name(index))
-    found = Cells(
-        study=key,
-        added=_names_beyond(b, a),
-        removed=_names_beyond(a, b),
-        retrained=retrained,
-    )
-    return found if found.added or found.removed or found.retrained else None
+    found = Cells(key, _names_beyond(b, a, kept), _names_beyond(a, b, kept), _renamed(a, b, kept), retrained)
+    return found if found.added or found.removed or found.renamed or found.retrained else None
 
 
-def _names_beyond(rows: pd.DataFrame, others: pd.DataFrame) -> list[str]:
-    """Cells in places that the others do not have; one that two recipes share is named once."""
+def _names_beyond(rows: pd.DataFrame, others: pd.DataFrame, kept: set[str]) -> list[str]:
+    """Runs in places that the others do not have; one that two recipes share is named once."""
     alone = rows.loc[rows.index.difference(others.index)]
+    alone = alone[~alone["fingerprint"].isin(kept)]
     return [_cell_name(index) for index in alone.drop_duplicates("fingerprint").index]
+
+
+def _renamed(old: pd.DataFrame, new: pd.DataFrame, kept: set[str]) -> list[str]:
+    """The same runs in other places: a recipe that got another name."""
+    before, now = (
+        rows[rows["fingerprint"].isin(kept)].groupby("fingerprint", sort=False).groups for rows in (old, new)
+    )
+    moved = [name for name in now if set(now[name]).isdisjoint(before[name])]
+    return [f"{_cell_name(before[name][0])} now {_cell_name(now[name][0])}" for name in moved]
 
 
 def _reason(row: "pd.Series[Any]") -> str:
     names = [name for name in (*_TEXT, *_SETTINGS) if f"{name}_new" in row and _unlike(row[name], row[f"{name}_new"])]
-    return ", ".join(_TEXT.get(name, name) for name in names) or "training code"
+    return ", ".join(_TEXT.get(name, name) for name in names) or "training code or a setting outside the table"
 
 
 def _unlike(a: Any, b: Any) -> bool:
@@ -246,24 +312,11 @@ def _cell_name(index: Any) -> str:
     return f"{recipe}, width {width}, " + (f"{axes}, " if axes != "{}" else "") + f"seed {seed}"
 
 
-def _verdicts(key: str, old: StudySnapshot, new: StudySnapshot) -> Iterator[Verdict]:
-    """Of claims; and of comparisons: do they cross, and who is better at the largest width."""
-    before, after = (dict(_conclusions(study)) for study in (old, new))
-    for what in dict.fromkeys([*after, *before]):
-        if before.get(what) != after.get(what):
-            yield Verdict(key, what, before.get(what), after.get(what))
-
-
-def _conclusions(study: StudySnapshot) -> Iterator[tuple[str, str]]:
-    for claim in study.claims:
-        yield f"claim {claim['id']}", claim["verdict"]
-    for pair in study.fit.get("comparisons", []):
-        name = f"{pair['b']} - {pair['a']}"
-        yield f"{name}, crossing", pair["verdict"]
-        if pair["baseline"]:
-            estimate = Estimate(**{key: pair["baseline"]["difference"][key] for key in ("value", "ci")})
-            better = {1: f"{pair['a']} better", -1: f"{pair['b']} better", 0: "undecided"}[estimate.sign]
-            yield f"{name}, at the largest common size", better
+def _verdicts(key: str, old: Said, new: Said) -> Iterator[Verdict]:
+    for what in dict.fromkeys([*new.conclusions, *old.conclusions]):
+        before, now = old.conclusions.get(what), new.conclusions.get(what)
+        if before != now:
+            yield Verdict(key, what, before, now)
 
 
 def to_json_text(diff: Diff) -> str:

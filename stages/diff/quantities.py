@@ -1,4 +1,4 @@
-"""The numbers of a study that two commits can be compared by, each with its error and what it must be compared on.
+"""What a study says that two commits can be compared by: numbers, each with its error and basis, and conclusions.
 
 Losses are measured again from the table of losses, by one code for both commits; laws, crossovers and optima are taken
 from the fits.
@@ -6,14 +6,14 @@ from the fits.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, cast
 
 from scipy import special
 
 from stages.diff.snapshot import StudySnapshot
-from stages.fit.estimates import CONFIDENCE
+from stages.fit.estimates import CONFIDENCE, Estimate
 from stages.verdicts.groups import Groups
 
 Scale = Literal["linear", "log10", "log2"]
@@ -34,21 +34,42 @@ class Quantity:
     scale: Scale = "linear"
     grid: str = ""
     """The widths or rates it rests on; another grid makes another quantity."""
-
-    @property
-    def fitted(self) -> bool:
-        """Whether it comes from a fit, so that it rests on the fitting code and on how FLOPs are counted."""
-        return self.kind != "loss"
+    definition: str = ""
+    """What a claim measures."""
 
     def shown(self, value: float) -> float:
         """From the scale of comparison back to its own."""
         return float({"linear": value, "log10": 10.0**value, "log2": 2.0**value}[self.scale])
 
 
-def quantities(study: StudySnapshot) -> dict[str, Quantity]:
-    """All of them by kind and name."""
-    found = [*_losses(study), *_fits(study.fit), *_claims(study.claims)]
-    return {f"{item.kind} {item.name}": item for item in found}
+@dataclass(frozen=True)
+class Said:
+    """All that a study says, as far as this version can read it."""
+
+    quantities: dict[str, Quantity]
+    """By kind and name."""
+    conclusions: dict[str, str]
+    """Verdicts of claims; of comparisons whether they cross, and who is better at the largest width."""
+    unread: dict[str, str]
+    """Files in the format of another version, by the kind of quantity that they hold."""
+
+
+def read(study: StudySnapshot) -> Said:
+    """Read what can be read: results of an older version may lack what this one looks for."""
+    said = Said({}, {}, {})
+    for file, kinds, quantities, conclusions in (
+        ("losses.csv", ("loss",), _losses, lambda _: ()),
+        ("fit.json", ("law", "difference", "crossover", "optimum"), _fits, _rankings),
+        ("verdicts.json", ("claim",), _claims, _verdicts),
+    ):
+        try:
+            found, drawn = list(quantities(study)), dict(conclusions(study))
+        except (KeyError, TypeError, AttributeError):
+            said.unread.update(dict.fromkeys(kinds, file))
+        else:
+            said.quantities.update({f"{item.kind} {item.name}": item for item in found})
+            said.conclusions.update(drawn)
+    return said
 
 
 def _losses(study: StudySnapshot) -> Iterator[Quantity]:
@@ -66,7 +87,8 @@ def _losses(study: StudySnapshot) -> Iterator[Quantity]:
         yield Quantity("loss", name, measured.effect.value, measured.effect.se, measured.dof, "nats")
 
 
-def _fits(fit: dict[str, Any]) -> Iterator[Quantity]:
+def _fits(study: StudySnapshot) -> Iterator[Quantity]:
+    fit = study.fit
     for recipe, laws in fit.get("laws", {}).items():
         widths = ", ".join(str(mean["width"]) for mean in fit["means"][recipe])
         for law in laws[:1]:
@@ -108,12 +130,26 @@ def _optima(recipe: str, found: dict[str, Any]) -> Iterator[Quantity]:
         yield _quantity("optimum", f"{recipe}, exponent in width", law["params"]["p"], law["dof"], grid=widths)
 
 
-def _claims(claims: list[dict[str, Any]]) -> Iterator[Quantity]:
-    for claim in claims:
+def _claims(study: StudySnapshot) -> Iterator[Quantity]:
+    for claim in study.claims:
         if claim["effect"] is not None:
-            yield _quantity(
-                "claim", claim["id"], claim["effect"], claim.get("dof") or 0.0, claim["unit"], grid=claim["what"]
-            )
+            item = _quantity("claim", claim["id"], claim["effect"], claim["dof"] or 0.0, claim["unit"])
+            yield replace(item, definition=claim["definition"])
+
+
+def _verdicts(study: StudySnapshot) -> Iterator[tuple[str, str]]:
+    for claim in study.claims:
+        yield f"claim {claim['id']}", claim["verdict"]
+
+
+def _rankings(study: StudySnapshot) -> Iterator[tuple[str, str]]:
+    for pair in study.fit.get("comparisons", []):
+        name = f"{pair['b']} - {pair['a']}"
+        yield f"{name}, crossing", pair["verdict"]
+        if pair["baseline"]:
+            estimate = Estimate(**{key: pair["baseline"]["difference"][key] for key in ("value", "ci")})
+            better = {1: f"{pair['a']} better", -1: f"{pair['b']} better", 0: "undecided"}[estimate.sign]
+            yield f"{name}, at the largest common size", better
 
 
 def _breadth(cell: dict[str, Any]) -> float:

@@ -3,17 +3,19 @@
 import ast
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from stages.study.errors import UsageError
 from stages.study.identity import syntax_digest
 
-FOLDERS = ("data/results", "data/verdicts", "stages/fit")
+FOLDERS = ("data/results", "data/verdicts", "stages/fit", "stages/verdicts")
 PARAMS = "params.yaml"
 
 
@@ -24,7 +26,7 @@ class StudySnapshot:
     losses: pd.DataFrame
     fit: dict[str, Any]
     claims: list[dict[str, Any]]
-    """Its verdicts."""
+    """Its verdicts, each with the `definition` of what it measures."""
 
 
 @dataclass(frozen=True)
@@ -35,33 +37,55 @@ class Snapshot:
     studies: dict[str, StudySnapshot]
     params: dict[str, Any]
     """Leaves of params.yaml by dotted name."""
-    fit_code: str
-    """Digest of the code that fitted, comments and docstrings left out."""
+    codes: dict[str, str]
+    """Digests of the code that fitted and of the code that judged, comments and docstrings left out."""
 
 
 def read_snapshot(name: str, files: Mapping[str, bytes]) -> Snapshot:
-    """From the files below `FOLDERS` and params.yaml; without studies where there are no results."""
+    """From the files below `FOLDERS` and params.yaml; without studies where there are no results.
+
+    Raises `UsageError` for a file that cannot be read.
+    """
     keys = [PurePosixPath(path).parent.name for path in files if path.endswith("/losses.csv")]
-    verdicts = json.loads(files.get("data/verdicts/verdicts.json", b"[]"))
+    params = _read(name, files, PARAMS, YAML(typ="safe").load, {})
+    verdicts = _read(name, files, "data/verdicts/verdicts.json", json.loads, [])
+    claims = [{**item, "definition": _definition(params, item["id"])} for item in verdicts if "id" in item]
     return Snapshot(
         name=name,
-        studies={key: _study(key, files, verdicts) for key in sorted(keys)},
-        params=dict(leaves(YAML(typ="safe").load(files[PARAMS]))) if PARAMS in files else {},
-        fit_code=_code({path: body for path, body in files.items() if path.startswith("stages/fit/")}),
+        studies={key: _study(name, key, files, claims) for key in sorted(keys)},
+        params=dict(leaves(params)),
+        codes={what: _code(name, files, f"stages/{what}/") for what in ("fit", "verdicts")},
     )
 
 
-def _study(key: str, files: Mapping[str, bytes], verdicts: list[dict[str, Any]]) -> StudySnapshot:
+def _read(name: str, files: Mapping[str, bytes], path: str, parse: Callable[[bytes], Any], absent: Any) -> Any:
+    if path not in files:
+        return absent
+    try:
+        return parse(files[path])
+    except (ValueError, YAMLError, SyntaxError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(f"{path} of {name} cannot be read: {first}; restore it or name another commit") from None
+
+
+def _definition(params: dict[str, Any], claim: str) -> str:
+    """What the effect of a claim is: not what is expected of it, nor how it is told."""
+    found = params.get("claims", {}).get(claim) or {}
+    return json.dumps({key: found.get(key) for key in ("study", "measure", "given", "centre", "unit")}, sort_keys=True)
+
+
+def _study(name: str, key: str, files: Mapping[str, bytes], claims: list[dict[str, Any]]) -> StudySnapshot:
     folder = f"data/results/{key}"
     return StudySnapshot(
-        losses=pd.read_csv(io.BytesIO(files[f"{folder}/losses.csv"])),
-        fit=json.loads(files.get(f"{folder}/fit.json", b"{}")),
-        claims=[item for item in verdicts if f"{item['study']}-{item['scale']}" == key],
+        losses=_read(name, files, f"{folder}/losses.csv", lambda body: pd.read_csv(io.BytesIO(body)), None),
+        fit=_read(name, files, f"{folder}/fit.json", json.loads, {}),
+        claims=[item for item in claims if f"{item.get('study')}-{item.get('scale')}" == key],
     )
 
 
-def _code(files: Mapping[str, bytes]) -> str:
-    return syntax_digest({path: ast.parse(body) for path, body in files.items() if path.endswith(".py")})
+def _code(name: str, files: Mapping[str, bytes], folder: str) -> str:
+    sources = [path for path in files if path.startswith(folder) and path.endswith(".py")]
+    return syntax_digest({path: _read(name, files, path, ast.parse, None) for path in sources})
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

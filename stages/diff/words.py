@@ -6,6 +6,7 @@ from typing import Any
 from stages.diff.comparing import Cells, Diff, Moved
 
 _MANY = 60  # rows of one table
+_LONG = 100  # characters of a value
 
 
 def markdown(diff: Diff) -> str:
@@ -18,14 +19,23 @@ def markdown(diff: Diff) -> str:
         rows = [[item.study, f"{item.kind}: {item.name}", *numbers(item)] for item in moved]
         heads = ["study", "moved", "before", "now", "difference [90%]"]
         parts += ["#### Quantities that moved", _table(heads, rows)]
-    parts += [f"* {line}" for line in [*apart(diff), *first_verdicts(diff), *cells(diff), *params(diff)]]
+    rest = [*apart(diff), *lone_verdicts(diff), *cells(diff), *params(diff)]
+    if rest:
+        parts.append("\n".join(f"* {_escaped(line, keep='`|')}" for line in rest))
     return "\n\n".join(parts) + "\n"
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows[:_MANY]]
     more = [f"\n… and {len(rows) - _MANY} more"] if len(rows) > _MANY else []
-    return "\n".join(["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + more)
+    return "\n".join(["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines] + more)
+
+
+def _escaped(text: str, keep: str = "") -> str:
+    """Text on one line that ends no cell, opens no element and calls nobody by name."""
+    for letter, harmless in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("@", "&#64;"), ("`", "&#96;")):
+        text = text if letter in keep else text.replace(letter, harmless)
+    return " ".join(text.split())
 
 
 def numbers(item: Moved) -> list[str]:
@@ -49,14 +59,17 @@ def apart(diff: Diff) -> Iterator[str]:
             why = f"{item.status}: {item.why}" if item.why else item.status
             counts[item.study, why] = counts.get((item.study, why), 0) + 1
     for (study, why), count in counts.items():
-        yield f"{study}: {count} quantities {why}"
+        yield f"{study}: {count} {'quantity' if count == 1 else 'quantities'} {why}"
 
 
-def first_verdicts(diff: Diff) -> Iterator[str]:
-    """How many verdicts were drawn on one side alone, by study."""
-    lone = [item.study for item in diff.verdicts if not item.changed]
-    for study in dict.fromkeys(lone):
-        yield f"{study}: {lone.count(study)} verdicts new or gone"
+def lone_verdicts(diff: Diff) -> Iterator[str]:
+    """How many verdicts were drawn on one side alone, by study; those that are gone by name."""
+    for study in dict.fromkeys(item.study for item in diff.verdicts if not item.changed):
+        here = [item for item in diff.verdicts if item.study == study]
+        if fresh := [item for item in here if item.old is None]:
+            yield f"{study}: {_count(len(fresh), 'verdict')} new"
+        if gone := [f"{item.what} ({item.old})" for item in here if item.new is None]:
+            yield f"{study}: {_count(len(gone), 'verdict')} gone: {'; '.join(gone)}"
 
 
 def cells(diff: Diff) -> Iterator[str]:
@@ -66,11 +79,15 @@ def cells(diff: Diff) -> Iterator[str]:
 
 
 def _cells(item: Cells) -> Iterator[str]:
-    for what, names in (("added", item.added), ("removed", item.removed)):
+    changes = {"added": item.added, "removed": item.removed, "named otherwise": item.renamed}
+    changes |= {f"retrained, different in {reason}": names for reason, names in item.retrained.items()}
+    for what, names in changes.items():
         if names:
-            yield f"{len(names)} cells {what} ({_some(names)})"
-    for reason, names in item.retrained.items():
-        yield f"{len(names)} cells retrained, different in {reason} ({_some(names)})"
+            yield f"{_count(len(names), 'cell')} {what} ({_some(names)})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _some(names: list[str]) -> str:
@@ -87,4 +104,5 @@ def params(diff: Diff) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None else str(value)
+    text = "–" if value is None else str(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"

@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 
 from stages.diff.comparing import Diff
-from stages.diff.quantities import quantities
+from stages.diff.quantities import read
 from stages.diff.snapshot import Snapshot, StudySnapshot
-from stages.diff.words import cells, first_verdicts, numbers, params
+from stages.diff.words import cells, lone_verdicts, numbers, params
 from stages.fit.estimates import interval
 from stages.report.house import Figure, Row, hover, linear, only, panels, series, widths, zero
 from stages.report.page import page, show
@@ -26,7 +26,7 @@ def overlay(diff: Diff, old: Snapshot, new: Snapshot) -> str:
         diff=diff,
         figures=[show(figure) for figure in drawn if figure is not None],
         rows=[(item, numbers(item)) for item in ordered],
-        lines=[*first_verdicts(diff), *cells(diff), *params(diff)],
+        lines=[*lone_verdicts(diff), *cells(diff), *params(diff)],
     )
 
 
@@ -77,7 +77,7 @@ def _differences(key: str, old: Snapshot, new: Snapshot) -> Figure | None:
 
 
 def _rungs(name: str, study: StudySnapshot, shift: float) -> Iterator[dict[str, Any]]:
-    for item in quantities(study).values():
+    for item in read(study).quantities.values():
         if item.kind == "difference":
             pair, width = item.name.rsplit(", width ", 1)
             low, high = interval(item.value, item.se or 0.0, item.dof).ci or (item.value, item.value)

@@ -102,6 +102,11 @@ def test_a_bare_clone_and_the_workspace_say_the_same(history: Project, tmp_path:
     )
 
 
+def test_a_folder_below_says_the_same(history: Project) -> None:
+    below = diff(history, "base", where=history.root / "stages")
+    assert below == diff(history, "base")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
