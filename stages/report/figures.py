@@ -106,8 +106,8 @@ def paired_difference(results: StudyResults) -> Figure | None:
     )
     return Figure(
         f"{results.key}-difference", "Paired difference along the ladder",
-        "Second recipe less first, seed by seed: below zero the second is better. Bars are 90% t intervals, ticks are "
-        "seeds, open circles are widths at which both are the same run.", chart, rows,
+        "The recipe named first less the other, seed by seed: below zero it is better. Bars are 90% t intervals, ticks "
+        "are seeds, open circles are widths at which both are the same run.", chart, rows,
     )  # fmt: skip
 
 

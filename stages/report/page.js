@@ -35,7 +35,7 @@
   const later = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 300 }) : setTimeout(work, 50));
   const rest = async (index) => {
     if (index === figures.length) { document.documentElement.dataset.drawn = "all"; return; }
-    await draw(figures[index]);
+    await draw(figures[index]).catch(console.error);
     later(() => rest(index + 1));
   };
   later(() => rest(0));
@@ -45,7 +45,9 @@
   addEventListener("resize", () => {
     if (innerWidth === width) return;
     width = innerWidth;
-    views.forEach(async (view, figure) => { (await view).finalize(); views.delete(figure); draw(figure); });
+    const drawn = [...views];
+    views.clear();
+    drawn.forEach(async ([figure, view]) => { (await view).finalize(); draw(figure); });
   });
 
   const save = (name, type, text) => {
@@ -67,15 +69,17 @@
   const sort = (header) => {
     const table = header.closest("table"), body = table.tBodies[0], column = header.cellIndex;
     const up = header.getAttribute("aria-sort") !== "ascending";
-    const key = (row) => row.cells[column]?.textContent.trim().replace("−", "-") ?? "";
-    const compare = (a, b) => {
-      const [x, y] = [parseFloat(key(a)), parseFloat(key(b))];
-      if (!isNaN(x) && !isNaN(y)) return x - y;
-      return isNaN(x) === isNaN(y) ? key(a).localeCompare(key(b)) : isNaN(x) ? 1 : -1;
+    const key = (row) => row.cells[column]?.dataset.value ?? row.cells[column]?.textContent.trim() ?? "";
+    const number = (text) => parseFloat(text.replace("−", "-").replaceAll(",", "").replace(/^\[/, ""));
+    const way = up ? 1 : -1;
+    const compare = (a, b) => {  // what has no number comes last, either way
+      const [x, y] = [number(key(a)), number(key(b))];
+      if (!isNaN(x) && !isNaN(y)) return way * (x - y);
+      return isNaN(x) === isNaN(y) ? way * key(a).localeCompare(key(b)) : isNaN(x) ? 1 : -1;
     };
     table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
     header.setAttribute("aria-sort", up ? "ascending" : "descending");
-    body.append(...[...body.rows].sort((a, b) => (up ? compare(a, b) : compare(b, a))));
+    body.append(...[...body.rows].sort(compare));
   };
 
   const themes = ["auto", "light", "dark"];

@@ -20,7 +20,7 @@ def headline(results: StudyResults) -> str:
     a, b = results.label(pair["a"]), results.label(pair["b"])
     free = [rung for rung in pair["rungs"] if not rung["structural"]]
     last = f"At width {free[-1]['name']}, {_who(free[-1]['difference'], a, b)}. " if free else ""
-    return f"{last}{_crossing(pair)}{_chance(pair, a, b)}{_held_out(results, pair)}"
+    return f"{last}{crossing(pair)}{_chance(pair, a, b)}{_held_out(results, pair)}"
 
 
 def _chance(pair: dict[str, Any], a: str, b: str) -> str:
@@ -50,10 +50,11 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
             seen = last["detectable"]
             reach = "" if seen is None else f" A true difference of {seen:.3f} would be seen with 80% power."
             yield f"At the largest width, {last['name']}, {_who(last['difference'], a, b)}.{reach}"
-        yield f"{_crossing(pair)} Nothing is claimed beyond width {max(results.losses['width'])}."
+        yield f"{crossing(pair)} Nothing is claimed beyond width {max(results.losses['width'])}."
 
 
-def _crossing(pair: dict[str, Any]) -> str:
+def crossing(pair: dict[str, Any]) -> str:
+    """Whether two recipes cross, and where, in a sentence."""
     if pair["verdict"] == "no crossing in range":
         return f"They do not cross on this ladder{_beyond(pair['crossover'])}."
     if pair["verdict"] == "undecided":
@@ -61,10 +62,11 @@ def _crossing(pair: dict[str, Any]) -> str:
     met = [rung["name"] for rung in pair["rungs"] if rung["structural"]]
     if met:
         return f"The sign changes across {_list(met)}, where the two are the same run by construction."
-    place = pair["crossover"]
+    place, bracket = pair["crossover"], pair["bracket"]
+    near = f" near {_place(place)}" if place and not place["lever_arm_decades"] else ""
     names = {rung["x"]: rung["name"] for rung in pair["rungs"]}
-    between = " and ".join(names[x] for x in pair["bracket"])
-    return f"They cross near {_place(place)}; the sign changes between widths {between}."
+    where = f"between widths {' and '.join(str(names[x]) for x in bracket)}" if bracket else "along the ladder"
+    return f"They cross{near}; the sign changes {where}."
 
 
 def _beyond(place: dict[str, Any] | None) -> str:

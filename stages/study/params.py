@@ -139,6 +139,14 @@ class Study(_Strict):
                 raise ValueError(f"pairs: recipe '{name}' is unknown; {nearest(name, list(self.recipes))}")
         return self
 
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        labels = [recipe.label or name for name, recipe in self.recipes.items()]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"recipes: two are called '{label}' in figures and tables; give each its own label")
+        return self
+
     def widths(self, ladder: list[int]) -> list[int]:
         """The widths of a ladder that the study uses. Raises `UsageError` for a place beyond its end."""
         if not isinstance(self.rungs, list):

@@ -1,6 +1,7 @@
 """The page in a real Chromium with no network: drawn, hovered, sorted, themed, saved, printed, and read by keyboard."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -111,6 +112,29 @@ def test_tables_sort_by_number_and_by_keyboard(browser: Browser, path: Path) -> 
     assert header.get_attribute("aria-sort") == "descending"
 
 
+def test_missing_cells_sort_last_and_large_numbers_by_size(browser: Browser, path: Path) -> None:
+    page, _ = opened(browser, path)
+    cells = page.get_by_role("region", name="sweep-c, cells")
+    button = cells.get_by_role("button", name=re.compile("^width")).last
+    last = f"tbody tr td:nth-child({cells.locator('thead th').count()})"
+    for _ in range(2):
+        button.click()
+        shown = cells.locator(last).all_inner_texts()
+        assert "diverged" in shown[-1]
+    values = [float(text.split()[0]) for text in shown[:-1]]
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_turned_phone_draws_once_more(browser: Browser, path: Path) -> None:
+    page, said = opened(browser, path, PHONE)
+    for width in (740, 360, 740):
+        page.set_viewport_size({"width": width, "height": 500})
+    page.wait_for_timeout(1500)
+    assert page.locator("figure .chart svg").count() == page.locator("figure").count()
+    assert page.locator("#s-c-laws .chart svg").bounding_box()["width"] > 400
+    assert said == []
+
+
 def test_themes(browser: Browser, path: Path) -> None:
     page, _ = opened(browser, path, color_scheme="dark")
     colour = "getComputedStyle(document.body).backgroundColor"
@@ -142,9 +166,17 @@ def _write(path: Path, text: str) -> str:
     return path.name
 
 
-def test_print_shows_every_figure_in_light(browser: Browser, path: Path) -> None:
+@pytest.mark.parametrize("theme", ["auto", "dark"])
+def test_print_shows_every_figure_whole_and_in_light(browser: Browser, path: Path, theme: str) -> None:
     page, _ = opened(browser, path, color_scheme="dark")
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.set_viewport_size({"width": 700, "height": 990})  # a sheet's width, the figures still those of the screen
     page.emulate_media(media="print")
+    ends = page.locator("figure").evaluate_all(
+        "all => all.map(one => [one.querySelector('.chart svg').getBoundingClientRect().right,"
+        " one.getBoundingClientRect().right])"
+    )
+    assert all(drawn <= box for drawn, box in ends)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.get_by_role("button", name="Theme: auto").is_hidden()
     assert page.pdf().startswith(b"%PDF")

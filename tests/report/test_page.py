@@ -17,7 +17,7 @@ from stages.report.figures import study_figures
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import StudyResults
-from stages.report.words import answers
+from stages.report.words import answers, crossing
 from stages.study.files import write_json
 from stages.study.params import Study, load_params
 from tests.conftest import REPOSITORY
@@ -222,3 +222,18 @@ def test_regret_is_what_the_choice_at_one_width_loses_at_another() -> None:
     assert found[16, 48] == pytest.approx(means.loc[48, "a"] - means.loc[48, "b"])
     assert found[48, 16] == pytest.approx(means.loc[16, "b"] - means.loc[16, "a"])
     assert found[48, 48] == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "bracket", "says"),
+    [
+        (None, None, "They cross; the sign changes along the ladder."),
+        ({"value": 1e9, "ci": None, "lever_arm_decades": 0.4}, (2.0, 8.0),
+         "They cross; the sign changes between widths 16 and 24."),
+        ({"value": 1e9, "ci": (5e8, None), "lever_arm_decades": 0.0}, (2.0, 8.0),
+         "They cross near 1e+09 FLOP [5e+08, no bound]; the sign changes between widths 16 and 24."),
+    ],
+)  # fmt: skip
+def test_a_crossing_is_told_with_its_place_only_inside_the_runs(place: Any, bracket: Any, says: str) -> None:
+    rungs = [{"x": 2.0, "name": 16, "structural": False}, {"x": 8.0, "name": 24, "structural": False}]
+    assert crossing({"verdict": "crosses", "rungs": rungs, "crossover": place, "bracket": bracket}) == says

@@ -57,6 +57,7 @@ def test_the_repository_s_own_params_are_valid() -> None:
         ("studies/tiny/axes", {"warmup": [2]}, "warmup"),
         ("studies/tiny/axes", {"warmup": []}, "axes"),
         ("studies/tiny/recipes", {}, "recipes"),
+        ("studies/tiny/recipes", {"a": {"label": "b"}, "b": {}}, "two are called 'b'"),
         ("studies/tiny/recipes", {"a/b": {}}, "recipes"),
         ("studies/tiny/seeds", 0, "seeds"),
         ("corpora/words/kind", "web", "kind"),
