@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import analyse, diffing, reporting, running, serving
+from flows import analyse, caring, diffing, doctor, reporting, running, serving
 from flows.analyse import print_json
 from flows.forecast import Forecast, Total, forecast, total
 from flows.standing import StudyStatus, study_status
@@ -146,6 +146,10 @@ for command in (
     analyse.fit,
     analyse.compare,
     analyse.optimum,
+    caring.verify,
+    caring.accept,
+    doctor.doctor,
+    caring.gc,
 ):
     app.command()(command)
 

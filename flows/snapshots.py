@@ -1,6 +1,7 @@
 """Results of a commit or of the workspace, read through git without checking anything out; a bare clone will do."""
 
 import io
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -53,3 +54,20 @@ def repository_root(folder: Path) -> tuple[Path, bool]:
     if _git(folder, "rev-parse", "--is-bare-repository").strip() == b"true":
         return folder, True
     return Path(_git(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n")), False
+
+
+def fingerprints(table: bytes) -> list[str]:
+    """Every fingerprint in a table of losses, of whatever version."""
+    return [found.decode() for found in re.findall(rb"\b[0-9a-f]{64}\b", table)]
+
+
+def fingerprints_in_git(repository: Path) -> set[str]:
+    """Cells that the results of any branch, remote branch or tag name."""
+    refs = _git(repository, "for-each-ref", "--format=%(objectname)").decode().split()
+    found: set[str] = set()
+    for ref in dict.fromkeys(refs):
+        known = _git(repository, "ls-tree", "-r", "-z", "--name-only", ref, "--", "data/results").decode().split("\0")
+        for path in known:
+            if path.endswith("/losses.csv"):
+                found.update(fingerprints(_git(repository, "show", f"{ref}:{path}")))
+    return found

@@ -57,6 +57,10 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
                 f"{payload.fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(payload.fingerprint)}"
             )
     notes += [f"{count} stale: {reason}" for reason, count in reasons.most_common()]
+    if "the training source changed" in reasons:
+        notes.append(
+            "if that change should alter no result, `crossover accept` trains a sample again and keeps the rest"
+        )
     if beyond := len({row.cell for row, payload in known if payload is None}):
         notes.append(f"{beyond} missing need more text than is tokenized; `dvc repro` tokenizes it")
     counts = Counter(states.values())

@@ -20,6 +20,7 @@ from stages.study.cell import Cell
 from stages.study.files import replacing, sha256_file
 from stages.study.store import Provenance, Record, Store
 from stages.study.tables import CURVE, write_parquet
+from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Trained, train
 
 CHECKPOINT_SECONDS = float(os.environ.get("CROSSOVER_CHECKPOINT_SECONDS", "30"))
@@ -56,7 +57,8 @@ class Worker:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         folder = self.store.folder(fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
-        trained = self._run(cell, folder / "checkpoint.safetensors", report, stopping)
+        checkpoint = Checkpoint(folder / "checkpoint.safetensors", fingerprint)
+        trained = self._run(cell, checkpoint, report, stopping)
         files = {"curve.parquet": _write_curve(folder / "curve.parquet", cell, trained)}
         if not trained.diverged:
             if self.plan.keep == "final":
@@ -77,7 +79,7 @@ class Worker:
         return record
 
     def _run(
-        self, cell: Cell, checkpoint: Path | None, report: Callable[[int], None], stopping: Callable[[], bool]
+        self, cell: Cell, checkpoint: Checkpoint | None, report: Callable[[int], None], stopping: Callable[[], bool]
     ) -> Trained:
         tokens = self._stream(cell.unique_tokens + 1)
         return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping)

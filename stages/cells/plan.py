@@ -141,6 +141,12 @@ def read_plan(study: str, scale: str) -> Plan:
     path = folder(study, scale) / "plan.json"
     remedy = f"run `dvc repro plan@{study}-{scale}`"
     try:
-        return Plan.model_validate(read_json(path, remedy))
+        plan = Plan.model_validate(read_json(path, remedy))
     except ValidationError as error:
         raise DamageError(f"{path}: {error.errors()[0]['msg']}; {remedy}") from None
+    for row in plan.rows:
+        if row.fingerprint != plan.payload(row.cell).fingerprint:
+            raise DamageError(
+                f"{path}: {row.recipe}, width {row.cell.width}, is not what its fingerprint says; {remedy}"
+            )
+    return plan

@@ -21,6 +21,7 @@ from stages.cells.plan import Plan
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
+_DEVICE_LOST = 70
 _GRACE = 20.0  # seconds a worker has for its last checkpoint
 
 
@@ -143,8 +144,11 @@ def _epitaph(process: "subprocess.Popen[str]") -> str:
     except subprocess.TimeoutExpired:  # it has only closed its output
         process.kill()
         code = process.wait()
-    hint = "; out of memory? lower the number of workers or the batch" if code == -signal.SIGKILL else ""
-    return f"its worker died (exit code {code}){hint}"
+    hints = {
+        -signal.SIGKILL: "; out of memory? lower the number of workers or the batch",
+        _DEVICE_LOST: "; device lost",
+    }
+    return f"its worker died (exit code {code}){hints.get(code, '')}"
 
 
 def _requests(lines: TextIO) -> Iterator[dict[str, Any]]:
@@ -195,6 +199,9 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
             record = worker.complete(request["fingerprint"], lambda step: say("step", step), stop.is_set)
         except Interrupted:
             return
+        except torch.AcceleratorError as error:  # the device is lost to this process; a new worker may get it back
+            print(f"{error}; the worker leaves", file=sys.stderr, flush=True)
+            os._exit(_DEVICE_LOST)
         except Exception as error:  # the cell failed, not the worker
             say("failed", f"{type(error).__name__}: {error}")
         else:

@@ -80,7 +80,7 @@ def cells(diff: Diff) -> Iterator[str]:
 
 def _cells(item: Cells) -> Iterator[str]:
     changes = {"added": item.added, "removed": item.removed, "named otherwise": item.renamed}
-    changes |= {f"retrained, different in {reason}": names for reason, names in item.retrained.items()}
+    changes |= {f"under another fingerprint, different in {reason}": names for reason, names in item.retrained.items()}
     for what, names in changes.items():
         if names:
             yield f"{_count(len(names), 'cell')} {what} ({_some(names)})"

@@ -7,6 +7,11 @@ import errno
 import sys
 from collections.abc import Callable
 
+_SURROUNDINGS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
+    errno.EIO, errno.EMFILE, errno.ESTALE, errno.ELOOP,
+}  # fmt: skip
+
 
 class CrossoverError(Exception):
     """Something went wrong that the user can mend. Exit code 1."""
@@ -45,7 +50,7 @@ def guarded(main: Callable[[], None]) -> int:
         print("error: interrupted; finished cells are kept, run the same command again", file=sys.stderr)
         return Interrupted.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in _SURROUNDINGS:
             raise
         where = f" ({error.filename})" if error.filename else ""
         print(f"error: {error.strerror}{where}; make room or permit it, then run again", file=sys.stderr)

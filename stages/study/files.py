@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from stages.study.errors import DamageError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield draft
         _fsync(draft)
@@ -50,7 +51,7 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DamageError(f"{path} is missing; {remedy}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamageError(f"{path} is not valid JSON ({error}); {remedy}") from None
 
 

@@ -63,6 +63,21 @@ class Provenance(BaseModel):
     tokens_per_second: float
 
 
+class Acceptance(BaseModel):
+    """On what grounds a cell trained under other source counts as one of this source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fingerprint: str
+    """Under which it was trained."""
+    source: str
+    """Digest of the source it was trained with."""
+    verified: list[str]
+    """Fingerprints of the sampled cells that were trained with both, and came out the same."""
+    tolerance: float
+    """Of their held-out losses, in nats; 0: bit by bit."""
+
+
 class Record(BaseModel):
     """A finished cell."""
 
@@ -79,6 +94,8 @@ class Record(BaseModel):
     files: dict[str, str]
     """SHA-256 of every other file of the cell."""
     provenance: Provenance
+    accepted: Acceptance | None = None
+    """Where it was trained under other source."""
 
 
 class Store:
@@ -142,17 +159,27 @@ class Store:
             raise DamageError(f"{path} does not match its record; delete its folder and run again to retrain the cell")
         return path
 
+    def check(self, record: Record) -> None:
+        """Check every file of a finished cell, evaluations included. Raises `DamageError` for an altered one."""
+        for name in record.files:
+            self.verified(record, name)
+        for path in self.folder(record.fingerprint).glob("evaluation-*.json"):
+            _read_evaluation(path)
+
     def evaluation(self, fingerprint: str, evaluation_digest: str) -> dict[str, Any] | None:
         """Losses of the cell under one evaluation, or None."""
         path = self._evaluation_path(fingerprint, evaluation_digest)
         if self.remote and not path.exists():
             self.remote.fetch_file(path)
-        return read_sealed(path)
+        body = _read_evaluation(path)
+        if body is not None and body["evaluation"] != evaluation_digest:
+            raise DamageError(f"{path} belongs to another evaluation; delete it and run again")
+        return body["losses"] if body else None
 
     def put_evaluation(self, fingerprint: str, evaluation_digest: str, losses: dict[str, Any]) -> None:
         """Keep the losses of the cell under one evaluation."""
         path = self._evaluation_path(fingerprint, evaluation_digest)
-        write_sealed(path, losses)
+        write_sealed(path, {"fingerprint": fingerprint, "evaluation": evaluation_digest, "losses": losses})
         if self.remote and self.remote.has(fingerprint):
             self.remote.send(path.parent, [path.name])
 
@@ -164,7 +191,18 @@ class Store:
         return record.status == "diverged" or self.evaluation(fingerprint, evaluation_digest) is not None
 
     def _evaluation_path(self, fingerprint: str, evaluation_digest: str) -> Path:
-        return self.folder(fingerprint) / f"evaluation-{evaluation_digest[:16]}.json"
+        return self.folder(fingerprint) / _evaluation_name(evaluation_digest)
+
+    def accept(self, record: Record, payload: Payload, acceptance: Acceptance, evaluation_digest: str) -> None:
+        """Keep a finished cell under another payload too, its files copied, its provenance as it was."""
+        accepted = record.model_copy(
+            update={"fingerprint": payload.fingerprint, "payload": payload, "accepted": acceptance}
+        )
+        for name in record.files:
+            place(self.verified(record, name), self.folder(accepted.fingerprint) / name)
+        if losses := self.evaluation(record.fingerprint, evaluation_digest):
+            self.put_evaluation(accepted.fingerprint, evaluation_digest, losses)
+        self.finish(accepted)
 
     def failure(self, fingerprint: str) -> str | None:
         """Why the last attempt at an unfinished cell crashed, or None."""
@@ -176,11 +214,12 @@ class Store:
         write_sealed(self.folder(fingerprint) / "failure.json", {"error": error})
 
     def materialise(self, record: Record, target: Path) -> None:
-        """Copy a finished cell to `target/<fingerprint>`, the record last."""
-        source, folder = self.folder(record.fingerprint), target / record.fingerprint
+        """Copy a finished cell to `target/<fingerprint>`, the record last. Raises `DamageError` for an altered file."""
+        folder = target / record.fingerprint
         folder.mkdir(parents=True, exist_ok=True)
-        for name in [*record.files, "record.json"]:
-            place(source / name, folder / name)
+        for name in record.files:
+            place(self.verified(record, name), folder / name)
+        place(self.folder(record.fingerprint) / "record.json", folder / "record.json")
 
     def adopt(self, cells: Path, planned: Iterable[str]) -> int:
         """Take into the store the finished cells below `cells` that are planned and that it lacks; returns how many."""
@@ -264,6 +303,20 @@ class Remote:
             if not isinstance(error, OSError | ValueError) and not type(error).__module__.startswith("botocore"):
                 raise
             raise CrossoverError(f"the store {self.url} cannot be reached ({error})") from None
+
+
+def _read_evaluation(path: Path) -> dict[str, Any] | None:
+    body = read_sealed(path)
+    if body is None:
+        return None
+    owner = (path.parent.name, path.name)
+    if owner != (body.get("fingerprint"), _evaluation_name(body.get("evaluation", ""))):
+        raise DamageError(f"{path} belongs to another cell or evaluation; delete it and run again")
+    return body
+
+
+def _evaluation_name(evaluation_digest: str) -> str:
+    return f"evaluation-{evaluation_digest[:16]}.json"
 
 
 def place(source: Path, target: Path) -> None:

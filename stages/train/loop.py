@@ -6,7 +6,6 @@ Bit-identical however often it is interrupted. The host waits for the device onl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from stages.shards.reading import TokenArray
 from stages.shards.windows import window_order
 from stages.study.cell import Cell
 from stages.study.errors import DamageError, Interrupted
-from stages.train.checkpoint import load_checkpoint, save_checkpoint
+from stages.train.checkpoint import Checkpoint
 from stages.train.optimizer import FlatParameters, Optimizer
 from stages.train.ranks import Ranks
 from stages.train.schedule import learning_rates
@@ -67,7 +66,7 @@ def train(
     cell: Cell,
     tokens: TokenArray,
     device: torch.device,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     every: float = 30.0,
     report: Callable[[int], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
@@ -102,7 +101,7 @@ def train(
                 "losses": losses,
                 "grad_norms": norms,
             }
-            save_checkpoint(checkpoint, tensors, step, seconds())
+            checkpoint.save(tensors, step, seconds())
 
     data = torch.from_numpy(tokens).to(device)
     order = torch.from_numpy(window_order(cell)).to(device)
@@ -158,9 +157,9 @@ def _diverged(losses: Tensor, window: int) -> bool:
     return not bool(torch.isfinite(recent).all() & (recent.mean() <= losses[0]))
 
 
-def _load(path: Path) -> tuple[dict[str, Tensor], int, float] | None:
+def _load(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, float] | None:
     try:
-        return load_checkpoint(path)
+        return checkpoint.load()
     except DamageError as error:
         print(f"{error}; the cell starts again from step 0", flush=True)
         return None

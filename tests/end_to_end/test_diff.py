@@ -128,7 +128,7 @@ def test_people_read_a_table_markdown_or_a_page(history: Project) -> None:
     shown = history.run(*command, "diff", "base", "rule", "--html", "diff.html", check=False).stdout
     assert "verdict" in shown.splitlines()[0]
     assert "difference: inverse - constant, width 16" in shown
-    assert "6 cells retrained, different in lr" in shown
+    assert "6 cells under another fingerprint, different in lr" in shown
     text = history.run(*command, "diff", "base", "rule", "--md", check=False).stdout
     assert text.startswith("### Results: base → rule")
     assert "| study | moved | before | now | difference [90%] |" in text

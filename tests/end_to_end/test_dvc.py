@@ -93,7 +93,7 @@ def test_a_comment_trains_nothing_and_code_retrains_what_it_affects(done: Projec
     edit(model, "_ROPE_BASE = 10_000.0", "_ROPE_BASE = 20_000.0")
     state = done.status()
     assert state["stale"] == 6
-    assert state["notes"] == ["6 stale: the training source changed"]
+    assert state["notes"][0] == "6 stale: the training source changed"
     assert to_train(done.repro()) == 6
     assert done.losses() != losses
     model.write_text(text)

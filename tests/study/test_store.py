@@ -69,6 +69,30 @@ def test_a_record_in_another_cell_s_folder_is_refused(tmp_path: Path) -> None:
         store.record(one.fingerprint)
 
 
+def test_another_cell_s_or_evaluation_s_losses_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one, two = (finished(store, seed).fingerprint for seed in (0, 1))
+    store.put_evaluation(one, "a" * 64, {"loss_validation": 1.0})
+    (kept,) = store.folder(one).glob("evaluation-*")
+    assert store.evaluation(one, "a" * 64) == {"loss_validation": 1.0}
+    for target, digest in (
+        (store.folder(two) / kept.name, "a" * 64),
+        (kept.with_name(f"evaluation-{'b' * 16}.json"), "b" * 64),
+    ):
+        target.write_bytes(kept.read_bytes())
+        with pytest.raises(DamageError, match="another cell or evaluation"):
+            store.evaluation(target.parent.name, digest)
+
+
+def test_an_altered_file_is_never_laid_out(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    record = finished(store)
+    (store.folder(record.fingerprint) / "curve.parquet").write_bytes(b"curvf")
+    with pytest.raises(DamageError, match="does not match"):
+        store.materialise(record, tmp_path / "cells")
+    assert not (tmp_path / "cells" / record.fingerprint / "record.json").exists()
+
+
 def test_adopt_takes_what_is_missing(tmp_path: Path) -> None:
     home, away = Store(tmp_path / "home"), Store(tmp_path / "away")
     record = finished(home)

@@ -9,7 +9,7 @@ import torch
 from stages.shards.windows import window_order
 from stages.study.errors import Interrupted
 from stages.train import loop
-from stages.train.checkpoint import load_checkpoint
+from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Trained, train
 from tests.conftest import make_cell
 
@@ -47,38 +47,49 @@ def same(a: Trained, b: Trained) -> bool:
 def test_interrupted_anywhere_it_ends_bit_identically(tmp_path: Path, tokens: np.ndarray, stops: list[int]) -> None:
     cell = make_cell(z_loss=1e-4)
     calm = train(cell, tokens, CPU)
-    checkpoint = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(tmp_path / "c.safetensors", "cell")
     done = 0
     for stop in stops:
         calls = iter(range(done + 1, 1000))
         with pytest.raises(Interrupted, match=f"after step {stop}"):
             train(cell, tokens, CPU, checkpoint, stopping=lambda calls=calls, stop=stop: next(calls) >= stop)
         done = stop
-        assert load_checkpoint(checkpoint)[1] == stop
+        assert checkpoint.load()[1] == stop
     assert same(train(cell, tokens, CPU, checkpoint), calm)
 
 
 def test_frequent_checkpoints_change_nothing(tmp_path: Path, tokens: np.ndarray) -> None:
     cell = make_cell()
-    assert same(train(cell, tokens, CPU, tmp_path / "c.safetensors", every=0.0), train(cell, tokens, CPU))
+    assert same(
+        train(cell, tokens, CPU, Checkpoint(tmp_path / "c.safetensors", "cell"), every=0.0), train(cell, tokens, CPU)
+    )
 
 
 def test_a_damaged_checkpoint_costs_time_not_truth(
     tmp_path: Path, tokens: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell, path = make_cell(), tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(path, "cell")
     calm = train(cell, tokens, CPU)
     generator = np.random.default_rng(0)
     for damage in ("truncate", "flip", "flip", "flip", "empty"):
         with pytest.raises(Interrupted):
-            train(cell, tokens, CPU, path, stopping=lambda: True)
+            train(cell, tokens, CPU, checkpoint, stopping=lambda: True)
         content = bytearray(path.read_bytes())
         if damage == "flip":
             content[generator.integers(len(content) // 2, len(content))] ^= 16
         path.write_bytes({"truncate": content[:-5], "empty": b""}.get(damage, content))
-        assert same(train(cell, tokens, CPU, path), calm)
-        assert "damaged; the cell starts again" in capsys.readouterr().out
+        assert same(train(cell, tokens, CPU, checkpoint), calm)
+        assert "the cell starts again" in capsys.readouterr().out
         path.unlink()
+
+
+def test_another_cell_s_checkpoint_is_refused(tmp_path: Path, tokens: np.ndarray) -> None:
+    """It fits in every shape; only its owner tells it apart."""
+    path, other = tmp_path / "c.safetensors", make_cell(seed=1)
+    with pytest.raises(Interrupted):
+        train(other, tokens, CPU, Checkpoint(path, "other"), stopping=lambda: True)
+    assert same(train(make_cell(), tokens, CPU, Checkpoint(path, "cell")), train(make_cell(), tokens, CPU))
 
 
 def test_divergence_by_loss_and_by_nan(tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +147,7 @@ def test_a_batch_in_pieces_is_the_same_batch(tokens: np.ndarray) -> None:
 
 @pytest.mark.parametrize("changes", [{"optimizer": "lion", "lr": 0.001}, {"normalise": True, "micro_batch": 2}])
 def test_other_recipes_resume_bit_identically(tmp_path: Path, tokens: np.ndarray, changes: dict[str, object]) -> None:
-    cell, path = make_cell(**changes), tmp_path / "c.safetensors"
+    cell, path = make_cell(**changes), Checkpoint(tmp_path / "c.safetensors", "cell")
     calls = iter(range(100))
     with pytest.raises(Interrupted):
         train(cell, tokens, CPU, path, stopping=lambda: next(calls) >= 13)

@@ -1,0 +1,212 @@
+"""Care of the store: `verify` that cells reproduce, `accept` a change that alters nothing, `gc` what no study needs."""
+
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stages.study.errors import UsageError
+
+if TYPE_CHECKING:
+    from stages.cells.again import Again
+    from stages.cells.plan import Plan
+    from stages.study.store import Payload, Record, Store
+
+_DAY = 86400.0
+_LOSSES = "data/results/*/losses.csv"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Keys = Annotated[list[str] | None, typer.Option("--study", help="A study-scale; all active ones where absent.")]
+Tolerance = Annotated[
+    float | None, typer.Option(min=0.0, help="Nats by which held-out losses may differ; 0 asks for the same bits.")
+]
+
+
+def verify(
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="So many cells, drawn at random.")] = 1,
+    study: Keys = None,
+    tolerance: Tolerance = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train finished cells again, beside the store, and say whether they come out as they did.
+
+    Bit by bit on the device and build that trained them, within 0.02 nats of held-out loss elsewhere, or within
+    --tolerance. Exit code 1 where one does not. The store is left as it is.
+    """
+    from flows.analyse import print_json
+    from stages.cells.again import compare_cells, require_reproduced
+    from stages.cells.pool import run_pool
+    from stages.study.store import Store, store_from_environment
+
+    store, plans = store_from_environment(), _plans(study)
+    finished = {
+        fingerprint: (plan, record)
+        for plan in plans
+        for fingerprint in plan.cells()
+        if (record := store.record(fingerprint))
+    }
+    if not finished:
+        raise UsageError("the store holds no finished cell of these studies; run `dvc repro`")
+    drawn = random.Random(seed).sample(sorted(finished), min(count, len(finished)))  # noqa: S311 (no secret)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="crossover-") as folder:
+        beside = Store(Path(folder))
+        for plan in plans:
+            here = [name for name in drawn if finished[name][0] is plan]
+            if here:
+                plan.require_this_source()
+                run_pool(plan, here, beside)
+            found += [compare_cells(store, finished[name][1], beside, _of(beside, name), plan) for name in here]
+    if as_json:
+        print_json([asdict(item) | {"reproduces": item.reproduces(tolerance)} for item in found])
+    else:
+        _show(found)
+    require_reproduced(found, tolerance)
+
+
+def _of(store: "Store", fingerprint: str) -> "Record":
+    record = store.record(fingerprint)
+    assert record is not None, "the pool has just finished it"
+    return record
+
+
+def _show(found: "Iterable[Again]") -> None:
+    for item in found:
+        how = "the same bits" if item.identical else "one of the two diverged"
+        if not item.identical and item.difference is not None:
+            where = "on the same build" if item.same_build else "on another device or build"
+            how = f"held-out loss differs by {item.difference:+.2g} nats, {where}"
+        print(f"{item.fingerprint[:12]} (width {item.width}, seed {item.seed}): {how}")
+
+
+def _plans(keys: list[str] | None) -> "list[Plan]":
+    from stages.cells.plan import read_plan
+    from stages.study.hints import nearest
+    from stages.study.params import PARAMS, load_params
+
+    active = load_params().active
+    for key in keys or []:
+        if key not in active:
+            raise UsageError(f"--study {key} is not active in {PARAMS}; {nearest(key, list(active))}")
+    return [read_plan(active[key].study, active[key].scale) for key in keys or active]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A cell in the store under other source than today's, and the plan of today that wants it."""
+
+    plan: "Plan"
+    payload: "Payload"
+    old: "Record"
+
+
+def accept(
+    verify: Annotated[int, typer.Option(min=1, help="So many cells are trained again first, drawn at random.")] = 5,
+    study: Keys = None,
+    tolerance: Tolerance = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
+) -> None:
+    """After a change of the training source that should alter no result: train a sample again, then keep the rest.
+
+    Where every sampled cell comes out as it did (see `crossover verify`), the other finished cells are kept under their
+    new fingerprints, with both digests of the source in their records. Otherwise nothing is kept. Run `dvc repro` next.
+    """
+    from stages.cells.again import compare_cells, require_reproduced
+    from stages.cells.pool import run_pool
+    from stages.study.store import Acceptance, store_from_environment
+
+    store = store_from_environment()
+    candidates = {item.payload.fingerprint: item for item in _candidates(store, study)}
+    if not candidates:
+        print("nothing to accept: no finished cell differs from today's plan in its source alone")
+        return
+    drawn = random.Random(seed).sample(sorted(candidates), min(verify, len(candidates)))  # noqa: S311 (no secret)
+    for plan in {id(item.plan): item.plan for item in candidates.values()}.values():
+        run_pool(plan, [name for name in drawn if candidates[name].plan is plan], store)
+    found = [
+        compare_cells(store, candidates[name].old, store, _of(store, name), candidates[name].plan) for name in drawn
+    ]
+    _show(found)
+    require_reproduced(found, tolerance)
+    allowed = max((abs(item.difference or 0.0) for item in found if not item.identical), default=0.0)
+    for name, item in candidates.items():
+        if name not in drawn:
+            old = item.old
+            grounds = Acceptance(
+                fingerprint=old.fingerprint, source=old.payload.source, verified=sorted(drawn), tolerance=allowed
+            )
+            store.accept(old, item.payload, grounds, item.plan.evaluation(item.payload.cell))
+    print(f"{len(drawn)} cells trained again came out as before; {len(candidates) - len(drawn)} others are kept")
+
+
+def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]":
+    """Cells that the recorded plans have in the store, wanted today with nothing changed but the source."""
+    from stages.cells.plan import make_plan
+    from stages.shards.manifest import read_index
+    from stages.study.params import load_params
+
+    params, index = load_params(), read_index()
+    for recorded in _plans(keys):
+        today = make_plan(params, recorded.study, recorded.scale, index)
+        before = {_but_source(recorded.payload(cell)): name for name, cell in recorded.cells().items()}
+        for fingerprint, cell in today.cells().items():
+            payload = today.payload(cell)
+            name = before.get(_but_source(payload))
+            old = store.record(name) if name and name != fingerprint else None
+            if old is not None and store.record(fingerprint) is None:
+                yield _Candidate(today, payload, old)
+
+
+def _but_source(payload: "Payload") -> str:
+    return payload.model_copy(update={"source": ""}).fingerprint
+
+
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it they are only listed.")] = False,
+    days: Annotated[float, typer.Option(min=0.0, help="Keep what was written in the last so many days.")] = 7.0,
+) -> None:
+    """Delete cells from the local store that no plan here and no result of any branch or tag names.
+
+    Younger ones are kept: another worktree may be training them. A remote store is never touched.
+    """
+    from stages.study.store import store_from_environment
+
+    store = store_from_environment()
+    needed, edge = _needed(), time.time() - days * _DAY
+    cells = [path for path in sorted(store.root.glob("*")) if path.is_dir()]
+    spare = [path for path in cells if path.name not in needed and _newest(path) < edge]
+    size = sum(file.stat().st_size for path in spare for file in path.rglob("*") if file.is_file())
+    print(
+        f"{len(cells)} cells in {store.root}, {len(spare)} of them ({size / 1e6:.1f} MB) named by no plan, branch or "
+        f"tag and older than {days:g} days"
+    )
+    if not yes:
+        print("nothing is deleted without --yes")
+        return
+    for path in spare:
+        (path / "record.json").unlink(missing_ok=True)  # first: a cell is whole or does not exist
+        shutil.rmtree(path)
+    print(f"deleted {len(spare)} cells")
+
+
+def _newest(folder: Path) -> float:
+    return max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
+
+
+def _needed() -> set[str]:
+    """Fingerprints in any plan of this workspace, and in any table of losses that a branch or tag holds."""
+    from flows.snapshots import fingerprints, fingerprints_in_git
+    from stages.cells.plan import STUDIES
+    from stages.study.files import read_json
+
+    plans = [read_json(path, "run `dvc repro`") for path in STUDIES.glob("*/plan.json")]
+    here = {row["fingerprint"] for plan in plans for row in plan["rows"]}
+    tables = [path.read_bytes() for path in Path().glob(_LOSSES)]
+    return here | fingerprints_in_git(Path()) | {name for table in tables for name in fingerprints(table)}

@@ -1,0 +1,79 @@
+"""Cells trained again: does one come out as it did, to the bit, or how far off? Behind `verify` and `accept`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet
+
+from stages.cells.plan import Plan
+from stages.study.errors import CrossoverError
+from stages.study.store import Record, Store
+
+
+@dataclass(frozen=True)
+class Again:
+    """One cell, before and now."""
+
+    fingerprint: str
+    width: int
+    seed: int
+    identical: bool
+    """Every step's loss and gradient norm, and the final weights where both were kept, are the same to the bit."""
+    difference: float | None
+    """Of the held-out loss (of the last training losses where it was not evaluated), in nats; None: one diverged."""
+    same_build: bool
+    """Both ran on the same device and build of torch, so that the same bits can be asked of them."""
+
+    def reproduces(self, tolerance: float | None) -> bool:
+        """To the bit, or within `tolerance` nats where that is given or the builds differ (then 0.02)."""
+        allowed = tolerance if tolerance is not None else 0.0 if self.same_build else OTHER_BUILD
+        return self.identical or (allowed > 0 and self.difference is not None and abs(self.difference) <= allowed)
+
+
+OTHER_BUILD = 0.02
+"""Nats by which a held-out loss may differ on another device or build where no tolerance is stated: rounding that
+training amplifies, below the seed-to-seed standard deviation of a small model."""
+
+
+def compare_cells(before: Store, old: Record, now: Store, new: Record, plan: Plan) -> Again:
+    """A cell in one store against the same cell, trained again, in another."""
+    a, b = old.provenance, new.provenance
+    cell = new.payload.cell
+    losses = [
+        _loss(plan, store, record) for store, record in ((before, old), (now, new)) if record.status != "diverged"
+    ]
+    return Again(
+        fingerprint=new.fingerprint,
+        width=cell.width,
+        seed=cell.seed,
+        identical=(old.status, old.steps_done) == (new.status, new.steps_done)
+        and _curve(before, old).equals(_curve(now, new))
+        and _weights(old, new),
+        difference=losses[1] - losses[0] if len(losses) == 2 else None,
+        same_build=(a.torch, a.device, a.python) == (b.torch, b.device, b.python),
+    )
+
+
+def _curve(store: Store, record: Record) -> Any:
+    return pyarrow.parquet.read_table(store.verified(record, "curve.parquet"))
+
+
+def _weights(old: Record, new: Record) -> bool:
+    name = "weights.safetensors"
+    return not (name in old.files and name in new.files) or old.files[name] == new.files[name]
+
+
+def _loss(plan: Plan, store: Store, record: Record) -> float:
+    found = store.evaluation(record.fingerprint, plan.evaluation(record.payload.cell))
+    value = found["loss_validation"] if found else record.loss_online
+    assert value is not None, "a cell that is done has a loss"
+    return float(value)
+
+
+def require_reproduced(found: Iterable[Again], tolerance: float | None) -> None:
+    """Raises `CrossoverError` that names the cells that came out otherwise."""
+    wrong = [item for item in found if not item.reproduces(tolerance)]
+    if wrong:
+        names = ", ".join(f"{item.fingerprint[:12]} (width {item.width}, seed {item.seed})" for item in wrong)
+        raise CrossoverError(f"{len(wrong)} cell(s) did not come out as they did before: {names}")
