@@ -99,7 +99,8 @@ class _Reader:
 
     def _column(self, name: str) -> Any:
         match = re.fullmatch(r"_quoted_(\d+)", name)
-        column = self.quoted[int(match[1])] if match else name
+        number = int(match[1]) if match else len(self.quoted)
+        column = self.quoted[number] if number < len(self.quoted) else name
         values = self.table[require(self.table, column)]
         whole = values.dtype == object and values.map(lambda item: isinstance(item, int)).all()
         return values.astype(float) if whole else values  # integers beyond 64 bits

@@ -1,12 +1,15 @@
 """Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 
 from stages.fit.expressions import condition, evaluate, require
 from stages.fit.laws import Floats
@@ -82,11 +85,17 @@ def read_runs(path: Path, where: str | None = None) -> Runs:
     return Runs(str(path), table.reset_index(drop=True), left_out)
 
 
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Without what pandas may have noted in it about types: those are Arrow's, and the notes can be broken."""
+    table: pa.Table = pyarrow.parquet.read_table(file)
+    return table.to_pandas(ignore_metadata=True)
+
+
 def _read(path: Path) -> pd.DataFrame:
-    readers = {
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": lambda file: pd.read_csv(file, index_col=False),
         ".tsv": lambda file: pd.read_csv(file, sep="\t", index_col=False),
-        ".parquet": pd.read_parquet,
+        ".parquet": _read_parquet,
         ".jsonl": lambda file: pd.read_json(file, lines=True, precise_float=True),
         ".ndjson": lambda file: pd.read_json(file, lines=True, precise_float=True),
     }
@@ -99,6 +108,6 @@ def _read(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist") from None
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} is empty") from None
-    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserError) as error:
+    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserError, pa.ArrowException) as error:
         raise UsageError(f"{path} cannot be read as {kind[1:]} ({str(error).splitlines()[0]})") from None
     return table

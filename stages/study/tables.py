@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from stages.study.errors import DamageError
 from stages.study.files import replacing
 
 _F, _I, _S, _B = pa.float64(), pa.int64(), pa.string(), pa.bool_()
@@ -126,11 +127,19 @@ def write_csv(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None
 
 
 def read_csv(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a CSV that `write_csv` wrote, with the schema's types."""
+    """Read a CSV that `write_csv` wrote, with the schema's types. Raises `DamageError` for any other file."""
     convert = pyarrow.csv.ConvertOptions(
         column_types=schema, strings_can_be_null=True, quoted_strings_can_be_null=False
     )
-    return pyarrow.csv.read_csv(path, convert_options=convert)
+    try:
+        content = pyarrow.csv.read_csv(path, convert_options=convert)
+    except FileNotFoundError:
+        raise DamageError(f"{path} is missing; run `dvc repro`") from None
+    except pa.ArrowInvalid as error:
+        raise DamageError(f"{path} cannot be read ({str(error).splitlines()[0]}); run `dvc repro`") from None
+    if content.schema.names != schema.names:
+        raise DamageError(f"{path} has other columns than this version's; run `dvc repro`")
+    return content
 
 
 def write_parquet(path: Path, content: pa.Table) -> None:
