@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-all lint bench calibrate serve
+.PHONY: study test test-all lint bench calibrate chaos fuzz serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -30,6 +30,12 @@ bench: .venv/.ok
 
 calibrate: .venv/.ok
 	python -m tests.calibration
+
+chaos: .venv/.ok
+	python -m tests.faults
+
+fuzz: .venv/.ok
+	CROSSOVER_FUZZ=50000 CROSSOVER_FUZZ_LINES=200 python -m pytest tests/fuzz
 
 serve: .venv/.ok
 	exec crossover serve

@@ -1,0 +1,81 @@
+"""`make chaos`: hundreds of random faults of every kind, and the tally of what they did, in docs/chaos.md.
+
+python -m tests.faults [--faults 300] [--seed 0]
+"""
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.faults.arena import Arena, NotSurvivedError
+from tests.faults.kinds import KINDS
+
+DOCUMENT = Path("docs/chaos.md")
+TOGETHER = 3  # faults before each recovery
+
+
+def main() -> None:
+    """Faults in random order, every kind as often as the others, until there are enough."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--faults", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    wanted = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        arena = Arena(Path(folder), wanted.seed)
+        done, broken = _chaos(arena, wanted.faults)
+    minutes = (time.monotonic() - started) / 60
+    text = _tally(done, broken, minutes, wanted.seed)
+    print(text)
+    DOCUMENT.write_text(text)
+    sys.exit(bool(broken))
+
+
+def _chaos(arena: Arena, faults: int) -> tuple[Counter[str], Counter[str]]:
+    names = list(KINDS) * (-(-faults // len(KINDS)))
+    arena.random.shuffle(names)
+    done: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
+    for first in range(0, faults, TOGETHER):
+        together = names[first : first + TOGETHER]
+        try:
+            inflict(arena, together)
+        except NotSurvivedError as error:
+            print(f"NOT SURVIVED: {together}: {error}", flush=True)
+            broken.update(together)
+            arena.start_over()
+        done.update(together)
+        print(f"{done.total()} faults, {broken.total()} not survived; last: {'; '.join(together)}", flush=True)
+    return done, broken
+
+
+def inflict(arena: Arena, names: list[str]) -> None:
+    """Faults one after the other on what the last one left, then recovery. Raises `NotSurvivedError`."""
+    kept, arena.forgotten = arena.kept(), set()
+    for name in names:
+        arena.forgotten |= KINDS[name](arena)
+    arena.recover()
+    arena.check({name: when for name, when in kept.items() if name not in arena.forgotten})
+
+
+def _tally(done: Counter[str], broken: Counter[str], minutes: float, seed: int) -> str:
+    rows = [f"| {name} | {done[name]} | {broken[name]} |" for name in KINDS]
+    return "\n".join([
+        "# Faults put into real runs", "",
+        f"`make chaos`, seed {seed}: {done.total()} faults in {minutes:.0f} minutes on {platform.machine()}, Python "
+        f"{platform.python_version()}. A study of six cells with real DVC, real workers, real kills; the file system "
+        "and the clock fail through a library put before libc (tests/faults/shim.c). After every three faults the "
+        "commands are run again as their messages say; then every cell must be there once, none that was finished "
+        "trained again, no process left, and the tables the same to the byte as those of the calm run. A round that is "
+        "not survived counts for all its faults.", "",
+        "| fault | injected | not survived |", "|---|---:|---:|", *rows,
+        f"| **together** | **{done.total()}** | **{broken.total()}** |", "",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""One fault of every kind, a few before each recovery; `make chaos` puts in hundreds."""
+
+import pytest
+
+from tests.faults.__main__ import TOGETHER, inflict
+from tests.faults.arena import Arena
+from tests.faults.kinds import KINDS
+
+NAMES = list(KINDS)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    made = Arena(tmp_path_factory.mktemp("faults"))
+    if made.shim is None:
+        pytest.skip("needs Linux and a C compiler")
+    return made
+
+
+@pytest.mark.parametrize(
+    "together", [NAMES[first : first + TOGETHER] for first in range(0, len(NAMES), TOGETHER)], ids="; ".join
+)
+def test_faults_are_survived(arena: Arena, together: list[str]) -> None:
+    inflict(arena, together)
