@@ -149,7 +149,7 @@ def costs(results: StudyResults) -> dict[str, Any]:
 
 
 def _costs(results: StudyResults) -> Iterator[dict[str, Any]]:
-    cells = {row.cell for row in plan_rows(results.study, results.scale)}
+    cells = dict.fromkeys(row.cell for row in plan_rows(results.study, results.scale))
     runs = results.runs.merge(results.losses[["fingerprint", "width"]].drop_duplicates("fingerprint"), on="fingerprint")
     for width, group in runs.groupby("width"):
         here = [cell for cell in cells if cell.width == width]

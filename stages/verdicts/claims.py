@@ -118,7 +118,7 @@ def _with_verdict(base: Judged, claim: Claim, measured: Measured, tables: Tables
     effect, truth = centred(measured.effect, claim.centre), _truth(claim, tolerance.value)
     verdict = "INCONCLUSIVE" if measured.blocked else judge(effect, claim.expects, tolerance.value)
     chance = power(claim.expects, tolerance.value, truth, effect.se or math.nan, measured.dof)
-    hours = sum(tables.seconds.get(fingerprint, 0.0) for fingerprint in tables.used) / 3600
+    hours = math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600  # exact in any order of the set
     return replace(
         base,
         verdict=verdict,

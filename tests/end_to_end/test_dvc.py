@@ -123,6 +123,19 @@ def test_the_same_study_elsewhere_is_the_same(done: Project, tmp_path: Path) -> 
     assert plans[0] == plans[1]
 
 
+def test_verdicts_and_the_page_do_not_hang_on_the_order_of_sets(done: Project) -> None:
+    made = []
+    for seed in ("1", "2"):
+        done.environment["PYTHONHASHSEED"] = seed
+        for stage in ("stages.verdicts", "stages.report"):
+            done.run("python", "-m", stage)
+        made.append(
+            [(done.root / name).read_bytes() for name in ("data/verdicts/verdicts.json", "data/report/index.html")]
+        )
+    del done.environment["PYTHONHASHSEED"]
+    assert made[0] == made[1]
+
+
 @pytest.mark.slow
 def test_a_failed_gate_stops_the_pipeline_and_names_the_cell(done: Project) -> None:
     path = done.root / "data/results/tiny-mini/losses.csv"
