@@ -122,9 +122,9 @@ class Store:
     def record(self, fingerprint: str) -> Record | None:
         """The record of a finished cell, or None. Raises `DamageError` where it was altered."""
         path = self.folder(fingerprint) / "record.json"
-        body = read_sealed(path)
+        body, fetched = read_sealed(path), False
         if body is None and self.remote and self.remote.fetch(fingerprint, self.folder(fingerprint)):
-            body = read_sealed(path)
+            body, fetched = read_sealed(path), True
         if body is None:
             return None
         try:
@@ -133,7 +133,18 @@ class Store:
             raise DamageError(f"{path} is no record of this version; delete the folder and run again") from None
         if record.fingerprint != fingerprint or record.payload.fingerprint != fingerprint:
             raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
+        if fetched:
+            self._check_fetched(record)
         return record
+
+    def _check_fetched(self, record: Record) -> None:
+        """Refuse a cell that the remote has damaged, and do not keep it: fetching again would bring the same."""
+        try:
+            self.check(record)
+        except DamageError:
+            shutil.rmtree(self.folder(record.fingerprint))
+            where = f"{self.url}/{record.fingerprint}"
+            raise DamageError(f"{where} does not match its record; delete it there and run again") from None
 
     def finish(self, record: Record) -> None:
         """Write the record last, then drop what only an unfinished cell needs."""
