@@ -45,6 +45,25 @@ def test_a_ladder_repeated_on_one_rung_has_the_paired_t_interval_there() -> None
     assert rung.difference.ci == pytest.approx((test.low, test.high))
 
 
+def test_two_rungs_have_the_pooled_error_of_their_pairs() -> None:
+    """A line through two rungs leaves the scatter within them: n - 2 degrees of freedom, and each mean its share."""
+    table = ladder({16: 0.001, 32: 0.0}, seeds=2, noise=0.001)
+    by = {(x, name): table["loss"][(table["x"] == x) & (table["recipe"] == name)] for x in (16, 32) for name in "ab"}
+    d = [by[x, "b"] - by[x, "a"] for x in (16, 32)]
+    pooled = sum(((values - values.mean()) ** 2).sum() for values in d) / 2
+    value, error, dof = only(table).difference.at(np.log([16.0, 32.0]))
+    assert value == pytest.approx([values.mean() for values in d], rel=1e-3)
+    assert error == pytest.approx([np.sqrt(pooled / 2)] * 2, rel=0.01)
+    assert dof.tolist() == [2, 2]
+
+
+def test_a_line_that_holds_is_contradicted_about_one_time_in_twenty() -> None:
+    """The F test for lack of fit, over 600 ladders; choosing the floor takes a little from its exactness."""
+    quick = Settings(sensitivity=False)
+    found = [only(ladder({16: 0.03, 32: 0.0, 64: -0.03}, seed=seed, seeds=4), settings=quick) for seed in range(600)]
+    assert 0.04 < np.mean([any(flag.startswith("the rungs contradict") for flag in pair.flags) for pair in found]) < 0.1
+
+
 def test_pooled_intervals_cover_and_few_seeds_are_not_flattered() -> None:
     """Three seeds on three rungs: 90% intervals cover 90%, to the binomial 99.9% bounds over 500 ladders."""
     hits = 0
