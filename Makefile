@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-all lint bench calibrate chaos fuzz serve
+.PHONY: study test test-all lint bench calibrate chaos fuzz mutants serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -36,6 +36,9 @@ chaos: .venv/.ok
 
 fuzz: .venv/.ok
 	CROSSOVER_FUZZ=50000 CROSSOVER_FUZZ_LINES=200 python -m pytest tests/fuzz
+
+mutants: .venv/.ok
+	python -m tests.mutants
 
 serve: .venv/.ok
 	exec crossover serve

@@ -1,0 +1,1 @@
+"""Bugs planted by hand, one at a time: the tests must notice."""

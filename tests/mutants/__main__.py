@@ -1,0 +1,147 @@
+"""`make mutants`: plants each bug in a copy of the source and runs the tests of its area; writes docs/mutants.md.
+
+python -m tests.mutants [number ...]
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+DOCUMENT = Path("docs/mutants.md")
+_AREAS = {
+    "fit": ["tests/fit", "tests/verdicts"],
+    "fingerprint": ["tests/study", "tests/cells", "tests/shards"],
+    "evaluate": ["tests/evaluate", "tests/shards", "tests/cells", "tests/end_to_end/test_dvc.py"],
+    "gates": ["tests/check"],
+    "train": ["tests/train", "tests/study"],
+}
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A piece of source, and what a tired person might have written instead."""
+
+    area: str
+    what: str
+    file: str
+    right: str
+    wrong: str
+
+
+BUGS = [
+    Bug("fit", "a one-sided t factor for a two-sided interval", "stages/fit/estimates.py",
+        "special.stdtrit(dof, 0.5 + CONFIDENCE / 2)", "special.stdtrit(dof, CONFIDENCE)"),
+    Bug("fit", "P(B better) with the sign of P(A better)", "stages/fit/crossing.py",
+        "-value / error, np.where(value == 0", "value / error, np.where(value == 0"),
+    Bug("fit", "a degree of freedom too many for the lack of fit", "stages/fit/difference.py",
+        "len(free.d) - rungs, rungs - 2", "len(free.d) - rungs, rungs - 1"),
+    Bug("fit", "noise over n in place of its degrees of freedom", "stages/fit/difference.py",
+        "floors.y.squares / dof", "floors.y.squares / len(free.d)"),
+    Bug("fit", "the lever arm in natural logarithms", "stages/fit/crossing.py",
+        "- difference.high) / _DECADE for", "- difference.high) for"),
+    Bug("fit", "a crossing is certain with one side alone", "stages/fit/crossing.py",
+        "certain = (low > 0).any() and", "certain = (low > 0).any() or"),
+    Bug("fit", "Welch's variance over n", "stages/verdicts/groups.py",
+        "_squares(self.values[name]) / repeats[name]", "_squares(self.values[name]) / (repeats[name] + 1)"),
+    Bug("fingerprint", "JSON whose keys keep their order", "stages/study/identity.py",
+        "json.dumps(value, sort_keys=True", "json.dumps(value, sort_keys=False"),
+    Bug("fingerprint", "the shard of the last target is left out", "stages/cells/plan.py",
+        'text.digests("train", cell.unique_tokens + 1)', 'text.digests("train", cell.unique_tokens)'),
+    Bug("fingerprint", "imports of imports are not followed", "stages/study/identity.py",
+        "waiting += _imports(", "_ = _imports("),
+    Bug("fingerprint", "the tokenizer is no part of it", "stages/study/store.py",
+        "return digest(self.model_dump())", 'return digest(self.model_dump(exclude={"tokenizer"}))'),
+    Bug("fingerprint", "constants of the source do not count", "stages/study/identity.py",
+        'return ["Constant", repr(node.value)]', 'return ["Constant", type(node.value).__name__]'),
+    Bug("evaluate", "documents end a token early", "stages/evaluate/losses.py",
+        "held_out[1 : len(losses_T) + 1] == end_of_text", "held_out[: len(losses_T)] == end_of_text"),
+    Bug("evaluate", "unseen windows are those trained on", "stages/shards/windows.py",
+        "return windows + np.sort(drawn)", "return np.sort(drawn)"),
+    Bug("evaluate", "the last window is forgotten", "stages/evaluate/losses.py",
+        "np.arange((len(held_out) - 1) // cell.seq_len)", "np.arange((len(held_out) - 1) // cell.seq_len - 1)"),
+    Bug("evaluate", "no correction for few blocks", "stages/evaluate/losses.py",
+        "np.sqrt(blocks / (blocks - 1) * ", "np.sqrt("),
+    Bug("evaluate", "training text is held out", "stages/cells/one.py",
+        'plan.text, "validation", plan', 'plan.text, "train", plan'),
+    Bug("evaluate", "bits per byte multiplied by the bytes", "stages/cells/assemble.py",
+        "bits / plan.text.validation", "bits * plan.text.validation"),
+    Bug("gates", "one pass counts as repeated text", "stages/check/losses.py",
+        'table["tokens"] > table["unique_tokens"]', 'table["tokens"] >= table["unique_tokens"]'),
+    Bug("gates", "cells that nobody planned pass", "stages/check/losses.py",
+        'column="planned", value_set=[True])', 'column="planned", value_set=[True, False])'),
+    Bug("gates", "tokens of the wrong size on disk pass", "stages/check/tokens.py",
+        '(2 if text.dtype == "uint16" else 4)', '(4 if text.dtype == "uint16" else 2)'),
+    Bug("gates", "a shard in both splits passes", "stages/check/tokens.py",
+        'ExpectColumnValuesToBeUnique(column="sha256")', 'ExpectColumnValuesToNotBeNull(column="sha256")'),
+    Bug("train", "no bias correction", "stages/train/optimizer.py",
+        "math.sqrt(1 - cell.beta2**self.steps)", "math.sqrt(1 - cell.beta2)"),
+    Bug("train", "the cosine is a step late", "stages/train/schedule.py",
+        "(step - cell.warmup_steps + 1)", "(step - cell.warmup_steps)"),
+    Bug("train", "a checkpoint of any owner is taken", "stages/train/checkpoint.py",
+        'f"{self.owner} {step} {seconds!r}"', 'f"{step} {seconds!r}"'),
+]  # fmt: skip
+
+
+def caught(bug: Bug, folder: Path) -> str:
+    """The test that failed, or nothing."""
+    for name in ("stages", "flows", "tests"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        "pyproject.toml",
+        "params.yaml",
+        "dvc.yaml",
+        "constraints.txt",
+        ".dvcignore",
+        ".gitignore",
+        ".dvc",
+        "data",
+    ):
+        (folder / name).symlink_to(REPOSITORY / name)
+    path = folder / bug.file
+    text = path.read_text()
+    assert text.count(bug.right) == 1, f"{bug.what}: the source has changed; update the bug"
+    path.write_text(text.replace(bug.right, bug.wrong))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-m",
+        "not slow",
+        "-p",
+        "no:cacheprovider",
+        *_AREAS[bug.area],
+    ]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(folder)}
+    )
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0].rsplit("/", 1)[-1] if failed else ""
+
+
+def main() -> None:
+    """Plant them all, or those named by number; exit code 1 where more than one is missed."""
+    chosen = [BUGS[int(number) - 1] for number in sys.argv[1:]] or BUGS
+    lines, missed = [], 0
+    for bug in chosen:
+        with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+            test = caught(bug, Path(folder))
+        missed += not test
+        lines.append(f"| {bug.area} | {bug.what} | {f'`{test}`' if test else '**missed**'} |")
+        print(lines[-1], flush=True)
+    if chosen is BUGS:
+        count = f"{len(BUGS) - missed} of {len(BUGS)} are caught by the fast tests"
+        head = f"# Bugs planted by hand\n\n`make mutants`: {count}.\n"
+        DOCUMENT.write_text("\n".join([head, "| where | bug | caught by |", "|---|---|---|", *lines, ""]))
+    sys.exit(missed > 1)
+
+
+if __name__ == "__main__":
+    main()
