@@ -16,6 +16,8 @@ README = "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: train\n   
 class _Handler(BaseHTTPRequestHandler):
     root: Path
     asked: list[str]
+    outage: list[int]
+    """Bytes of shards served before it, and how many requests for shards then get nothing; empty: none."""
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -80,13 +82,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(self._served(content))
+
+    def _served(self, content: bytes) -> bytes:
+        """All of it; in an outage what was left before it, and then nothing, until it is over."""
+        if not self.outage or ".gz" not in self.path:
+            return content
+        self.close_connection = True
+        left, lost = self.outage
+        self.outage[:] = [left - len(content), lost] if left > len(content) else [0, lost - 1] if lost else []
+        return content[:left] if self.outage else content
 
 
 @contextmanager
-def serve(root: Path) -> Iterator[tuple[str, list[str]]]:
+def serve(root: Path, outage: tuple[int, int] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Serve `root`; yields the address and the list of requests, which grows."""
-    handler = type("Handler", (_Handler,), {"root": root, "asked": []})
+    handler = type("Handler", (_Handler,), {"root": root, "asked": [], "outage": list(outage or ())})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

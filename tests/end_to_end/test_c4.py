@@ -53,3 +53,18 @@ def test_a_hub_that_cannot_be_reached_is_said(project: Project, tmp_path: Path) 
     output = project.repro(check=False)
     assert "hub cannot be reached; set HF_ENDPOINT or use a local folder" in output
     assert "Traceback" not in output
+
+
+def test_a_stream_that_breaks_off_is_taken_up_where_it_was(project: Project, tmp_path: Path) -> None:
+    """The network is lost in the middle of a shard, for three requests: not a byte is lost or read twice."""
+    project.params(c4(str(SAMPLE)))
+    project.run("dvc", "--wait-for-lock", "repro", "tokens")
+    local = digests(project)
+    project.run("rm", "-rf", "data/tokens", "dvc.lock")
+    project.params(c4("allenai/c4", revision=SHA))
+    with serve(SAMPLE, outage=(300_000, 3)) as (address, asked):
+        project.environment.update(HF_ENDPOINT=address, HF_HUB_DISABLE_XET="1", HF_HOME=str(tmp_path / "hf"))
+        project.environment.pop("HF_HUB_OFFLINE", None)
+        project.run("dvc", "--wait-for-lock", "repro", "tokens")
+    assert sum(request.startswith("GET") and ".gz" in request for request in asked) > 4
+    assert digests(project) == local

@@ -1,6 +1,6 @@
 """`make chaos`: hundreds of random faults of every kind, and the tally of what they did, in docs/chaos.md.
 
-python -m tests.faults [--faults 300] [--seed 0]
+python -m tests.faults [--faults 300] [--seed 0] [--minutes 10]
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.faults.arena import Arena, NotSurvivedError
 from tests.faults.kinds import KINDS
+from tests.faults.together import side_by_side
 
 DOCUMENT = Path("docs/chaos.md")
 TOGETHER = 3  # faults before each recovery
@@ -23,13 +24,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of dvc, flow and status side by side")
     wanted = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         arena = Arena(Path(folder), wanted.seed)
         done, broken = _chaos(arena, wanted.faults)
+        beside = side_by_side(arena, wanted.minutes)
     minutes = (time.monotonic() - started) / 60
-    text = _tally(done, broken, minutes, wanted.seed)
+    text = _tally(done, broken, minutes, wanted.seed) + _beside(beside, wanted.minutes)
     print(text)
     DOCUMENT.write_text(text)
     sys.exit(bool(broken))
@@ -75,6 +78,15 @@ def _tally(done: Counter[str], broken: Counter[str], minutes: float, seed: int) 
         "| fault | injected | not survived |", "|---|---:|---:|", *rows,
         f"| **together** | **{done.total()}** | **{broken.total()}** |", "",
     ])  # fmt: skip
+
+
+def _beside(tally: Counter[str], minutes: float) -> str:
+    lines = [f"* {what}: {count}" for what, count in sorted(tally.items())]
+    head = (
+        f"\nThen `dvc repro --force`, `crossover run` and `crossover status` in loops side by side for {minutes:g} "
+        "minutes, a cell forgotten before each `dvc repro`; the same was asked of the results.\n\n"
+    )
+    return head + "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tests.conftest import make_project
 from tests.processes import alive, command_of, until
 
 STUDY = ("tiny", "mini")
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 class NotSurvivedError(AssertionError):
@@ -52,7 +52,6 @@ class Arena:
         self.project.repro()
         self.calm = self.results()
         self.planned = {row["fingerprint"] for row in json.loads((self.home / "plan.json").read_text())["rows"]}
-        self.environment: dict[str, str] = {}
         self.forgotten: set[str] = set()
         """Cells that this round may train again."""
 
@@ -93,9 +92,9 @@ class Arena:
         return [sys.executable, "-m", "stages.cells", name, *STUDY]
 
     @contextmanager
-    def running(self, *command: str) -> Iterator["subprocess.Popen[str]"]:
-        """A command that is running; whatever happens, nothing of it is left."""
-        environment = {**self.project.environment, **self.environment}
+    def running(self, *command: str, **more: str) -> Iterator["subprocess.Popen[str]"]:
+        """A command that is running, with `more` in its environment; whatever happens, nothing of it is left."""
+        environment = {**self.project.environment, **more}
         process = subprocess.Popen(
             command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
@@ -119,12 +118,8 @@ class Arena:
 
     def run(self, *command: str, **environment: str) -> tuple[int, str]:
         """Run a command to its end, under faults that the environment brings."""
-        self.environment = environment
-        try:
-            with self.running(*command) as process:
-                return self.end(process)
-        finally:
-            self.environment = {}
+        with self.running(*command, **environment) as process:
+            return self.end(process)
 
     def workers(self) -> list[psutil.Process]:
         """Trainers of this project that live."""
