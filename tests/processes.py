@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,13 @@ def until(condition: Callable[[], T], seconds: float = 120, every: float = 0.02)
         assert time.monotonic() < end, "waited too long"
         time.sleep(every)
     return value
+
+
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """Kill what still lives of some processes."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def kill(pid: int) -> None:

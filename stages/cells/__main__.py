@@ -33,7 +33,10 @@ def plan(study: str, scale: str) -> None:
 
 
 def train(study: str, scale: str) -> None:
-    """Train the planned cells that the store lacks, then lay out all planned cells as this stage's output."""
+    """Train the planned cells that the store lacks, then lay out all planned cells as this stage's output.
+
+    A store with a remote gets what the remote lacks too: cells trained before there was one, uploads that broke off.
+    """
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     cells = made.cells()
     missing = [fingerprint for fingerprint in cells if store.record(fingerprint) is None]
@@ -46,6 +49,7 @@ def train(study: str, scale: str) -> None:
     for fingerprint in cells:
         if record := store.record(fingerprint):
             store.materialise(record, home / "cells")
+            store.share(record)
 
 
 def evaluate(study: str, scale: str) -> None:

@@ -1,5 +1,5 @@
 """The store: one folder per cell fingerprint, shared by every study, branch and worker. Nothing in it is ever
-overwritten by something else, and nothing is deleted but by hand.
+overwritten by something else, and nothing is deleted but by hand (`crossover gc`, `crossover doctor --fix`).
 
     data/store/<fingerprint>/
       curve.parquet           the training curve
@@ -10,7 +10,8 @@ overwritten by something else, and nothing is deleted but by hand.
       failure.json            only where the last attempt crashed
 
 With a remote (any fsspec URL: a shared folder, S3) the folder is a cache of it: what is missing here is fetched, what
-is finished here is uploaded, in both directions the record last. Checkpoints and failures stay where they happened.
+is finished here is uploaded, in both directions the record last; the stage `train` makes up for uploads that broke off
+and for cells that are older than the remote. Checkpoints and failures stay where they happened.
 """
 
 import os
@@ -121,10 +122,14 @@ class Store:
 
     def record(self, fingerprint: str) -> Record | None:
         """The record of a finished cell, or None. Raises `DamageError` where it was altered."""
+        record = self._read_record(fingerprint)
+        if record is None and self.remote and self.remote.fetch(fingerprint, self.folder(fingerprint)):
+            return self._fetched(fingerprint)
+        return record
+
+    def _read_record(self, fingerprint: str) -> Record | None:
         path = self.folder(fingerprint) / "record.json"
-        body, fetched = read_sealed(path), False
-        if body is None and self.remote and self.remote.fetch(fingerprint, self.folder(fingerprint)):
-            body, fetched = read_sealed(path), True
+        body = read_sealed(path)
         if body is None:
             return None
         try:
@@ -133,18 +138,19 @@ class Store:
             raise DamageError(f"{path} is no record of this version; delete the folder and run again") from None
         if record.fingerprint != fingerprint or record.payload.fingerprint != fingerprint:
             raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
-        if fetched:
-            self._check_fetched(record)
         return record
 
-    def _check_fetched(self, record: Record) -> None:
+    def _fetched(self, fingerprint: str) -> Record | None:
         """Refuse a cell that the remote has damaged, and do not keep it: fetching again would bring the same."""
         try:
-            self.check(record)
+            record = self._read_record(fingerprint)
+            if record:
+                self.check(record)
         except DamageError:
-            shutil.rmtree(self.folder(record.fingerprint))
-            where = f"{self.url}/{record.fingerprint}"
-            raise DamageError(f"{where} does not match its record; delete it there and run again") from None
+            shutil.rmtree(self.folder(fingerprint))
+            where = f"{self.url}/{fingerprint}"
+            raise DamageError(f"{where} is damaged; delete it there and run again") from None
+        return record
 
     def finish(self, record: Record) -> None:
         """Write the record last, then drop what only an unfinished cell needs."""
@@ -261,18 +267,16 @@ class Remote:
 
     @cached_property
     def _known(self) -> set[str]:
-        """Fingerprints with a folder, listed once: a cell that another worker finishes meanwhile is found next time."""
+        """Fingerprints of finished cells, listed once: what another worker finishes meanwhile is found next time."""
         filesystem, path = self._opened
         with self._reaching():
-            if not filesystem.exists(path):
-                return set()
-            return {name.rstrip("/").rsplit("/", 1)[-1] for name in filesystem.ls(path, detail=False, refresh=True)}
+            filesystem.invalidate_cache()
+            files = [name.rsplit("/", 2) for name in filesystem.find(path)]
+        return {file[-2] for file in files if file[-1] == "record.json"}
 
     def has(self, fingerprint: str) -> bool:
-        """Whether the remote had a finished cell of that fingerprint when it was listed."""
-        filesystem, path = self._opened
-        with self._reaching():
-            return fingerprint in self._known and bool(filesystem.exists(f"{path}/{fingerprint}/record.json"))
+        """Whether the remote had a finished cell of that fingerprint when it was listed, or has been sent one since."""
+        return fingerprint in self._known
 
     def fetch(self, fingerprint: str, folder: Path) -> bool:
         """Bring a finished cell here, the record last; False where there is none."""
@@ -301,6 +305,8 @@ class Remote:
             filesystem.makedirs(f"{path}/{folder.name}", exist_ok=True)
             for name in names:
                 filesystem.put_file(str(folder / name), f"{path}/{folder.name}/{name}")
+        if "record.json" in names:
+            self._known.add(folder.name)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

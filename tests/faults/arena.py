@@ -134,7 +134,7 @@ class Arena:
 
     def recover(self) -> None:
         """Do what a person would: run again, and where a message names a remedy, follow it."""
-        for name in ("plan", "train", "evaluate"):
+        for name in ("train", "evaluate"):
             for _ in range(6):
                 code, errors = self.run(*self.stage(name))
                 if code == 0:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.arena import Arena, NotSurvivedError, environment_of
-from tests.processes import descendants, until
+from tests.processes import descendants, kill_all, until
 
 Fault = Callable[[Arena], set[str]]
 KINDS: dict[str, Fault] = {}
 """By name, in the order of the tally."""
 
 
-def _kind(name: str, whole: bool = False) -> Callable[[Fault], Fault]:
+def kind(name: str, whole: bool = False) -> Callable[[Fault], Fault]:
     """Register a fault; one that expects a certain message needs a `whole` arena, mended after the fault before."""
 
     def register(fault: Fault) -> Fault:
@@ -47,34 +47,33 @@ def _training(arena: Arena, act: Callable[["object"], None], some: int = 2) -> t
         return arena.end(process)
 
 
-@_kind("worker killed (SIGKILL, as by the kernel when memory is out)")
+@kind("worker killed (SIGKILL, as by the kernel when memory is out)")
 def worker_killed(arena: Arena) -> set[str]:
     def act(process) -> None:
-        for worker in descendants(process.pid, "stages.cells.trainer")[:1]:
-            worker.kill()
+        kill_all(descendants(process.pid, "stages.cells.trainer")[:1])
 
     _training(arena, act)
     return set()
 
 
-@_kind("stage killed, its workers orphaned")
+@kind("stage killed, its workers orphaned")
 def stage_killed(arena: Arena) -> set[str]:
     _training(arena, lambda process: process.kill())
     until(lambda: not arena.workers(), 30)
     return set()
 
 
-@_kind("all processes killed at once")
+@kind("all processes killed at once")
 def all_killed(arena: Arena) -> set[str]:
     def act(process) -> None:
-        for one in [*descendants(process.pid), process]:
-            one.kill()
+        kill_all(descendants(process.pid))
+        process.kill()
 
     _training(arena, act)
     return set()
 
 
-@_kind("killed while it evaluates")
+@kind("killed while it evaluates")
 def evaluation_killed(arena: Arena) -> set[str]:
     for path in arena.store.root.glob("*/evaluation-*"):
         path.unlink()
@@ -100,22 +99,22 @@ def _interrupt(arena: Arena, number: int, times: int) -> set[str]:
     return set()
 
 
-@_kind("SIGTERM", whole=True)
+@kind("SIGTERM", whole=True)
 def terminated(arena: Arena) -> set[str]:
     return _interrupt(arena, signal.SIGTERM, 1)
 
 
-@_kind("Ctrl-C", whole=True)
+@kind("Ctrl-C", whole=True)
 def interrupted(arena: Arena) -> set[str]:
     return _interrupt(arena, signal.SIGINT, 1)
 
 
-@_kind("Ctrl-C twice", whole=True)
+@kind("Ctrl-C twice", whole=True)
 def interrupted_twice(arena: Arena) -> set[str]:
     return _interrupt(arena, signal.SIGINT, 2)
 
 
-@_kind("two stages train the same cells at once")
+@kind("two stages train the same cells at once")
 def two_at_once(arena: Arena) -> set[str]:
     arena.forget(2)
     with arena.running(*arena.stage("train")) as one, arena.running(*arena.stage("train")) as other:
@@ -133,13 +132,13 @@ def _shimmed(arena: Arena, kind: str, at: int, part: str = "/data/store/", log: 
     return arena.run(*arena.stage("train"), **environment_of(kind, arena.shim, part, at, log))
 
 
-@_kind("disk full from the n-th write on")
+@kind("disk full from the n-th write on")
 def disk_full(arena: Arena) -> set[str]:
     _shimmed(arena, "full", arena.random.randint(1, 60))
     return set()
 
 
-@_kind("disk full where the stage lays out its cells", whole=True)
+@kind("disk full where the stage lays out its cells", whole=True)
 def disk_full_outputs(arena: Arena) -> set[str]:
     code, errors = _shimmed(arena, "full", arena.random.randint(1, 12), "/data/studies/")
     if code != 1 or "No space left" not in errors:
@@ -147,19 +146,19 @@ def disk_full_outputs(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("folders read-only from the n-th opening on")
+@kind("folders read-only from the n-th opening on")
 def read_only(arena: Arena) -> set[str]:
     _shimmed(arena, "readonly", arena.random.randint(1, 20))
     return set()
 
 
-@_kind("power cut at the n-th flush or rename")
+@kind("power cut at the n-th flush or rename")
 def power_cut(arena: Arena) -> set[str]:
     _shimmed(arena, "crash", arena.random.randint(1, 40))
     return set()
 
 
-@_kind("every file flushed before it is renamed", whole=True)
+@kind("every file flushed before it is renamed", whole=True)
 def order(arena: Arena) -> set[str]:
     log = arena.root.parent / "order.log"
     code, _ = _shimmed(arena, "order", 1, "/data/", log)
@@ -168,7 +167,7 @@ def order(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("the clock jumps at every look", whole=True)
+@kind("the clock jumps at every look", whole=True)
 def clock(arena: Arena) -> set[str]:
     code, errors = _shimmed(arena, "clock", 1)
     if code:
@@ -179,16 +178,18 @@ def clock(arena: Arena) -> set[str]:
 # Damage
 
 
-def _damage(arena: Arena, path: Path, how: str, other: Path | None = None) -> None:
-    content = bytearray(path.read_bytes())
+def damaged(arena: Arena, content: bytes, how: str, other: bytes = b"") -> bytes:
+    """A file's content, `truncated`, with a bit `flipped`, or `swapped` with another's."""
     if how == "swapped":
-        assert other
-        content = bytearray(other.read_bytes())
-    elif how == "truncated":
-        content = content[: arena.random.randrange(len(content))]
-    else:
-        content[arena.random.randrange(len(content))] ^= 1 << arena.random.randrange(8)
-    path.write_bytes(content)
+        return other
+    if how == "truncated":
+        return content[: arena.random.randrange(len(content))]
+    place = arena.random.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1 << arena.random.randrange(8)]) + content[place + 1 :]
+
+
+def _damage(arena: Arena, path: Path, how: str, other: Path | None = None) -> None:
+    path.write_bytes(damaged(arena, path.read_bytes(), how, other.read_bytes() if other else b""))
 
 
 def _harm_cell(arena: Arena, pattern: str, how: str) -> set[str]:
@@ -207,7 +208,7 @@ def _harms(what: str, pattern: str) -> None:
         def fault(arena: Arena, how: str = how) -> set[str]:
             return _harm_cell(arena, pattern, how)
 
-        _kind(f"{what} {words}", whole=True)(fault)
+        kind(f"{what} {words}", whole=True)(fault)
 
 
 _harms("record", "record.json")
@@ -215,12 +216,12 @@ _harms("curve", "curve.parquet")
 _harms("evaluation", "evaluation-*.json")
 
 
-@_kind("checkpoint truncated, flipped or swapped with another cell's")
+@kind("checkpoint truncated, flipped or swapped with another cell's")
 def checkpoint(arena: Arena) -> set[str]:
     def act(process) -> None:
         until(lambda: process.poll() is not None or len(found()) >= 2, 60)
-        for one in [*descendants(process.pid), process]:
-            one.kill()
+        kill_all(descendants(process.pid))
+        process.kill()
 
     def found() -> list[Path]:
         return sorted(arena.store.root.glob("*/checkpoint.safetensors"))
@@ -233,7 +234,7 @@ def checkpoint(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("shard truncated or with a flipped bit")
+@kind("shard truncated or with a flipped bit")
 def shard(arena: Arena) -> set[str]:
     arena.forget(1)
     files = sorted((arena.root / "data/tokens").rglob("*.bin"))
@@ -241,7 +242,7 @@ def shard(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("plan with a flipped bit, truncated or of other content")
+@kind("plan with a flipped bit, truncated or of other content")
 def plan(arena: Arena) -> set[str]:
     path = arena.home / "plan.json"
     how = arena.random.choice(["truncated", "flipped", "value"])
@@ -283,7 +284,7 @@ def _device(arena: Arena, act: str) -> tuple[int, str]:
     return arena.run(*arena.stage("train"), PYTHONPATH=f"{folder}{os.pathsep}{before}")
 
 
-@_kind("device lost", whole=True)
+@kind("device lost", whole=True)
 def device_lost(arena: Arena) -> set[str]:
     code, errors = _device(arena, "raise torch.AcceleratorError('CUDA error: device lost')")
     if code != 1 or "device lost" not in errors:
@@ -291,7 +292,7 @@ def device_lost(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("gradients not a number", whole=True)
+@kind("gradients not a number", whole=True)
 def not_a_number(arena: Arena) -> set[str]:
     """Such a cell has diverged, which is an honest outcome; it is thrown away here, so that it is trained again."""
     code, errors = _device(arena, "self._flat.gradients.fill_(float('nan'))")
@@ -307,7 +308,7 @@ def not_a_number(arena: Arena) -> set[str]:
 # The whole pipeline
 
 
-@_kind("table of losses truncated or flipped, before `dvc repro`", whole=True)
+@kind("table of losses truncated or flipped, before `dvc repro`", whole=True)
 def table(arena: Arena) -> set[str]:
     path = arena.root / "data/results/tiny-mini/losses.csv"
     _damage(arena, path, arena.random.choice(["truncated", "flipped"]))
@@ -319,7 +320,7 @@ def table(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("two `dvc repro` at once", whole=True)
+@kind("two `dvc repro` at once", whole=True)
 def two_dvc(arena: Arena) -> set[str]:
     arena.forget(1)
     shutil.rmtree(arena.root / "data/results/tiny-mini", ignore_errors=True)
@@ -332,7 +333,7 @@ def two_dvc(arena: Arena) -> set[str]:
     return set()
 
 
-@_kind("DVC killed, alone", whole=True)
+@kind("DVC killed, alone", whole=True)
 def dvc_killed(arena: Arena) -> set[str]:
     arena.forget(2)
     shutil.rmtree(arena.root / "data/results/tiny-mini", ignore_errors=True)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.__main__ import TOGETHER, inflict
 from tests.faults.arena import Arena
-from tests.faults.kinds import KINDS
+from tests.faults.services import KINDS
 
 NAMES = list(KINDS)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -51,12 +51,13 @@ def test_a_cell_travels_whole(tmp_path: Path, url: str) -> None:
     assert there.complete(made.fingerprint, "e" * 64)
 
 
-def test_a_cell_that_the_remote_has_damaged_is_refused_and_not_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["curve.parquet", "record.json"])
+def test_a_cell_that_the_remote_has_damaged_is_refused_and_not_kept(tmp_path: Path, name: str) -> None:
     made = finished(store(tmp_path, "here", f"file://{tmp_path}/remote"))
     away = tmp_path / "remote" / made.fingerprint
-    (away / "curve.parquet").write_bytes(b"fop")
+    (away / name).write_bytes(b"fop")
     there = store(tmp_path, "there", f"file://{tmp_path}/remote")
-    with pytest.raises(DamageError, match="delete it there and run again"):
+    with pytest.raises(DamageError, match=f"remote/{made.fingerprint} is damaged; delete it there"):
         there.record(made.fingerprint)
     assert not there.folder(made.fingerprint).exists()
     shutil.rmtree(away)
