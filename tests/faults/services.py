@@ -69,6 +69,18 @@ def server_killed(arena: Arena) -> set[str]:
     return set()
 
 
+@kind("two flows on one workspace", whole=True)
+def two_flows(arena: Arena) -> set[str]:
+    with _flow_that_trains(arena) as first:
+        code, errors = arena.run(*FLOW)
+        if code and "another run" not in errors:
+            raise NotSurvivedError(f"exit code {code}: {errors}")
+        code, errors = arena.end(first)
+    if code:
+        raise NotSurvivedError(errors)
+    return set()
+
+
 # A store on S3
 
 
