@@ -49,8 +49,8 @@ def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) ->
             _show_forecast(item)
         for used in dict.fromkeys(used for _, used in chosen):
             _show_total(total(params, [name for name, at in chosen if at == used], used))
-    for pair in chosen:
-        require_budget(params, *pair)
+    for pair, item in zip(chosen, forecasts, strict=True):
+        require_budget(params, *pair, item.hours_in_all)
 
 
 def _show_total(item: Total) -> None:

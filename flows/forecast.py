@@ -3,16 +3,18 @@
 Whether a cell is already in the store needs the tokenized text; without it the count is unknown, not zero.
 """
 
+import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.cells.plan import payloads
 from stages.shards.manifest import INDEX, read_index
 from stages.study.cell import Cell
-from stages.study.costs import count_flops, nonembedding, seconds
+from stages.study.costs import count_flops, nonembedding
 from stages.study.params import Params, Scale
-from stages.study.plan import plan_rows, study_hours
+from stages.study.plan import Row, hours, plan_rows
 from stages.study.store import store_from_environment
 
 _EXA = 1e18
@@ -77,18 +79,19 @@ class Total:
 def total(params: Params, study_names: list[str], scale_name: str) -> Total:
     """Price studies at a scale together."""
     scale = params.scale(scale_name)
-    cells = {row.cell for name in study_names for row in plan_rows(params.study(name), scale)}
-    stored = set().union(*(stored_cells(params, name, scale_name) or set() for name in study_names))
-    hours = sum(seconds(cell, scale) for cell in cells - stored) / 3600
+    rows = [row for name in study_names for row in plan_rows(params.study(name), scale)]
+    cells = {row.cell for row in rows}
+    to_run = cells - (stored_cells(rows, scale) or set())
+    needed = hours(to_run, scale)
     return Total(
         scale=scale_name,
         machine=scale.machine.name,
         usd_per_hour=scale.machine.usd_per_hour,
         studies=len(study_names),
         cells=len(cells),
-        eflop_to_run=sum(count_flops(cell).total for cell in cells - stored) / _EXA,
-        hours_to_run=hours,
-        usd_to_run=hours * scale.machine.usd_per_hour,
+        eflop_to_run=_eflop(to_run),
+        hours_to_run=needed,
+        usd_to_run=needed * scale.machine.usd_per_hour,
     )
 
 
@@ -96,13 +99,14 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
     """Price a study at a scale."""
     study, scale = params.study(study_name), params.scale(scale_name)
     rows = plan_rows(study, scale)
-    stored = stored_cells(params, study_name, scale_name)
+    stored = stored_cells(rows, scale)
     by_width: dict[int, list[Cell]] = defaultdict(list)
     for row in rows:
         by_width[row.cell.width].append(row.cell)
     rungs = [_rung(width, cells, stored, scale) for width, cells in by_width.items()]
-    to_run = {row.cell for row in rows} - (stored or set())
-    hours = sum(seconds(cell, scale) for cell in to_run) / 3600
+    cells = {row.cell for row in rows}
+    to_run = cells - (stored or set())
+    needed = hours(to_run, scale)
     return Forecast(
         study=study_name,
         scale=scale_name,
@@ -111,10 +115,10 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
         rows=len(rows),
         cells=sum(rung.cells for rung in rungs),
         cached=None if stored is None else sum(rung.cached or 0 for rung in rungs),
-        eflop_to_run=sum(count_flops(cell).total for cell in to_run) / _EXA,
-        hours_to_run=hours,
-        usd_to_run=hours * scale.machine.usd_per_hour,
-        hours_in_all=study_hours(study, scale),
+        eflop_to_run=_eflop(to_run),
+        hours_to_run=needed,
+        usd_to_run=needed * scale.machine.usd_per_hour,
+        hours_in_all=hours(cells, scale),
         hours_allowed=study.hours.get(scale_name, scale.study_hours),
     )
 
@@ -130,14 +134,18 @@ def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, scale: Scale)
         rows=len(cells),
         cells=len(distinct),
         cached=None if stored is None else len(distinct & stored),
-        hours=sum(seconds(cell, scale) for cell in distinct) / 3600,
+        hours=hours(distinct, scale),
     )
 
 
-def stored_cells(params: Params, study_name: str, scale_name: str) -> set[Cell] | None:
-    """The study's cells that the store holds, or None where its text is not tokenized (fingerprints need it)."""
-    if not INDEX.exists() or params.scale(scale_name).text not in (index := read_index()).texts:
+def _eflop(cells: Iterable[Cell]) -> float:
+    return math.fsum(count_flops(cell).total for cell in cells) / _EXA
+
+
+def stored_cells(rows: list[Row], scale: Scale) -> set[Cell] | None:
+    """The rows' cells that the store holds, or None where their text is not tokenized (fingerprints need it)."""
+    if not INDEX.exists() or scale.text not in (index := read_index()).texts:
         return None
     store = store_from_environment()
-    known = payloads(params, study_name, scale_name, index)
+    known = zip(rows, payloads(rows, scale, index), strict=True)
     return {row.cell for row, payload in known if payload and store.record(payload.fingerprint)}

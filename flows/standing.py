@@ -12,7 +12,7 @@ from stages.cells.plan import Plan, PlannedRow, folder, payloads, read_plan
 from stages.shards.manifest import INDEX, Index, read_index
 from stages.study.cell import Cell
 from stages.study.params import Params
-from stages.study.plan import Row
+from stages.study.plan import Row, plan_rows
 from stages.study.store import Payload, Store, store_from_environment
 
 
@@ -44,7 +44,8 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     states: dict[Cell, str] = {}
     reasons: Counter[str] = Counter()
     notes = []
-    known = payloads(params, study, scale, index)
+    rows = plan_rows(params.study(study), params.scale(scale))
+    known = list(zip(rows, payloads(rows, params.scale(scale), index), strict=True))
     for row, payload in known:
         if row.cell in states:
             continue

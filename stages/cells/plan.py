@@ -13,8 +13,8 @@ from stages.study.cell import Cell
 from stages.study.errors import DamageError, UsageError
 from stages.study.files import read_json
 from stages.study.identity import ROOT, digest, source_digest
-from stages.study.params import Params
-from stages.study.plan import Row, plan_rows, require_budget
+from stages.study.params import Params, Scale
+from stages.study.plan import Row, hours, plan_rows, require_budget
 from stages.study.store import Payload
 
 STUDIES = Path("data/studies")
@@ -83,8 +83,8 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
     study, scale = params.study(study_name), params.scale(scale_name)
     if scale.text not in index.texts:
         raise UsageError(f"text {scale.text} is not tokenized; activate {study_name}-{scale_name} and run `dvc repro`")
-    require_budget(params, study_name, scale_name)
     rows = plan_rows(study, scale)
+    require_budget(params, study_name, scale_name, hours({row.cell for row in rows}, scale))
     most = max(row.cell.reach(scale.seen_tokens) for row in rows)
     text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
     source = source_digest(*TRAINING)
@@ -108,12 +108,10 @@ def _evaluation_digest(text: Text, validation_tokens: int, seen_tokens: int) -> 
     return digest({**settings, "data": held_out, "source": source_digest(*EVALUATION)})
 
 
-def payloads(params: Params, study_name: str, scale_name: str, index: Index) -> list[tuple[Row, Payload | None]]:
-    """Every row with what its fingerprint hashes; None where the text is not tokenized that far yet."""
-    scale = params.scale(scale_name)
+def payloads(rows: list[Row], scale: Scale, index: Index) -> list[Payload | None]:
+    """What the fingerprint of every row hashes; None where the text is not tokenized that far yet."""
     text, source = index.texts.get(scale.text), source_digest(*TRAINING)
-    rows = plan_rows(params.study(study_name), scale)
-    return [(row, _payload(row.cell, text, source) if text and _reaches(text, row.cell) else None) for row in rows]
+    return [_payload(row.cell, text, source) if text and _reaches(text, row.cell) else None for row in rows]
 
 
 def _reaches(text: Text, cell: Cell) -> bool:

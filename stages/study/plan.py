@@ -4,8 +4,9 @@ A plan has one row per recipe, width, axis value and seed. Rows may share a cell
 learning-rate rules at the pivot) they are one run, marked as a structural pair, trained once.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -38,13 +39,21 @@ def plan_rows(study: Study, scale: Scale) -> list[Row]:
 
 
 def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], Cell]]:
-    widths = study.widths(scale.widths)
-    for (name, recipe), width, values, seed in product(
-        study.recipes.items(), widths, product(*study.axes.values()), study.seed_numbers
-    ):
+    first, *others = study.seed_numbers
+    for name, recipe in study.recipes.items():
+        variants = list(_variants(study, recipe))
+        for width, (axes, varied) in product(study.widths(scale.widths), variants):
+            cell = resolve(varied, scale, width, first, study.window)
+            yield name, axes, cell
+            for seed in others:
+                yield name, axes, cell.model_copy(update={"seed": seed})
+
+
+def _variants(study: Study, recipe: Recipe) -> Iterator[tuple[dict[str, Any], Recipe]]:
+    """The recipe at every combination of the axes' values."""
+    for values in product(*study.axes.values()):
         axes = dict(zip(study.axes, values, strict=True))
-        varied = Recipe.model_validate({**recipe.model_dump(), **axes})
-        yield name, axes, resolve(varied, scale, width, seed, study.window)
+        yield axes, Recipe.model_validate({**recipe.model_dump(), **axes})
 
 
 def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) -> Cell:
@@ -128,16 +137,15 @@ def _cell(**fields: Any) -> Cell:
         raise UsageError(f"width {fields['width']}: {error.errors()[0]['msg']}") from None
 
 
-def study_hours(study: Study, scale: Scale) -> float:
-    """Predicted hours of all cells of a study on the scale's machine."""
-    cells = {row.cell for row in plan_rows(study, scale)}
-    return sum(seconds(cell, scale) for cell in cells) / 3600
+def hours(cells: Iterable[Cell], scale: Scale) -> float:
+    """Predicted hours of some cells on the scale's machine."""
+    return math.fsum(seconds(cell, scale) for cell in cells) / 3600
 
 
-def require_budget(params: Params, study_name: str, scale_name: str) -> None:
-    """Refuse a study that is predicted to take longer than it may. Raises `UsageError`."""
+def require_budget(params: Params, study_name: str, scale_name: str, needed: float) -> None:
+    """Refuse a study that is predicted to need more hours than it may. Raises `UsageError`."""
     study, scale = params.study(study_name), params.scale(scale_name)
-    allowed, needed = study.hours.get(scale_name, scale.study_hours), study_hours(study, scale)
+    allowed = study.hours.get(scale_name, scale.study_hours)
     if needed > allowed:
         raise UsageError(
             f"{PARAMS}: {study_name}-{scale_name} would take {needed:.3g} h on {scale.machine.name}, over its budget "

@@ -6,7 +6,7 @@ from stages.study.cell import Cell
 from stages.study.costs import count_flops
 from stages.study.errors import UsageError
 from stages.study.params import Params, Recipe, Study, load_params
-from stages.study.plan import plan_rows, require_budget, resolve, texts_needed
+from stages.study.plan import hours, plan_rows, require_budget, resolve, texts_needed
 from tests.conftest import REPOSITORY, TINY
 
 
@@ -121,11 +121,13 @@ def test_micro_batches_divide_the_batch() -> None:
 
 
 def test_a_study_over_its_budget_is_refused() -> None:
-    require_budget(tiny(study_hours=1), "tiny", "mini")
+    scale = tiny().scale("mini")
+    needed = hours({row.cell for row in plan_rows(tiny().study("tiny"), scale)}, scale)
+    require_budget(tiny(study_hours=1), "tiny", "mini", needed)
     with pytest.raises(
         UsageError, match=r"tiny-mini would take .* over its budget of 1e-06 h; .*studies.tiny.hours.mini"
     ):
-        require_budget(tiny(study_hours=1e-6), "tiny", "mini")
+        require_budget(tiny(study_hours=1e-6), "tiny", "mini", needed)
 
 
 def test_rungs_are_places_on_the_ladder() -> None:
