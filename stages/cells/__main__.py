@@ -49,7 +49,7 @@ def train(study: str, scale: str) -> None:
     for fingerprint in cells:
         if record := store.record(fingerprint):
             store.materialise(record, home / "cells")
-            store.share(record)
+            store.settle(record)
 
 
 def evaluate(study: str, scale: str) -> None:

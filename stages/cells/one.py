@@ -43,7 +43,7 @@ class Worker:
             return self._train(cell, fingerprint, report, stopping)
         if not self.store.complete(fingerprint, self.plan.evaluation(cell)):
             self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
-        self.store.share(record)
+        self.store.settle(record)
         return record
 
     def follow(self, fingerprint: str, stopping: Callable[[], bool]) -> None:

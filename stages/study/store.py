@@ -153,16 +153,17 @@ class Store:
         return record
 
     def finish(self, record: Record) -> None:
-        """Write the record last, then drop what only an unfinished cell needs."""
+        """Write the record, last of the cell's files, and settle it."""
+        write_sealed(self.folder(record.fingerprint) / "record.json", record.model_dump())
+        self.settle(record)
+
+    def settle(self, record: Record) -> None:
+        """What follows a record, and a later run makes up for: drop what only an unfinished cell needs, then upload the
+        cell where there is a remote that lacks it.
+        """
         folder = self.folder(record.fingerprint)
-        write_sealed(folder / "record.json", record.model_dump())
-        self.share(record)
         for name in ("checkpoint.safetensors", "failure.json"):
             (folder / name).unlink(missing_ok=True)
-
-    def share(self, record: Record) -> None:
-        """Upload a finished cell, where there is a remote that lacks it: new, or an upload that broke off."""
-        folder = self.folder(record.fingerprint)
         if self.remote and not self.remote.has(record.fingerprint):
             evaluations = [path.name for path in folder.glob("evaluation-*")]
             self.remote.send(folder, [*record.files, *evaluations, "record.json"])

@@ -96,12 +96,15 @@ def test_an_upload_that_broke_off_is_made_up_for(tmp_path: Path, url: str, monke
     def broken(*_: object) -> None:
         raise CrossoverError("the line is down")
 
+    here, made = store(tmp_path, "here", url), record()
     with monkeypatch.context() as patch:
         patch.setattr(Remote, "send", broken)
         with pytest.raises(CrossoverError, match="line is down"):
             finished(store(tmp_path, "here", url))
-    here, made = store(tmp_path, "here", url), record()
+    checkpoint = here.folder(made.fingerprint) / "checkpoint.safetensors"
+    checkpoint.write_bytes(b"left by a version, or a kill, between the record and its removal")
     assert here.record(made.fingerprint) == made
     assert store(tmp_path, "there", url).record(made.fingerprint) is None
-    here.share(made)
+    here.settle(made)
+    assert not checkpoint.exists()
     assert store(tmp_path, "there", url).complete(made.fingerprint, "e" * 64)
