@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-all lint bench calibrate chaos fuzz mutants serve
+.PHONY: study test test-all lint bench calibrate chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -39,6 +39,9 @@ fuzz: .venv/.ok
 
 mutants: .venv/.ok
 	python -m tests.mutants
+
+audit: .venv/.ok
+	uvx pip-audit --disable-pip --no-deps -r constraints.txt
 
 serve: .venv/.ok
 	exec crossover serve
