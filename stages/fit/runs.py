@@ -31,7 +31,10 @@ class Runs:
         if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_complex_dtype(values.dtype):
             raise UsageError(f"{self.path}: '{expression}' is of type {values.dtype}, and a real number is needed")
         if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
-            numeric = pd.to_numeric(values, errors="coerce")
+            try:
+                numeric = pd.to_numeric(values, errors="coerce")
+            except OverflowError:
+                raise UsageError(f"{self.path}: '{expression}' holds a number that is too large") from None
             wrong = values[numeric.isna() & values.notna()]
             if len(wrong):
                 raise UsageError(f"{self.path}: '{expression}' holds '{wrong.iloc[0]}', which is no number")
@@ -88,6 +91,7 @@ def read_runs(path: Path, where: str | None = None) -> Runs:
 def _read_parquet(file: Path) -> pd.DataFrame:
     """Without what pandas may have noted in it about types: those are Arrow's, and the notes can be broken."""
     table: pa.Table = pyarrow.parquet.read_table(file)
+    table.validate(full=True)  # text that is no UTF-8 would fail later, on its way out
     return table.to_pandas(ignore_metadata=True)
 
 
@@ -108,6 +112,6 @@ def _read(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} does not exist") from None
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} is empty") from None
-    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserError, pa.ArrowException) as error:
+    except (ValueError, TypeError, OSError, EOFError, zlib.error, pd.errors.ParserError, pa.ArrowException) as error:
         raise UsageError(f"{path} cannot be read as {kind[1:]} ({str(error).splitlines()[0]})") from None
     return table

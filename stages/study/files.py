@@ -81,6 +81,6 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
         return None
     sealed = read_json(path, "delete it and run again")
     body: dict[str, Any] | None = sealed.get("body") if isinstance(sealed, dict) else None
-    if body is None or sealed.get("sha256") != sha256_text(json.dumps(body, allow_nan=False)):
+    if body is None or sealed.get("sha256") != sha256_text(json.dumps(body)):
         raise DamageError(f"{path} does not match its digest; delete it and run again")
     return body

@@ -30,8 +30,8 @@ def make_tokenizer(spec: Tokenizer, documents: Iterator[str], path: Path) -> Enc
 def _given(file: str) -> Encoder:
     try:
         return Encoder.from_file(file)
-    except Exception as error:  # the library raises a bare Exception
-        raise UsageError(f"tokenizer {file} cannot be read: {error}") from None
+    except Exception as error:  # the library raises a bare Exception, which may quote the whole file
+        raise UsageError(f"tokenizer {file} cannot be read: {str(error)[:200]}") from None
 
 
 def _trained(spec: Tokenizer, documents: Iterator[str]) -> Encoder:

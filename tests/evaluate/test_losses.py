@@ -26,6 +26,14 @@ def test_a_model_that_knows_nothing_loses_ln_v(tokens: np.ndarray) -> None:
     assert sum(result.block_tokens) == 512
 
 
+def test_a_document_is_a_block_with_the_token_that_ends_it(tokens: np.ndarray) -> None:
+    """Three documents of 33, 48 and 48 tokens; the very first token is no target."""
+    cell = make_cell(steps=20, unique_tokens=20 * 4 * 16)
+    held_out = tokens[:129].copy()
+    held_out[[32, 80, 128]] = 63
+    assert evaluate(build(cell), cell, tokens, held_out, end_of_text=63, seen_tokens=160).block_tokens == [32, 48, 48]
+
+
 def test_losses_line_up_with_targets(tokens: np.ndarray) -> None:
     """A model that always bets on one token pays little exactly where that token is the target."""
     cell = make_cell()

@@ -4,6 +4,8 @@ import gzip
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from stages.fit.expressions import condition, evaluate
@@ -124,6 +126,17 @@ def test_odd_tables_are_read_as_they_are_meant(tmp_path) -> None:
         read_runs(cut)
 
 
+def test_numbers_beyond_floats_and_text_beyond_unicode_are_named(tmp_path) -> None:
+    huge = tmp_path / "huge.csv"
+    huge.write_text(f"x,loss\n{'9' * 400},2\na,1\n")
+    with pytest.raises(UsageError, match="'x' holds"):
+        read_runs(huge).numbers("x")
+    foreign = tmp_path / "foreign.parquet"
+    pa.parquet.write_table(pa.table({"x": pa.array([b"\xff\xfe"]).view(pa.string())}), foreign)
+    with pytest.raises(UsageError, match="cannot be read as parquet"):
+        read_runs(foreign)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -133,6 +146,7 @@ def test_odd_tables_are_read_as_they_are_meant(tmp_path) -> None:
         ("header.csv", "x,loss\n", "has no rows"),
         ("broken.parquet", "PAR1 nonsense", "cannot be read as parquet"),
         ("broken.jsonl", "{]", "cannot be read as jsonl"),
+        ("null.jsonl", '{"x":1}\nnull\n', "cannot be read as jsonl"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name: str, content: str | None, said: str) -> None:

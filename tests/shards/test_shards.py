@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.shards import reading
 from stages.shards.manifest import Shard, Split, Text, read_index
-from stages.shards.windows import seen_sample, window_order
+from stages.shards.windows import fresh_sample, seen_sample, window_order
 from stages.study.errors import DamageError, UsageError
 from stages.study.files import sha256_file
 from tests.conftest import make_cell
@@ -86,3 +86,11 @@ def test_seen_windows_were_trained_on() -> None:
     sample = seen_sample(cell, 320)
     assert len(sample) == len(set(sample)) == 20
     assert set(sample) <= set(window_order(cell).ravel())
+
+
+def test_fresh_windows_follow_those_trained_on() -> None:
+    cell = make_cell(unique_tokens=640)
+    sample = fresh_sample(cell, 320)
+    assert len(sample) == len(set(sample)) == 20
+    assert not set(sample) & set(window_order(cell).ravel())
+    assert (sample.max() + 1) * cell.seq_len < cell.reach(320)

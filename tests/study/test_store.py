@@ -115,6 +115,14 @@ def test_completeness_needs_the_evaluation(tmp_path: Path) -> None:
     assert not store.complete(record.fingerprint, "f" * 64)
 
 
+def test_a_number_that_overflows_is_damage(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "x.json", {"loss": 1.5})
+    path = tmp_path / "x.json"
+    path.write_text(path.read_text().replace("1.5", "1e999"))
+    with pytest.raises(DamageError, match=r"x\.json does not match its digest"):
+        read_sealed(path)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_sealed(path, {"a": 1})

@@ -30,9 +30,10 @@ def test_given_file_must_fit(tmp_path: Path) -> None:
     make_tokenizer(Tokenizer(vocab_size=280, file=str(tmp_path / "a.json")), iter([]), tmp_path / "b.json")
     with pytest.raises(UsageError, match=r"280 tokens, params\.yaml says vocab_size 400"):
         make_tokenizer(Tokenizer(vocab_size=400, file=str(tmp_path / "a.json")), iter([]), tmp_path / "b.json")
-    (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"a\.json cannot be read"):
+    (tmp_path / "a.json").write_text('{"version": "' + "[" * 10_000 + '"}')
+    with pytest.raises(UsageError, match=r"a\.json cannot be read") as caught:
         make_tokenizer(Tokenizer(vocab_size=280, file=str(tmp_path / "a.json")), iter([]), tmp_path / "b.json")
+    assert len(str(caught.value)) < 600
 
 
 def test_too_little_text_is_said_in_numbers(tmp_path: Path) -> None:
