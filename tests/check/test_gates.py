@@ -3,16 +3,17 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from stages.cells.plan import Plan, PlannedRow
 from stages.check.gate import Finding, conclude
 from stages.check.losses import check_losses, loss_table
-from stages.check.tokens import check_shards, check_splits
-from stages.shards.manifest import Text
+from stages.check.tokens import check_shards, check_splits, shard_table
+from stages.shards.manifest import Index, Shard, Split, Text
 from stages.study.errors import GateError
 from tests.conftest import make_cell
 
@@ -154,6 +155,28 @@ def test_one_bad_shard_is_rejected(column: str, value: Any, rule: str) -> None:
     broken = [finding for finding in check_shards(shards) if not finding.passed]
     assert any(finding.rule.startswith(rule) for finding in broken), broken
     assert any("t/train/1" in finding.offenders for finding in broken)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32"])
+def test_shards_are_as_large_as_their_tokens(dtype: Literal["uint16", "uint32"], tmp_path: Path) -> None:
+    """Files as numpy writes them pass; one that lacks its last byte, or is not there, does not."""
+    shards = [
+        Shard(file=f"{name}.bin", tokens=8, sha256=name * 64, documents=1, dropped=0, document_bytes=8,
+              document_tokens=8, offset=0) for name in "abc"
+    ]  # fmt: skip
+    text = Text(
+        identity="", tokenizer_digest="", vocab_size=64, end_of_text=0, dtype=dtype, shard_tokens=8,
+        train=Split(shards=shards[:2]), validation=Split(shards=shards[2:]),
+    )  # fmt: skip
+    for split, shard in (("train", shards[0]), ("train", shards[1]), ("validation", shards[2])):
+        (tmp_path / "t" / split).mkdir(parents=True, exist_ok=True)
+        np.arange(8, dtype=dtype).tofile(tmp_path / "t" / split / shard.file)
+    index = Index(texts={"t": text})
+    assert all(finding.passed for finding in check_shards(shard_table(index, tmp_path)))
+    (tmp_path / "t/train/b.bin").write_bytes((tmp_path / "t/train/b.bin").read_bytes()[:-1])
+    (tmp_path / "t/validation/c.bin").unlink()
+    broken = [finding for finding in check_shards(shard_table(index, tmp_path)) if not finding.passed]
+    assert {name for finding in broken for name in finding.offenders} == {"t/train/b.bin", "t/validation/c.bin"}
 
 
 def test_no_shards_at_all_are_rejected() -> None:
