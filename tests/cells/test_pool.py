@@ -1,5 +1,6 @@
 """The pool with real worker processes: they share the work, die with their parent, and a lost one costs its cell."""
 
+import math
 import os
 import shutil
 import signal
@@ -8,12 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from stages.cells.assemble import write_tables
 from stages.cells.plan import Plan, make_plan, read_plan
 from stages.cells.pool import run_pool
 from stages.cells.progress import Progress
 from stages.cells.trainer import TimeLimitError, Trainer
+from stages.model.transformer import build
 from stages.shards.manifest import read_index
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.params import Params
@@ -50,6 +57,29 @@ def test_one_or_two_workers_give_the_same_bytes(planned: Plan, tmp_path: Path) -
         assert a.files == b.files
         digest = planned.evaluation(cell)
         assert stores[0].evaluation(fingerprint, digest) == stores[1].evaluation(fingerprint, digest)
+
+
+def test_losses_are_those_of_the_held_out_text(planned: Plan, tmp_path: Path) -> None:
+    """Computed here from the kept weights and the shards' bytes, in nats per token and in bits per byte."""
+    one, store = next(iter(planned.cells())), Store(tmp_path / "store")
+    alone = planned.only(one)
+    cell = alone.rows[0].cell
+    run_pool(alone, [one], store)
+    model = build(cell)
+    model.load_state_dict(load_file(store.folder(one) / "weights.safetensors"))
+    shards = sorted(Path("data/tokens", planned.text_name, "validation").glob("*.bin"))
+    stream = np.concatenate([np.fromfile(path, "<u2") for path in shards]).astype(np.int64)
+    count = planned.validation_tokens // cell.seq_len
+    rows = torch.from_numpy(np.stack([stream[i * cell.seq_len :][: cell.seq_len + 1] for i in range(count)]))
+    with torch.no_grad():
+        logits = model(rows[:, :-1])
+    by_hand = torch.nn.functional.cross_entropy(logits.double().flatten(0, 1), rows[:, 1:].flatten()).item()
+    write_tables(alone, store, tmp_path, tmp_path)
+    (told,) = pd.read_csv(tmp_path / "losses.csv").to_dict("records")
+    assert told["loss_validation"] == pytest.approx(by_hand, rel=1e-5)
+    whole = planned.text.validation.shards
+    per_token = sum(shard.document_bytes for shard in whole) / sum(shard.document_tokens for shard in whole)
+    assert told["bits_per_byte"] == pytest.approx(by_hand / math.log(2) / per_token, rel=1e-5)
 
 
 @pytest.mark.slow
