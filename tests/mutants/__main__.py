@@ -123,7 +123,7 @@ def caught(bug: Bug, folder: Path) -> str:
         command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(folder)}
     )
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].rsplit("/", 1)[-1] if failed else ""
+    return failed[0].rsplit("/", 1)[-1].split("[")[0] if failed else ""
 
 
 def main() -> None:
