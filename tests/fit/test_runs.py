@@ -137,6 +137,19 @@ def test_numbers_beyond_floats_and_text_beyond_unicode_are_named(tmp_path) -> No
         read_runs(foreign)
 
 
+def test_a_name_like_those_of_quoted_columns_is_a_name(tmp_path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("x,loss\n1,2\n")
+    with pytest.raises(UsageError, match="_quoted_7"):
+        read_runs(path).numbers("_quoted_7 * `x`")
+
+
+def test_broken_notes_of_pandas_in_parquet_do_not_matter(tmp_path) -> None:
+    path = tmp_path / "runs.parquet"
+    pa.parquet.write_table(pa.table({"x": [1, 2]}).replace_schema_metadata({"pandas": "{}"}), path)
+    assert read_runs(path).numbers("x").tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
