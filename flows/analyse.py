@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.shown import note_left_out, show_fit, show_many, show_optima, show_pair
 from stages.study.errors import UsageError
 from stages.study.hints import nearest
 
@@ -88,6 +87,8 @@ def fit(
     if as_json:
         print_json({key: value for key, value in result.to_json().items() if key != "line"})
     else:
+        from flows.shown import show_fit
+
         show_fit(result)
 
 
@@ -157,6 +158,8 @@ def compare(
     if as_json:
         print_json(result.to_json())
         return
+    from flows.shown import note_left_out, show_many, show_pair
+
     note_left_out(result.left_out)
     if len(result.pairs) > 12:
         show_many(result.pairs)
@@ -210,6 +213,8 @@ def optimum(
     if as_json:
         print_json(result.to_json())
     else:
+        from flows.shown import show_optima
+
         show_optima(result)
 
 

@@ -49,7 +49,7 @@ def verify(
     finished = {
         fingerprint: (plan, record)
         for plan in plans
-        for fingerprint in plan.cells()
+        for fingerprint in plan.cells
         if (record := store.record(fingerprint))
     }
     if not finished:
@@ -155,8 +155,8 @@ def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]
     params, index = load_params(), read_index()
     for recorded in _plans(keys):
         today = make_plan(params, recorded.study, recorded.scale, index)
-        before = {_but_source(recorded.payload(cell)): name for name, cell in recorded.cells().items()}
-        for fingerprint, cell in today.cells().items():
+        before = {_but_source(recorded.payload(cell)): name for name, cell in recorded.cells.items()}
+        for fingerprint, cell in today.cells.items():
             payload = today.payload(cell)
             name = before.get(_but_source(payload))
             old = store.record(name) if name and name != fingerprint else None

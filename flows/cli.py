@@ -1,23 +1,17 @@
 """The command line: what a study will cost and where it stands; laws, crossovers and optima in anybody's runs."""
+# Commands import what they need when they run, so that each starts in the time that it needs itself.
 
 import sys
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from flows import analyse, caring, diffing, doctor, reporting, running, serving
-from flows.analyse import print_json
-from flows.forecast import Forecast, Total, forecast, total
-from flows.standing import StudyStatus, study_status
 from stages.study.errors import guarded
-from stages.study.params import load_params
-from stages.study.plan import require_budget
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
+app = typer.Typer(  # plain help: the library that draws boxes takes as long to import as all the rest
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Scale = Annotated[str | None, typer.Option(help="A scale of params.yaml; all active ones where absent.")]
@@ -32,110 +26,17 @@ def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) ->
     studies where none is active there. With --study all: every study of params.yaml, and what they cost together. Fails
     where a study would take longer than its budget.
     """
-    params = load_params()
-    chosen = [(item.study, item.scale) for item in params.active.values()]
-    if scale is not None:
-        params.scale(scale)
-        chosen = [pair for pair in chosen if pair[1] == scale] or [(name, scale) for name in params.studies]
-    if study is not None:
-        names = list(params.studies) if study == "all" else [study]
-        scales = [scale] if scale else list(dict.fromkeys(used for _, used in chosen))
-        chosen = [(name, used) for used in scales for name in names]
-    forecasts = [forecast(params, *pair) for pair in chosen]
-    if as_json:
-        print_json([item.to_json() for item in forecasts])
-    else:
-        for item in forecasts:
-            _show_forecast(item)
-        for used in dict.fromkeys(used for _, used in chosen):
-            _show_total(total(params, [name for name, at in chosen if at == used], used))
-    for pair, item in zip(chosen, forecasts, strict=True):
-        require_budget(params, *pair, item.hours_in_all)
+    from flows.planning import show_plan
 
-
-def _show_total(item: Total) -> None:
-    if item.studies > 1:
-        price = f" at ${item.usd_per_hour:g} an hour" if item.usd_per_hour else ""
-        print(
-            f"{item.studies} studies at scale {item.scale} together: {item.cells} cells, shared ones counted once;\n"
-            f"to run: {item.eflop_to_run:.3g} EFLOP, about {_duration(item.hours_to_run)} on {item.machine}, "
-            f"${item.usd_to_run:,.0f}{price}\n"
-        )
-
-
-def _show_forecast(item: Forecast) -> None:
-    caption = "per cell: N = 12 L D^2; EFLOP = 6 N tokens; (all): with head and attention"
-    table = Table(
-        title=f"{item.study} at scale {item.scale}",
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE,
-        padding=0,
-    )
-    for name in ("width", "N", "tokens", "EFLOP", "(all)", "rows", "cells", "stored", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for rung in item.rungs:
-        table.add_row(
-            str(rung.width), _short(rung.n_nonembedding), _short(rung.tokens), f"{rung.eflop_6n:.3g}",
-            f"{rung.eflop_total:.3g}", str(rung.rows), str(rung.cells), _known(rung.cached), _duration(rung.hours),
-        )  # fmt: skip
-    console.print(table)
-    print(
-        f"{item.rows} rows, {item.cells} cells, {_known(item.cached)} of them stored; "
-        f"to run: {item.eflop_to_run:.3g} EFLOP,\n"
-        f"about {_duration(item.hours_to_run)} on {item.machine}, ${item.usd_to_run:,.0f}; "
-        f"{_duration(item.hours_in_all)} of {_duration(item.hours_allowed)} allowed in all\n"
-    )
-
-
-def _short(count: float) -> str:
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.4g}{unit}"
-    return f"{count:g}"
-
-
-def _duration(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
-    return f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
-
-
-def _known(count: int | None) -> str:
-    return "?" if count is None else str(count)
+    show_plan(scale, study, as_json)
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
     """Per active study: cells expected, done, diverged, failed, stale and missing; and why they are stale."""
-    params = load_params()
-    states = [study_status(params, item.study, item.scale) for item in params.active.values()]
-    if as_json:
-        print_json({f"{state.study}-{state.scale}": state.to_json() for state in states})
-        return
-    table = Table(box=box.SIMPLE, padding=0)
-    for name in ("study", "rows", "cells", "done", "diverged", "failed", "stale", "missing"):
-        table.add_column(name, justify="left" if name == "study" else "right", no_wrap=True)
-    for state in states:
-        counts = (
-            state.rows,
-            state.expected,
-            state.done,
-            state.diverged,
-            state.failed,
-            state.stale,
-            state.missing,
-        )
-        table.add_row(f"{state.study}-{state.scale}", *map(str, counts))
-    console.print(table)
-    for state in states:
-        _explain(state)
+    from flows.planning import show_status
 
-
-def _explain(state: StudyStatus) -> None:
-    for line in state.notes:
-        console.print(f"{state.study}-{state.scale}: {line}", highlight=False, markup=False)
+    show_status(as_json)
 
 
 for command in (

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stages.study.errors import DamageError, GateError
-from stages.study.store import Store, store_from_environment
 
 if TYPE_CHECKING:
     import psutil
+
+    from stages.study.store import Store
 
 _ROOM = 2e9  # bytes
 _OLD = 3600.0  # seconds after which a temporary file whose process is gone is litter
@@ -69,12 +70,15 @@ def doctor(
 
 
 def _examine(deep: bool) -> Iterator[Ailment]:
+    from stages.study.store import store_from_environment
+
+    store = store_from_environment()
     yield from _versions()
-    yield from _disk()
+    yield from _disk(store.root)
     yield from _locks()
     yield from _orphans()
-    yield from _litter()
-    yield from _store(store_from_environment(), deep)
+    yield from _litter(store.root)
+    yield from _store(store, deep)
 
 
 def _versions() -> Iterator[Ailment]:
@@ -93,8 +97,8 @@ def _versions() -> Iterator[Ailment]:
             yield Ailment("versions", f"{name} is {here}, the lock says {pins[name]}", "run `make .venv/.ok`")
 
 
-def _disk() -> Iterator[Ailment]:
-    for place in dict.fromkeys((Path.cwd(), store_from_environment().root.resolve(), Path("/tmp"))):  # noqa: S108
+def _disk(store: Path) -> Iterator[Ailment]:
+    for place in dict.fromkeys((Path.cwd(), store.resolve(), Path("/tmp"))):  # noqa: S108
         there = next(path for path in (place, *place.parents) if path.exists())
         free = shutil.disk_usage(there).free
         if free < _ROOM:
@@ -143,9 +147,9 @@ def _is_here(process: "psutil.Process") -> bool:
         return False
 
 
-def _litter() -> Iterator[Ailment]:
+def _litter(store: Path) -> Iterator[Ailment]:
     """Temporary files of writers that were killed. They are never read."""
-    roots = [path for path in (Path("data"), store_from_environment().root) if path.exists()]
+    roots = [path for path in (Path("data"), store) if path.exists()]
     files = {path.resolve() for root in roots for path in root.rglob(".*.tmp")}
     stale = [path for path in files if time.time() - path.stat().st_mtime > _OLD]
 
@@ -159,9 +163,9 @@ def _litter() -> Iterator[Ailment]:
         yield Ailment("temporary files", what, "delete them", mend)
 
 
-def _store(store: Store, deep: bool) -> Iterator[Ailment]:
+def _store(store: "Store", deep: bool) -> Iterator[Ailment]:
     """Damaged cells, one line per kind of damage."""
-    local = Store(store.root)  # what a remote holds is checked when it is fetched
+    local = type(store)(store.root)  # what a remote holds is checked when it is fetched
     kinds: dict[str, list[Path]] = {}
     for folder in sorted(store.root.glob("*")) if store.root.exists() else ():
         try:

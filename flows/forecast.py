@@ -104,8 +104,7 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
     for row in rows:
         by_width[row.cell.width].append(row.cell)
     rungs = [_rung(width, cells, stored, scale) for width, cells in by_width.items()]
-    cells = {row.cell for row in rows}
-    to_run = cells - (stored or set())
+    to_run = {row.cell for row in rows} - (stored or set())
     needed = hours(to_run, scale)
     return Forecast(
         study=study_name,
@@ -118,7 +117,7 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
         eflop_to_run=_eflop(to_run),
         hours_to_run=needed,
         usd_to_run=needed * scale.machine.usd_per_hour,
-        hours_in_all=hours(cells, scale),
+        hours_in_all=math.fsum(rung.hours for rung in rungs),
         hours_allowed=study.hours.get(scale_name, scale.study_hours),
     )
 

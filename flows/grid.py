@@ -36,7 +36,7 @@ def missing_jobs(plans: list[Plan], time_limit: float | None = None) -> list[Job
     store, root = store_from_environment(), Path.cwd()
     jobs: dict[str, Job] = {}
     for plan in plans:
-        for fingerprint, cell in plan.cells().items():
+        for fingerprint, cell in plan.cells.items():
             if fingerprint not in jobs and not store.complete(fingerprint, plan.evaluation(cell)):
                 jobs[fingerprint] = Job(plan.only(fingerprint), fingerprint, store.url, root, time_limit)
     return sorted(jobs.values(), key=lambda job: -count_flops(job.cell).total)

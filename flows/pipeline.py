@@ -103,7 +103,7 @@ def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
     due = [(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
     plans = [read_plan(*pair) for pair in due]
     for plan in plans:
-        store_from_environment().adopt(folder(plan.study, plan.scale) / "cells", plan.cells())
+        store_from_environment().adopt(folder(plan.study, plan.scale) / "cells", plan.cells)
     if missing_jobs(plans):
         summary.cells = run_grid(due, where)
     tasks.refuse(_studies_that_failed(summary.cells, plans))
@@ -118,7 +118,7 @@ def _studies_that_failed(outcomes: list[Outcome], plans: list[Plan]) -> dict[str
     failed = {outcome.job.fingerprint: f"{outcome.job.name}: {outcome.error}" for outcome in outcomes if outcome.error}
     reasons: dict[str, str] = {}
     for plan in plans:
-        if errors := [failed[name] for name in plan.cells() if name in failed]:
+        if errors := [failed[name] for name in plan.cells if name in failed]:
             words = f"{len(errors)} cell(s) failed: {'; '.join(errors)}"
             reasons |= {f"{stage}@{plan.study}-{plan.scale}": words for stage in ("train", "evaluate")}
     return reasons

@@ -7,14 +7,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flows.analyse import print_json
 from stages.study.errors import CrossoverError, UsageError
-from stages.study.params import load_params
-
-console = Console()
 
 
 def run(
@@ -31,6 +26,8 @@ def run(
 
     Reports to the configured Prefect server (PREFECT_API_URL), to the one of `crossover serve`, or to its own.
     """
+    from stages.study.params import load_params
+
     load_params()
     where = _where(
         runner=runner, address=address, workers=workers, retries=retries, time_limit=time_limit, limit=limit,
@@ -105,12 +102,15 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def _show(summary: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("stage")
     table.add_column("state")
     for address, state in summary.stages.items():
         table.add_row(address, state)
-    console.print(table)
+    Console().print(table)
     if summary.cells:
         counts = [outcome.status for outcome in summary.cells]
         attempts = sum(outcome.attempts for outcome in summary.cells) - len(counts)

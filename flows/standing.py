@@ -8,11 +8,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.cells.plan import Plan, PlannedRow, folder, payloads, read_plan
+from stages.cells.plan import payloads, place, planned_before
 from stages.shards.manifest import INDEX, Index, read_index
 from stages.study.cell import Cell
 from stages.study.params import Params
-from stages.study.plan import Row, plan_rows
+from stages.study.plan import plan_rows
 from stages.study.store import Payload, Store, store_from_environment
 
 
@@ -38,8 +38,7 @@ class StudyStatus:
 
 def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     """Where one study stands. Needs no torch; cells beyond the tokenized text are missing."""
-    store, recorded = store_from_environment(), _recorded(study, scale)
-    before = {_place(row): row for row in recorded.rows} if recorded else {}
+    store, before = store_from_environment(), planned_before(study, scale)
     index = read_index() if INDEX.exists() else Index(texts={})
     states: dict[Cell, str] = {}
     reasons: Counter[str] = Counter()
@@ -49,10 +48,10 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     for row, payload in known:
         if row.cell in states:
             continue
-        former = before.get(_place(row))
+        former = before.get(place(row))
         state = states[row.cell] = _state(payload, former, store)
-        if state == "stale" and recorded and former and payload:
-            reasons.update(changed_fields(recorded.payload(former.cell), payload))
+        if state == "stale" and former and payload and (record := store.record(former)):
+            reasons.update(changed_fields(record.payload, payload))
         if state == "failed" and payload:
             notes.append(
                 f"{payload.fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(payload.fingerprint)}"
@@ -75,23 +74,15 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     )
 
 
-def _recorded(study: str, scale: str) -> Plan | None:
-    return read_plan(study, scale) if (folder(study, scale) / "plan.json").exists() else None
-
-
-def _place(row: Row) -> tuple[str, int, str, int]:
-    """Where a row stands in its study, whatever its cell is."""
-    return row.recipe, row.cell.width, repr(sorted(row.axes.items())), row.cell.seed
-
-
-def _state(payload: Payload | None, former: PlannedRow | None, store: Store) -> str:
+def _state(payload: Payload | None, former: str | None, store: Store) -> str:
     if payload is None:
         return "missing"
-    if record := store.record(payload.fingerprint):
-        return record.status
-    if store.failure(payload.fingerprint):
+    fingerprint = payload.fingerprint
+    if status := store.status(fingerprint):
+        return status
+    if store.failure(fingerprint):
         return "failed"
-    moved = former is not None and former.fingerprint != payload.fingerprint and store.record(former.fingerprint)
+    moved = former is not None and former != fingerprint and store.status(former)
     return "stale" if moved else "missing"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
-from stages.cells.pool import run_pool
+from stages.cells.pool import run_pool, worker_count
 from stages.shards.manifest import read_index
 from stages.study.errors import guarded
 from stages.study.files import write_json
@@ -27,9 +27,9 @@ def plan(study: str, scale: str) -> None:
     """Write the plan, and take into the store the finished cells that `dvc pull` may have brought."""
     store, home = store_from_environment(), folder(study, scale)
     made = make_plan(load_params(), study, scale, read_index())
-    adopted = store.adopt(home / "cells", made.cells())
-    write_json(home / "plan.json", made.model_dump())
-    print(f"{len(made.rows)} rows, {len(made.cells())} cells" + (f", {adopted} adopted" if adopted else ""))
+    adopted = store.adopt(home / "cells", made.cells)
+    write_json(home / "plan.json", made.to_json())
+    print(f"{len(made.rows)} rows, {len(made.cells)} cells" + (f", {adopted} adopted" if adopted else ""))
 
 
 def train(study: str, scale: str) -> None:
@@ -38,13 +38,13 @@ def train(study: str, scale: str) -> None:
     A store with a remote gets what the remote lacks too: cells trained before there was one, uploads that broke off.
     """
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
-    cells = made.cells()
+    cells = made.cells
     missing = [fingerprint for fingerprint in cells if store.record(fingerprint) is None]
     print(
         f"{len(cells) - len(missing)} of {len(cells)} cells are in the store, {len(missing)} to train",
         flush=True,
     )
-    run_pool(made, missing, store)
+    run_pool(made, missing, store, _workers(scale))
     shutil.rmtree(home / "cells", ignore_errors=True)
     for fingerprint in cells:
         if record := store.record(fingerprint):
@@ -52,12 +52,16 @@ def train(study: str, scale: str) -> None:
             store.settle(record)
 
 
+def _workers(scale: str) -> int:
+    return worker_count(load_params().scale(scale).machine.cells_at_once)
+
+
 def evaluate(study: str, scale: str) -> None:
     """Evaluate the finished cells whose losses are stale, then write the study's tables."""
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
-    store.adopt(home / "cells", made.cells())
-    stale = [name for name, cell in made.cells().items() if not store.complete(name, made.evaluation(cell))]
-    run_pool(made, stale, store)
+    store.adopt(home / "cells", made.cells)
+    stale = [name for name, cell in made.cells.items() if not store.complete(name, made.evaluation(cell))]
+    run_pool(made, stale, store, _workers(scale))
     write_tables(made, store, RESULTS / home.name, home)
 
 

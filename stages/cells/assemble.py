@@ -21,7 +21,7 @@ _NATS_PER_BIT = 0.6931471805599453
 
 def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
     """Write losses.csv and runs.csv to `results`, curves.parquet and blocks.parquet to `folder`."""
-    records = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells()}
+    records = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells}
     done = {name: _evaluation(plan, store, record) for name, record in records.items() if record.status == "done"}
     rows = [_loss_row(plan, row, records[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
     write_csv(results / "losses.csv", rows, LOSSES)

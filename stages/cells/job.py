@@ -38,7 +38,7 @@ class Job:
     @property
     def cell(self) -> Cell:
         """What is to be trained."""
-        return self.plan.cells()[self.fingerprint]
+        return self.plan.cells[self.fingerprint]
 
     @property
     def name(self) -> str:

@@ -37,7 +37,7 @@ class Worker:
     def complete(self, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]) -> Record:
         """Train and evaluate the cell as far as the store lacks it; returns its record."""
         self.plan.require_this_source()
-        cell = self.plan.cells()[fingerprint]
+        cell = self.plan.cells[fingerprint]
         record = self.store.record(fingerprint)
         if record is None:
             return self._train(cell, fingerprint, report, stopping)
@@ -49,7 +49,7 @@ class Worker:
     def follow(self, fingerprint: str, stopping: Callable[[], bool]) -> None:
         """Take part in the training of a cell that another process records (see `stages.train.ranks`)."""
         self.plan.require_this_source()
-        self._run(self.plan.cells()[fingerprint], None, lambda _: None, stopping)
+        self._run(self.plan.cells[fingerprint], None, lambda _: None, stopping)
 
     def _train(
         self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]

@@ -3,8 +3,9 @@
 Whoever trains, evaluates or checks reads this file and nothing else of params.yaml; nobody globs a folder.
 """
 
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -54,14 +55,29 @@ class Plan(BaseModel):
         """Digest of what decides the losses of a trained cell: `evaluation_digest`, and the windows it never saw."""
         return digest([self.evaluation_digest, self.text.digests("train", cell.reach(self.seen_tokens))])
 
+    @cached_property
     def cells(self) -> dict[str, Cell]:
         """Every distinct cell by fingerprint, in the order of the rows."""
         return {row.fingerprint: row.cell for row in self.rows}
 
+    @cached_property
+    def _row_of(self) -> dict[str, PlannedRow]:
+        return {row.fingerprint: row for row in self.rows}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `plan_from_json`; what all cells have in common is said once, under `cell`."""
+        cells = [row.cell.model_dump() for row in self.rows]
+        common = {name: value for name, value in cells[0].items() if all(cell[name] == value for cell in cells)}
+        rows = [
+            {**row.model_dump(exclude={"cell"}), "cell": {k: v for k, v in cell.items() if k not in common}}
+            for row, cell in zip(self.rows, cells, strict=True)
+        ]
+        return {**self.model_dump(exclude={"rows"}), "cell": common, "rows": rows}
+
     def only(self, fingerprint: str) -> "Plan":
         """The plan of one cell, small enough to travel with it."""
-        row = next(row for row in self.rows if row.fingerprint == fingerprint)
-        return self.model_copy(update={"rows": [row]})
+        fields = {name: getattr(self, name) for name in Plan.model_fields}
+        return Plan.model_construct(**{**fields, "rows": [self._row_of[fingerprint]]})
 
     def require_this_source(self) -> None:
         """Refuse to train under a fingerprint that speaks of other source. Raises `UsageError`."""
@@ -98,7 +114,10 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
         seen_tokens=scale.seen_tokens,
         evaluation_digest=_evaluation_digest(text, scale.validation_tokens, scale.seen_tokens),
         keep=scale.keep,
-        rows=[PlannedRow(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint) for row in rows],
+        rows=[
+            PlannedRow.model_construct(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint)
+            for row in rows
+        ],
     )
 
 
@@ -134,14 +153,49 @@ def folder(study: str, scale: str) -> Path:
     return STUDIES / f"{study}-{scale}"
 
 
+def plan_from_json(body: Any) -> Plan:
+    """The plan that `Plan.to_json` told. Raises `KeyError`, `TypeError` or `ValidationError` for anything else."""
+    common, rows = body["cell"], body["rows"]
+    rest = {name: value for name, value in body.items() if name not in ("cell", "rows")}
+    return Plan.model_validate({**rest, "rows": [{**row, "cell": {**common, **row["cell"]}} for row in rows]})
+
+
+Place = tuple[str, int, str, int]
+
+
+def place(row: Row) -> Place:
+    """Where a row stands in its study, whatever its cell is: recipe, width, axes, seed."""
+    return row.recipe, row.cell.width, repr(sorted(row.axes.items())), row.cell.seed
+
+
+def planned_before(study: str, scale: str) -> dict[Place, str]:
+    """Fingerprints of the recorded plan by place, not checked against their cells; none where there is no plan."""
+    path = folder(study, scale) / "plan.json"
+    if not path.exists():
+        return {}
+    remedy = f"run `dvc repro plan@{study}-{scale}`"
+    body = read_json(path, remedy)
+    try:
+        common = body["cell"]
+        cells = [{**common, **row["cell"]} for row in body["rows"]]
+        return {
+            (row["recipe"], cell["width"], repr(sorted(row["axes"].items())), cell["seed"]): row["fingerprint"]
+            for row, cell in zip(body["rows"], cells, strict=True)
+        }
+    except (KeyError, TypeError, AttributeError):
+        raise DamageError(f"{path} is no plan of this version; {remedy}") from None
+
+
 def read_plan(study: str, scale: str) -> Plan:
     """The recorded plan. Raises `DamageError` where it is missing or broken."""
     path = folder(study, scale) / "plan.json"
     remedy = f"run `dvc repro plan@{study}-{scale}`"
     try:
-        plan = Plan.model_validate(read_json(path, remedy))
+        plan = plan_from_json(read_json(path, remedy))
     except ValidationError as error:
         raise DamageError(f"{path}: {error.errors()[0]['msg']}; {remedy}") from None
+    except (KeyError, TypeError):
+        raise DamageError(f"{path} is no plan of this version; {remedy}") from None
     for row in plan.rows:
         if row.fingerprint != plan.payload(row.cell).fingerprint:
             raise DamageError(

@@ -71,7 +71,7 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     """Bring the cells to completion. Raises `CrossoverError` naming each cell that failed, after the others."""
     if not fingerprints:
         return
-    cells = plan.cells()
+    cells = plan.cells
     costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
     count = min(len(costliest), workers or worker_count())
     progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, workers_in_words(count))
@@ -132,10 +132,10 @@ def gpu_count() -> int:
     return int(torch.cuda.device_count())
 
 
-def worker_count() -> int:
-    """One per GPU, else one per core this process may use."""
+def worker_count(per_gpu: int = 1) -> int:
+    """So many per GPU, else one per core this process may use."""
     if count := gpu_count():
-        return count
+        return count * per_gpu
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

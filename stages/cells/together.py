@@ -39,14 +39,14 @@ def together(study: str, scale: str, beginning: str) -> None:
 
 
 def _find(plan: Plan, beginning: str) -> str:
-    found = [fingerprint for fingerprint in plan.cells() if fingerprint.startswith(beginning)]
+    found = [fingerprint for fingerprint in plan.cells if fingerprint.startswith(beginning)]
     if len(found) != 1:
         raise UsageError(f"{len(found)} cells of {plan.study}-{plan.scale} begin with {beginning}; name one")
     return found[0]
 
 
 def _train(worker: Worker, fingerprint: str, ranks: Ranks) -> None:
-    cell, stop = worker.plan.cells()[fingerprint], threading.Event()
+    cell, stop = worker.plan.cells[fingerprint], threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: stop.set())
     if cell.batch % ranks.count:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from stages.cells.plan import Plan
+from stages.cells.plan import Plan, plan_from_json
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
@@ -95,7 +95,7 @@ class Trainer:
 
     def _ask(self, process: "subprocess.Popen[str]", plan: Plan, fingerprint: str, store: Store) -> None:
         new = plan is not self._plan
-        request = {"fingerprint": fingerprint, "store": store.url, "plan": plan.model_dump() if new else None}
+        request = {"fingerprint": fingerprint, "store": store.url, "plan": plan.to_json() if new else None}
         self._plan = plan
         try:
             assert process.stdin
@@ -192,7 +192,7 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
     plan: Plan | None = None
     for request in _requests(requests):
         busy.set()
-        plan = Plan.model_validate(request["plan"]) if request["plan"] else plan
+        plan = plan_from_json(request["plan"]) if request["plan"] else plan
         assert plan
         worker = Worker(plan, Store.at(request["store"]), device)
         try:

@@ -5,12 +5,12 @@ shape: B batch, S sequence, D width, H heads, K head size, F inner width of the 
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.model import fused
 from stages.study.cell import Cell
 
 _ROPE_BASE = 10_000.0
@@ -41,13 +41,18 @@ class Attention(nn.Module):
         self.query_norm = Norm(head_dim) if cell.qk_norm else nn.Identity()
         self.key_norm = Norm(head_dim) if cell.qk_norm else nn.Identity()
 
-    def forward(self, x_BxSxD: Tensor, rope_2xSxK: Tensor) -> Tensor:
+    def forward(self, x_BxSxD: Tensor, rope_2xSxh: Tensor) -> Tensor:
         """Mix positions; shape kept."""
         B, S, D = x_BxSxD.shape
-        qkv_3xBxHxSxK = self.qkv(x_BxSxD).view(B, S, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        qkv_BxSxC = self.qkv(x_BxSxD)
+        if fused.attention_pays(qkv_BxSxC):
+            gains = tuple(norm.gain for norm in (self.query_norm, self.key_norm) if isinstance(norm, Norm))
+            mixed_BxSxD = fused.attention(qkv_BxSxC, self.heads, torch.stack(gains) if gains else None, rope_2xSxh)
+            return self.out(mixed_BxSxD)  # type: ignore[no-any-return]
+        qkv_3xBxHxSxK = qkv_BxSxC.view(B, S, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q_BxHxSxK, k_BxHxSxK, v_BxHxSxK = qkv_3xBxHxSxK.unbind(0)
-        q_BxHxSxK = rotate(self.query_norm(q_BxHxSxK), rope_2xSxK)
-        k_BxHxSxK = rotate(self.key_norm(k_BxHxSxK), rope_2xSxK)
+        q_BxHxSxK = rotate(self.query_norm(q_BxHxSxK), rope_2xSxh)
+        k_BxHxSxK = rotate(self.key_norm(k_BxHxSxK), rope_2xSxh)
         y_BxHxSxK = F.scaled_dot_product_attention(q_BxHxSxK, k_BxHxSxK, v_BxHxSxK, is_causal=True)
         out: Tensor = self.out(y_BxHxSxK.transpose(1, 2).reshape(B, S, D))
         return out
@@ -67,9 +72,9 @@ class MLP(nn.Module):
         h_BxSxF = self.up(x_BxSxD)
         if self.gated:
             gate_BxSxF, h_BxSxF = h_BxSxF.chunk(2, dim=-1)
-            h_BxSxF = F.gelu(gate_BxSxF, approximate="tanh") * h_BxSxF
+            h_BxSxF = gelu(gate_BxSxF) * h_BxSxF
         else:
-            h_BxSxF = F.gelu(h_BxSxF, approximate="tanh")
+            h_BxSxF = gelu(h_BxSxF)
         out: Tensor = self.down(h_BxSxF)
         return out
 
@@ -84,9 +89,9 @@ class Block(nn.Module):
         self.mlp_norm = Norm(cell.width)
         self.mlp = MLP(cell)
 
-    def forward(self, x_BxSxD: Tensor, rope_2xSxK: Tensor) -> Tensor:
+    def forward(self, x_BxSxD: Tensor, rope_2xSxh: Tensor) -> Tensor:
         """One layer; shape kept."""
-        x_BxSxD = x_BxSxD + self.attention(self.attention_norm(x_BxSxD), rope_2xSxK)
+        x_BxSxD = x_BxSxD + self.attention(self.attention_norm(x_BxSxD), rope_2xSxh)
         mixed_BxSxD: Tensor = x_BxSxD + self.mlp(self.mlp_norm(x_BxSxD))
         return mixed_BxSxD
 
@@ -94,7 +99,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Tokens to logits."""
 
-    rope_2xSxK: Tensor
+    rope_2xSxh: Tensor
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
@@ -102,30 +107,39 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(cell) for _ in range(cell.depth))
         self.norm = Norm(cell.width)
         self.head = nn.Linear(cell.width, cell.vocab_size, bias=False)
-        self.register_buffer("rope_2xSxK", rotary(cell.seq_len, cell.width // cell.heads), persistent=False)
+        self.register_buffer("rope_2xSxh", rotary(cell.seq_len, cell.width // cell.heads), persistent=False)
+
+    def hidden(self, tokens_BxS: Tensor) -> Tensor:
+        """What the head reads, shape (B, S, D)."""
+        x_BxSxD = self.embedding(tokens_BxS)
+        for block in self.blocks:
+            x_BxSxD = block(x_BxSxD, self.rope_2xSxh)
+        out_BxSxD: Tensor = self.norm(x_BxSxD)
+        return out_BxSxD
 
     def forward(self, tokens_BxS: Tensor) -> Tensor:
         """Logits, shape (B, S, V)."""
-        x_BxSxD = self.embedding(tokens_BxS)
-        for block in self.blocks:
-            x_BxSxD = block(x_BxSxD, self.rope_2xSxK)
-        logits_BxSxV: Tensor = self.head(self.norm(x_BxSxD))
+        logits_BxSxV: Tensor = self.head(self.hidden(tokens_BxS))
         return logits_BxSxV
 
 
+def gelu(x: Tensor) -> Tensor:
+    """GELU in its tanh form; shape kept."""
+    return fused.gelu(x) if x.device.type == "cpu" else F.gelu(x, approximate="tanh")
+
+
 def rotary(length: int, head_dim: int) -> Tensor:
-    """Cosines and sines of rotary embeddings (Su et al., arXiv 2104.09864), shape (2, length, head_dim)."""
+    """Cosines and sines of rotary embeddings (Su et al., arXiv 2104.09864), shape (2, length, head_dim / 2)."""
     rates = _ROPE_BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-    angles_SxK = torch.outer(torch.arange(length, dtype=torch.float64), rates).repeat(1, 2)
-    return torch.stack([angles_SxK.cos(), angles_SxK.sin()]).float()
+    angles_Sxh = torch.outer(torch.arange(length, dtype=torch.float64), rates)
+    return torch.stack([angles_Sxh.cos(), angles_Sxh.sin()]).float()
 
 
-def rotate(x_BxHxSxK: Tensor, rope_2xSxK: Tensor) -> Tensor:
+def rotate(x_BxHxSxK: Tensor, rope_2xSxh: Tensor) -> Tensor:
     """Rotate the pairs (i, i + K/2) by their position's angle."""
-    cos_SxK, sin_SxK = rope_2xSxK.to(x_BxHxSxK.dtype)
+    cos_Sxh, sin_Sxh = rope_2xSxh.to(x_BxHxSxK.dtype)
     left, right = x_BxHxSxK.chunk(2, dim=-1)
-    turned: Tensor = x_BxHxSxK * cos_SxK + torch.cat([-right, left], dim=-1) * sin_SxK
-    return turned
+    return torch.cat([left * cos_Sxh - right * sin_Sxh, right * cos_Sxh + left * sin_Sxh], dim=-1)
 
 
 def build(cell: Cell) -> Transformer:
@@ -149,28 +163,7 @@ def build(cell: Cell) -> Transformer:
     return model
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """Cross-entropy per token. Its backward pass turns the saved log-probabilities into the gradient in place, where
-    torch's own makes two more arrays of that size: for small models that is a fifth of a step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits_NxV: Tensor, targets_N: Tensor) -> Tensor:
-        logp_NxV = logits_NxV.log_softmax(-1)
-        ctx.save_for_backward(logp_NxV, targets_N)
-        return -logp_NxV.gather(1, targets_N[:, None])[:, 0]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        logp_NxV, targets_N = ctx.saved_tensors
-        gradient_NxV = logp_NxV.exp_()
-        gradient_NxV[torch.arange(len(targets_N), device=targets_N.device), targets_N] -= 1
-        return gradient_NxV.mul_(gradients[0][:, None]), None
-
-
 def token_losses(logits_BxSxV: Tensor, targets_BxS: Tensor) -> Tensor:
-    """Cross-entropy in nats of every token, in float32, shape (B, S). Can be differentiated once."""
-    losses_BS: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
-        logits_BxSxV.float().flatten(0, 1), targets_BxS.flatten()
-    )
-    return losses_BS.view(targets_BxS.shape)
+    """Cross-entropy in nats of every token, in float32, shape (B, S)."""
+    losses_N = F.cross_entropy(logits_BxSxV.float().flatten(0, 1), targets_BxS.flatten(), reduction="none")
+    return losses_N.view(targets_BxS.shape)

@@ -4,6 +4,7 @@ All counts are kept apart so that a fit can choose its convention later: at smal
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from stages.study.cell import Cell
 from stages.study.params import Scale
@@ -57,23 +58,57 @@ def count_parameters(cell: Cell) -> Counts:
         n_embedding=cell.vocab_size * width,
         n_head=cell.vocab_size * width,
         n_attention=4 * depth * width * width,
-        n_mlp=depth * width * cell.hidden * (3 if cell.activation == "geglu" else 2),
+        n_mlp=depth * _n_mlp(width, cell.hidden, cell.activation),
         n_norm=depth * (2 * width + qk_norm) + width,
     )
 
 
 def count_flops(cell: Cell) -> Flops:
     """6 FLOPs per weight and token; attention scores as 12 L D S per token (PaLM, arXiv 2204.02311, appendix B)."""
-    counts, tokens = count_parameters(cell), float(cell.tokens)
+    return _flops(cell.width, cell.depth, cell.hidden, cell.activation, cell.vocab_size, cell.seq_len, cell.tokens)
+
+
+@cache  # a plan of 100,000 cells has a few hundred sizes
+def _flops(width: int, depth: int, hidden: int, activation: str, vocab_size: int, seq_len: int, tokens: int) -> Flops:
     return Flops(
-        flops_6n=6.0 * counts.n_nonembedding * tokens,
-        flops_head=6.0 * counts.n_head * tokens,
-        flops_attention=12.0 * cell.depth * cell.width * cell.seq_len * tokens,
+        flops_6n=6.0 * depth * (4 * width * width + _n_mlp(width, hidden, activation)) * tokens,
+        flops_head=6.0 * vocab_size * width * tokens,
+        flops_attention=12.0 * depth * width * seq_len * tokens,
     )
 
 
+def _n_mlp(width: int, hidden: int, activation: str) -> int:
+    return width * hidden * (3 if activation == "geglu" else 2)
+
+
+def count_bytes(cell: Cell) -> float:
+    """Memory traffic of a whole cell in training: optimizer, logits, and what passes between matrix products.
+
+    An estimate for a roofline (Williams et al. 2009). Per step every parameter is read and written by accumulation,
+    norm, clipping, update and zeroing of its gradient: 14 times 4 bytes. Per token every logit is passed 6 times and
+    every width of a layer 84 times (norms, rotations, residuals, activations of 4D; backward counted double).
+    """
+    size = 2 if cell.precision == "bf16" else 4
+    return _bytes(cell.width, cell.depth, cell.hidden, cell.activation, cell.vocab_size, cell.tokens, cell.steps, size)
+
+
+@cache
+def _bytes(
+    width: int, depth: int, hidden: int, activation: str, vocab_size: int, tokens: int, steps: int, size: int
+) -> float:
+    parameters = 2 * vocab_size * width + depth * (4 * width * width + _n_mlp(width, hidden, activation))
+    return 56.0 * parameters * steps + float(size) * tokens * (6 * vocab_size + 84 * depth * width)
+
+
 def seconds(cell: Cell, scale: Scale) -> float:
-    """Predicted time of a cell as a share of the scale's whole machine: training, steps' fixed cost, evaluation."""
+    """Predicted time of a cell as a share of the scale's whole machine: training, steps' fixed cost, evaluation.
+
+    Training is FLOPs over the rate of matrix products, bytes over bandwidth where the machine states one, one after the
+    other, and a fixed cost per step.
+    """
+    machine = scale.machine
     evaluated = (scale.validation_tokens + 2 * scale.seen_tokens) / (3 * cell.tokens)  # forward passes only
-    computing = count_flops(cell).total * (1 + evaluated) / scale.machine.flops_per_second
-    return computing + cell.steps * scale.machine.step_seconds
+    computing = count_flops(cell).total / machine.flops_per_second
+    if machine.bytes_per_second:
+        computing += count_bytes(cell) / machine.bytes_per_second
+    return computing * (1 + evaluated) + cell.steps * machine.step_seconds

@@ -66,10 +66,17 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _sealed(body: bytes) -> bytes:
+    """JSON of a body, itself in JSON, with the SHA-256 of its bytes."""
+    return b'{\n"sha256": "%b",\n"body": %b\n}\n' % (hashlib.sha256(body).hexdigest().encode(), body)
+
+
+_BODY = slice(_sealed(b"").index(b"\n}\n"), -len(b"\n}\n"))
+
+
 def write_sealed(path: Path, body: dict[str, Any]) -> None:
     """Write `body` together with its SHA-256, so that `read_sealed` notices a changed byte."""
-    text = json.dumps(body, allow_nan=False)
-    write_json(path, {"sha256": sha256_text(text), "body": json.loads(text)})
+    write_bytes(path, _sealed(json.dumps(body, indent=1, allow_nan=False).encode()))
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
@@ -79,8 +86,8 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    sealed = read_json(path, "delete it and run again")
-    body: dict[str, Any] | None = sealed.get("body") if isinstance(sealed, dict) else None
-    if body is None or sealed.get("sha256") != sha256_text(json.dumps(body)):
+    content = path.read_bytes()
+    if content != _sealed(content[_BODY]):
         raise DamageError(f"{path} does not match its digest; delete it and run again")
+    body: dict[str, Any] = json.loads(content[_BODY])
     return body

@@ -169,10 +169,13 @@ class Machine(_Strict):
 
     name: str
     flops_per_second: Positive
-    """Sustained by the whole machine, all convention parts counted."""
+    """Sustained by the whole machine, all convention parts counted; in matrix products alone beside a bandwidth."""
+    bytes_per_second: Positive | None = None
+    """Memory bandwidth that the whole machine sustains; where absent, `flops_per_second` is the rate of everything."""
     step_seconds: NotNegative = 0.0
     """What a step costs besides its FLOPs, divided by the cells that run at once."""
     cells_at_once: Annotated[int, Field(ge=1)] = 1
+    """On a CPU its cores; on GPUs how many cells share one, for models too small to fill it (`tests.bench.gpu`)."""
     usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
 

@@ -140,6 +140,15 @@ class Store:
             raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
         return record
 
+    def status(self, fingerprint: str) -> Literal["done", "diverged"] | None:
+        """The status of a finished cell, or None. Raises `DamageError`. For many cells: `record` checks more."""
+        path = self.folder(fingerprint) / "record.json"
+        body = read_sealed(path)
+        if body is None or body.get("fingerprint") != fingerprint:  # absent, or something to complain about
+            record = self.record(fingerprint)
+            return record.status if record else None
+        return "diverged" if body.get("status") == "diverged" else "done"
+
     def _fetched(self, fingerprint: str) -> Record | None:
         """Refuse a cell that the remote has damaged, and do not keep it: fetching again would bring the same."""
         try:
@@ -203,10 +212,10 @@ class Store:
 
     def complete(self, fingerprint: str, evaluation_digest: str) -> bool:
         """Whether the cell is finished and, unless it diverged, has its losses under that evaluation."""
-        record = self.record(fingerprint)
-        if record is None:
+        status = self.status(fingerprint)
+        if status is None:
             return False
-        return record.status == "diverged" or self.evaluation(fingerprint, evaluation_digest) is not None
+        return status == "diverged" or self.evaluation(fingerprint, evaluation_digest) is not None
 
     def _evaluation_path(self, fingerprint: str, evaluation_digest: str) -> Path:
         return self.folder(fingerprint) / _evaluation_name(evaluation_digest)

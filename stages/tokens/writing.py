@@ -1,16 +1,19 @@
 """Writing shards: append whole shards to a split until it holds the tokens a plan needs.
 
-A shard is written to the disk before the manifest that names it, so a killed run goes on where it stopped; encoding
-uses every core (the tokenizer's own threads) and holds one batch and one shard in memory.
+A shard is written to the disk before the manifest that names it, so a killed run goes on where it stopped. A batch is
+encoded on every core (the tokenizer's own threads) while the one before is written and the one after it is read; these
+and one shard are all that is held in memory.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Encoding
 from tokenizers import Tokenizer as Encoder
 
 from stages.shards.manifest import Shard, Split, Text
@@ -99,19 +102,28 @@ def append(
 ) -> None:
     """Append documents (None: dropped) until the split holds `need` tokens or the corpus ends."""
     waiting = iter(islice(documents, split.documents + split.dropped, None))
-    while split.tokens < need and not split.exhausted:
-        batch = list(islice(waiting, _BATCH))
-        if not batch:
-            writer.close()
-        for document, ids in zip(batch, _encode(batch, encoder), strict=True):
-            if split.tokens >= need:
-                break
-            if document is None:
-                writer.add([], 0, dropped=True)
-            else:
-                writer.add([*ids, ending], len(document.encode()), dropped=False)
+    for document, encoding in _encoded(waiting, encoder):
+        if split.tokens >= need:
+            return
+        if document is None:
+            writer.add([], 0, dropped=True)
+        else:
+            writer.add([*encoding.ids, ending], len(document.encode()), dropped=False)
+    if split.tokens < need:
+        writer.close()
 
 
-def _encode(batch: list[str | None], encoder: Encoder) -> Iterator[list[int]]:
-    encoded = encoder.encode_batch_fast([document or "" for document in batch], add_special_tokens=False)
-    return (item.ids for item in encoded)
+def _encoded(documents: Iterator[str | None], encoder: Encoder) -> Iterator[tuple[str | None, Encoding]]:
+    """Documents with their encodings, a batch ahead of whoever asks."""
+
+    def encode(batch: list[str | None]) -> Iterator[tuple[str | None, Encoding]]:
+        texts = [document or "" for document in batch]
+        return zip(batch, encoder.encode_batch_fast(texts, add_special_tokens=False), strict=True)
+
+    with ThreadPoolExecutor(1) as aside:
+        ready = aside.submit(encode, list(islice(documents, _BATCH)))
+        while batch := list(islice(documents, _BATCH)):
+            following = aside.submit(encode, batch)
+            yield from ready.result()
+            ready = following
+        yield from ready.result()

@@ -5,8 +5,10 @@ There is no random state to keep, since the order of windows follows from the se
 """
 
 import hashlib
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,13 +18,37 @@ from torch import Tensor
 from stages.study.errors import DamageError
 from stages.study.files import replacing
 
+_WRITER = ThreadPoolExecutor(1, "checkpoint")
 
-@dataclass(frozen=True)
+
+@dataclass
 class Checkpoint:
-    """The file at `path`, for the one cell whose fingerprint is `owner`: another's of the same shape is refused."""
+    """The file at `path`, for the one cell whose fingerprint is `owner`: another's of the same shape is refused.
+
+    As a context it ends when nothing is being written any more.
+    """
 
     path: Path
     owner: str
+    _writing: "Future[None] | None" = field(default=None, init=False)
+
+    def save_behind(self, tensors: dict[str, Tensor], step: int, seconds: float) -> None:
+        """Copy the state now and write it while training goes on. Raises what went wrong with the one before."""
+        self.wait()
+        copies = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._writing = _WRITER.submit(self.save, copies, step, seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+
+    def wait(self) -> None:
+        """Until nothing is being written. Raises what went wrong."""
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
     def save(self, tensors: dict[str, Tensor], step: int, seconds: float) -> None:
         """Write the state after `step` steps; `seconds` is the training time so far."""

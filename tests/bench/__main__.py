@@ -1,73 +1,26 @@
-"""`make bench`: training throughput of our loop against the frozen reference, as ratios within one run.
+"""`make bench`: every part in a process of its own, ratios within one run; or the parts that are named.
 
-Both get the whole machine: our loop as the pool uses it (a process per core, one thread each), the reference at its
-best of one process with all threads and a process per core. Rounds alternate, the median counts. Results are appended
-to data/benchmarks/<date>-<machine>.json.
+    python -m tests.bench [training] [grid] [tokens] [laws] [books] [start] [flow] [page] [gpu]
+
+What each measures is said at the top of its module. `gpu` runs only where there is one, unless it is named.
 """
 
-import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from stages.cells.one import device_name
-
-WIDTHS = (16, 24, 32, 48, 64)
-ROUNDS = 3
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def throughput(module: str, processes: int, threads: int) -> dict[int, float]:
-    """Tokens per second per width of `processes` copies running side by side, added up."""
-    command = [sys.executable, "-m", module, str(threads), *map(str, WIDTHS)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(processes)]
-    outputs = [list(map(float, process.communicate()[0].split())) for process in running]
-    return dict(zip(WIDTHS, map(sum, zip(*outputs, strict=True)), strict=True))
-
-
-def measure() -> dict[int, dict[str, float]]:
-    """Medians in tokens per second, by width and variant."""
-    variants = {
-        "ours": ("tests.bench.ours", CORES, 1),
-        f"reference, {CORES} x 1 thread": ("tests.bench.reference", CORES, 1),
-        f"reference, 1 x {CORES} threads": ("tests.bench.reference", 1, CORES),
-    }
-    rounds = []
-    for number in range(ROUNDS):
-        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-        rounds.append({name: throughput(*variant) for name, variant in variants.items()})
-    return {
-        width: {name: statistics.median(each[name][width] for each in rounds) for name in variants} for width in WIDTHS
-    }
+PARTS = ("training", "grid", "tokens", "laws", "books", "start", "flow", "page", "gpu")
 
 
 def main() -> None:
-    """Measure every width, print the table and keep the numbers."""
-    results: dict[int, dict[str, float]] = {}
-    table = Table("width", "ours", "reference (best)", "ratio", title="tokens/s, whole machine")
-    for width, medians in measure().items():
-        best = max(value for name, value in medians.items() if name != "ours")
-        results[width] = {**medians, "ratio": medians["ours"] / best}
-        table.add_row(str(width), f"{medians['ours']:,.0f}", f"{best:,.0f}", f"{medians['ours'] / best:.2f}")
-    Console().print(table)
-    now = datetime.now(UTC)
-    record = {
-        "date": now.isoformat(timespec="seconds"), "device": device_name(torch.device("cpu")), "cores": CORES,
-        "torch": torch.__version__, "python": platform.python_version(), "rounds": ROUNDS, "training": results,
-    }  # fmt: skip
-    path = Path("data/benchmarks") / f"{now:%Y-%m-%d-%H%M%S}-cpu.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {path}")
+    """Run the parts; a failing one does not keep the others from running."""
+    chosen = sys.argv[1:] or [part for part in PARTS if part != "gpu" or torch.cuda.is_available()]
+    if unknown := set(chosen) - set(PARTS):
+        raise SystemExit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    failed = [part for part in chosen if subprocess.call([sys.executable, "-m", f"tests.bench.{part}"])]
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ __all__ = ["planned", "tokenized"]  # fixtures
 
 
 def make_jobs(plan: Plan, store: Path) -> list[Job]:
-    return [Job(plan.only(name), name, str(store), Path.cwd()) for name in plan.cells()]
+    return [Job(plan.only(name), name, str(store), Path.cwd()) for name in plan.cells]
 
 
 def test_a_job_travels_and_finds_its_worker_warm(planned: Plan, tmp_path: Path) -> None:

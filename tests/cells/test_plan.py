@@ -35,7 +35,7 @@ def plan(tmp_path: Path, tokens: int) -> Plan:
 def test_the_target_of_the_last_window_is_part_of_what_a_cell_reads(tmp_path: Path, tokens: int, shards: int) -> None:
     """A cell of exactly one shard reads one token of the next: that of its last target."""
     made = plan(tmp_path, tokens)
-    (cell, *_) = made.cells().values()
+    (cell, *_) = made.cells.values()
     assert cell.unique_tokens == tokens
     assert made.payload(cell).data == [f"{number}" * 64 for number in range(shards)]
 
@@ -46,7 +46,7 @@ def test_a_plan_whose_cell_is_not_what_its_fingerprint_says_is_refused(
     made = plan(tmp_path, 8192)
     monkeypatch.chdir(tmp_path)
     path = folder("tiny", "mini") / "plan.json"
-    write_json(path, made.model_dump())
+    write_json(path, made.to_json())
     assert read_plan("tiny", "mini") == made
     path.write_text(path.read_text().replace('"lr": 0.02', '"lr": 0.03'))
     with pytest.raises(DamageError, match="is not what its fingerprint says; run `dvc repro plan@tiny-mini`"):

@@ -51,8 +51,8 @@ def planned(tokenized: Project, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def test_one_or_two_workers_give_the_same_bytes(planned: Plan, tmp_path: Path) -> None:
     stores = [Store(tmp_path / name) for name in ("one", "two")]
     for number, store in enumerate(stores, start=1):
-        run_pool(planned, list(planned.cells()), store, workers=number)
-    for fingerprint, cell in planned.cells().items():
+        run_pool(planned, list(planned.cells), store, workers=number)
+    for fingerprint, cell in planned.cells.items():
         a, b = (store.record(fingerprint) for store in stores)
         assert a.files == b.files
         digest = planned.evaluation(cell)
@@ -61,7 +61,7 @@ def test_one_or_two_workers_give_the_same_bytes(planned: Plan, tmp_path: Path) -
 
 def test_losses_are_those_of_the_held_out_text(planned: Plan, tmp_path: Path) -> None:
     """Computed here from the kept weights and the shards' bytes, in nats per token and in bits per byte."""
-    one, store = next(iter(planned.cells())), Store(tmp_path / "store")
+    one, store = next(iter(planned.cells)), Store(tmp_path / "store")
     alone = planned.only(one)
     cell = alone.rows[0].cell
     run_pool(alone, [one], store)
@@ -85,7 +85,7 @@ def test_losses_are_those_of_the_held_out_text(planned: Plan, tmp_path: Path) ->
 @pytest.mark.slow
 def test_without_kept_weights_an_evaluation_is_made_again_by_training(planned: Plan, tmp_path: Path) -> None:
     kept, dropped = Store(tmp_path / "kept"), Store(tmp_path / "dropped")
-    one = list(planned.cells())[:1]
+    one = list(planned.cells)[:1]
     run_pool(planned, one, kept)
     frugal = planned.model_copy(update={"keep": "none"})
     run_pool(frugal, one, dropped)
@@ -93,7 +93,7 @@ def test_without_kept_weights_an_evaluation_is_made_again_by_training(planned: P
     for store, plan in ((kept, planned), (dropped, frugal)):
         next(store.folder(one[0]).glob("evaluation-*")).unlink()
         run_pool(plan, one, store)
-    digest = planned.evaluation(planned.cells()[one[0]])
+    digest = planned.evaluation(planned.cells[one[0]])
     assert kept.evaluation(one[0], digest) == dropped.evaluation(one[0], digest)
 
 
@@ -114,7 +114,7 @@ def at_first_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) -
 def test_a_killed_worker_costs_its_cell_and_is_named(
     planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, cells = Store(tmp_path / "store"), list(planned.cells())
+    store, cells = Store(tmp_path / "store"), list(planned.cells)
     killed = at_first_step(monkeypatch, lambda _: kill(descendants(os.getpid(), "stages.cells.trainer")[0].pid))
     with pytest.raises(CrossoverError, match=r"1 cell\(s\) failed, the others are kept: .*out of memory"):
         run_pool(planned, cells, store, workers=1)
@@ -125,7 +125,7 @@ def test_a_killed_worker_costs_its_cell_and_is_named(
 
 
 def test_a_broken_store_fails_its_cell_only(planned: Plan, tmp_path: Path) -> None:
-    store, cells = Store(tmp_path / "store"), list(planned.cells())
+    store, cells = Store(tmp_path / "store"), list(planned.cells)
     store.root.mkdir()
     store.folder(cells[0]).write_text("a file where the folder should be")
     with pytest.raises((CrossoverError, OSError)):
@@ -166,7 +166,7 @@ def test_no_trainer_outlives_its_parent(tokenized: Project, number: signal.Signa
 
 @pytest.mark.slow
 def test_interrupted_pool_raises_and_resumes(planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, cells = Store(tmp_path / "store"), list(planned.cells())
+    store, cells = Store(tmp_path / "store"), list(planned.cells)
     with monkeypatch.context() as patch:
         at_first_step(patch, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Interrupted):
@@ -176,7 +176,7 @@ def test_interrupted_pool_raises_and_resumes(planned: Plan, tmp_path: Path, monk
 
 
 def test_a_cell_over_its_time_limit_is_stopped_and_the_next_one_gets_a_worker(planned: Plan, tmp_path: Path) -> None:
-    store, trainer, (first, second, *_) = Store(tmp_path / "store"), Trainer(), planned.cells()
+    store, trainer, (first, second, *_) = Store(tmp_path / "store"), Trainer(), planned.cells
     with pytest.raises(TimeLimitError, match=r"more than 0\.01 s"):
         trainer.complete(planned, first, store, seconds=0.01)
     assert trainer.complete(planned, second, store, seconds=60) == "done"

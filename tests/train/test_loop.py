@@ -97,14 +97,14 @@ def test_divergence_by_loss_and_by_nan(tokens: np.ndarray, monkeypatch: pytest.M
     assert wild.diverged
     assert wild.steps_done in (10, 20, 30, 40)
     assert wild.loss_online(make_cell()) is None
-    real = loop._loss
+    real = loop.head_loss
 
     def poisoned(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
         objective, loss = real(*arguments)
         return objective, loss * (torch.nan if next(calls) == 13 else 1)
 
     calls = iter(range(1000))
-    monkeypatch.setattr(loop, "_loss", poisoned)
+    monkeypatch.setattr(loop, "head_loss", poisoned)
     nan = train(make_cell(), tokens, CPU)
     assert nan.diverged
     assert nan.steps_done == 20
