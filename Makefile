@@ -26,7 +26,7 @@ lint: .venv/.ok
 	ruff check . && ruff format --check . && mypy && lint-imports
 
 bench: .venv/.ok
-	python -m tests.bench && python -m tests.bench.laws && python -m tests.bench.flow && python -m tests.bench.page
+	python -m tests.bench
 
 calibrate: .venv/.ok
 	python -m tests.calibration

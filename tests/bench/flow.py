@@ -1,16 +1,14 @@
-"""`make bench`, third part: what the grid flow adds to bare training, and 1,000 trivial cells through it.
+"""What the grid flow adds to bare training, and 1,000 trivial cells through it.
 
 Bare training is the pool that `dvc repro` uses; both train the same cells into empty stores, on as many workers, in
-one run. The server's start is stated apart. Results are written to data/benchmarks/<date>-flow.json.
+one run. The server's start is stated apart.
 """
 
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +93,7 @@ def main() -> None:
         return
     import subprocess
 
-    import torch
-
-    from stages.cells.one import device_name
+    from tests.bench.keeping import keep
 
     table, found = Table("", "bare", "flow", "flow / bare", "server start", "memory: flow, server"), {}
     for name in CASES:
@@ -112,12 +108,7 @@ def main() -> None:
             f"{item['server_start']:.1f} s", f"{item['flow_mb']:.0f}, {item['server_mb']:.0f} MB",
         )  # fmt: skip
     Console().print(table)
-    now = datetime.now(UTC)
-    device = device_name(torch.device("cpu"))
-    record = {"date": now.isoformat(timespec="seconds"), "device": device, "python": platform.python_version(), **found}
-    path = Path("data/benchmarks") / f"{now:%Y-%m-%d-%H%M%S}-flow.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {path}")
+    keep("flow", found)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,17 @@
-"""`make bench`, second part: our fits against SciPy loops and the PyPI package `chinchilla`, as ratios within one run.
+"""Our fits against SciPy loops and the PyPI package `chinchilla`, as ratios within one run.
 
 Data: the 240 points of the Chinchilla refit where `../shared/exams` is at hand, else 240 synthetic ones like them. One
 thread throughout. `chinchilla` runs in an environment of its own, from the package index; without one it is left out.
-Results are written to data/benchmarks/<date>-laws.json.
 """
 
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,17 +20,16 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
-import scipy
 from rich.console import Console
 from rich.table import Table
 from scipy import optimize
 
-from stages.cells.one import device_name
 from stages.fit import compare
 from stages.fit.intervals import bootstrap_weights
 from stages.fit.laws import get_law
 from stages.fit.objectives import huber_log
 from stages.fit.solver import Problem, minimise, projected_starts
+from tests.bench.keeping import keep
 
 POINTS = Path(__file__).resolve().parents[3] / "shared" / "exams" / "chinchilla_points.csv"
 LAW, DELTA, SCALE = get_law("chinchilla"), 1e-3, 1e3
@@ -232,23 +228,7 @@ def main() -> None:
     note = f"{compared['pairs']} pairs; peak {compared['peak_mb']:.0f} MB, {compared['before_mb']:.0f} MB before"
     table.add_row("compare, 100,000 runs of 50 recipes", f"{compared['seconds']:.2f}", note)
     console.print(table)
-    now = datetime.now(UTC)
-    record = {
-        "date": now.isoformat(timespec="seconds"), "device": device_name_of_cpu(), "python": platform.python_version(),
-        "numpy": np.__version__, "scipy": scipy.__version__, "data": source, "bootstrap": boot, "starts": starts,
-        "chinchilla": other, "compare": compared,
-    }  # fmt: skip
-    path = Path("data/benchmarks") / f"{now:%Y-%m-%d-%H%M%S}-laws.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {path}")
-
-
-def device_name_of_cpu() -> str:
-    """The processor's name."""
-    import torch
-
-    return device_name(torch.device("cpu"))
+    keep("laws", {"data": source, "bootstrap": boot, "starts": starts, "chinchilla": other, "compare": compared})
 
 
 if __name__ == "__main__":

@@ -8,33 +8,42 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from stages.report.page import render
+from tests.bench.keeping import keep
 from tests.report.test_browser import CHROMIUM, large
 
 
 def main() -> None:
-    """Print the three figures."""
+    """Measure, print and keep."""
+    if CHROMIUM is None:
+        sys.exit("no Chromium here; Debian: apt-get install chromium")
     study = large()
     started = time.perf_counter()
     html = render([study], {"passed": True, "rules": []}, [], [])
+    figures = {"build_seconds": time.perf_counter() - started, "megabytes": len(html) / 1e6, **opened(html)}
     print(
-        f"page of {len(study.losses):,} cells: built in {time.perf_counter() - started:.1f} s, {len(html) / 1e6:.2f} MB"
+        f"page of {len(study.losses):,} cells:", *(f"{name} {value:.2f}" for name, value in figures.items()), sep="\n  "
     )
-    if CHROMIUM is None:
-        sys.exit("no Chromium here; Debian: apt-get install chromium")
+    keep("page", figures)
+
+
+def opened(html: str) -> dict[str, float]:
+    """Seconds after opening until the table sorts, until the first figure is drawn, until all are."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "index.html"
         path.write_text(html)
         page = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]).new_page()
         started = time.perf_counter()
+
+        def since(selector: str) -> float:
+            page.wait_for_selector(selector, state="attached")
+            return time.perf_counter() - started
+
         page.goto(path.as_uri())
         page.locator("table th button").first.click()
-        page.wait_for_selector("th[aria-sort]", state="attached")
-        answers = time.perf_counter() - started
-        page.wait_for_selector(".chart.drawn", state="attached")
-        first = time.perf_counter() - started
-        page.wait_for_selector("html[data-drawn=all]", state="attached")
-        print(f"in Chromium: sorts after {answers:.2f} s, first figure after {first:.2f} s, all after "
-              f"{time.perf_counter() - started:.2f} s")  # fmt: skip
+        return {
+            "sorts_seconds": since("th[aria-sort]"), "first_figure_seconds": since(".chart.drawn"),
+            "all_figures_seconds": since("html[data-drawn=all]"),
+        }  # fmt: skip
 
 
 if __name__ == "__main__":
