@@ -62,7 +62,7 @@ class Plan(BaseModel):
 
     @cached_property
     def _row_of(self) -> dict[str, PlannedRow]:
-        return {row.fingerprint: row for row in self.rows}
+        return {row.fingerprint: row for row in reversed(self.rows)}  # the first of those that share a cell
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `plan_from_json`; what all cells have in common is said once, under `cell`."""

@@ -8,7 +8,7 @@ Letters in names as in `transformer`; N = B x S tokens, C rows of a chunk, h = K
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ _SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(_SLOPE x + _CUBE x^3)
 _CUBE = _SLOPE * 0.044715
 _EPSILON = 1e-5  # of torch's layer norm
 _CHUNK = {"cpu": 2**19, "cuda": 2**28}  # logits at hand at once: on a CPU those that stay in its cache
+_SCORES = 2**18  # attention scores at hand at once
 _LONGEST = 256
 Function = torch.autograd.Function
 
@@ -48,9 +49,14 @@ class _Attention(Function):
         q_NxKxS, k_NxKxS = _turned(normed * gains, *rope_2xhxS).view(2, B * H, K, S)
         v_NxKxS = x_3xBxHxKxS[2].view(B * H, K, S)
         future_SxS = x_3xBxHxKxS.new_full((S, S), -torch.inf).triu_(1)
-        weights_NxSxS = torch.baddbmm(future_SxS, q_NxKxS.mT, k_NxKxS)
-        torch.softmax(weights_NxSxS, -1, out=weights_NxSxS)
-        y_NxSxK = torch.bmm(weights_NxSxS, v_NxKxS.mT)
+        weights_NxSxS: Tensor = q_NxKxS.new_empty(B * H, S, S)
+        y_NxSxK: Tensor = q_NxKxS.new_empty(B * H, S, K)
+        for q_CxKxS, k_CxKxS, v_CxKxS, weights_CxSxS, y_CxSxK in _parts(
+            q_NxKxS, k_NxKxS, v_NxKxS, weights_NxSxS, y_NxSxK
+        ):
+            torch.baddbmm(future_SxS, q_CxKxS.mT, k_CxKxS, out=weights_CxSxS)
+            torch.softmax(weights_CxSxS, -1, out=weights_CxSxS)
+            torch.bmm(weights_CxSxS, v_CxKxS.mT, out=y_CxSxK)
         ctx.save_for_backward(normed, shrink, gains, rope_2xhxS, q_NxKxS, k_NxKxS, v_NxKxS, weights_NxSxS, y_NxSxK)
         return y_NxSxK.view(B, H, S, K)
 
@@ -61,11 +67,14 @@ class _Attention(Function):
         d_y_NxKxS = gradients[0].mT.reshape(B * H, K, S)
         d_x_3xBxHxKxS = d_y_NxKxS.new_empty(3, B, H, K, S)
         d_q_NxKxS, d_k_NxKxS, d_v_NxKxS = d_x_3xBxHxKxS.view(3, B * H, K, S)
-        torch.bmm(d_y_NxKxS, weights_NxSxS, out=d_v_NxKxS)
         along_NxSx1 = (d_y_NxKxS.mT * y_NxSxK).sum(-1, keepdim=True)  # equals the sum of weights times their gradients
-        d_scores_NxSxS = torch.baddbmm(along_NxSx1, d_y_NxKxS.mT, v_NxKxS, beta=-1).mul_(weights_NxSxS)
-        torch.bmm(k_NxKxS, d_scores_NxSxS.mT, out=d_q_NxKxS)
-        torch.bmm(q_NxKxS, d_scores_NxSxS, out=d_k_NxKxS)
+        for q_CxKxS, k_CxKxS, v_CxKxS, weights_CxSxS, along_CxSx1, d_y_CxKxS, d_q_CxKxS, d_k_CxKxS, d_v_CxKxS in _parts(
+            q_NxKxS, k_NxKxS, v_NxKxS, weights_NxSxS, along_NxSx1, d_y_NxKxS, d_q_NxKxS, d_k_NxKxS, d_v_NxKxS
+        ):
+            torch.bmm(d_y_CxKxS, weights_CxSxS, out=d_v_CxKxS)
+            d_scores_CxSxS = torch.baddbmm(along_CxSx1, d_y_CxKxS.mT, v_CxKxS, beta=-1).mul_(weights_CxSxS)
+            torch.bmm(k_CxKxS, d_scores_CxSxS.mT, out=d_q_CxKxS)
+            torch.bmm(q_CxKxS, d_scores_CxSxS, out=d_k_CxKxS)
         cos_hxS, sin_hxS = rope_2xhxS
         d_scaled, d_normed = _turned(d_x_3xBxHxKxS[:2], cos_hxS, -sin_hxS), d_x_3xBxHxKxS[:2]
         torch.mul(d_scaled, gains, out=d_normed)
@@ -76,6 +85,12 @@ class _Attention(Function):
         d_normed.sub_(d_normed.mean(-2, keepdim=True))
         d_normed.addcmul_(normed, along.mul_(gains).mean(-2, keepdim=True), value=-1).mul_(shrink)
         return d_x_3xBxHxKxS, d_gains_2xK, None
+
+
+def _parts(*tensors_NxAxS: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few heads of every tensor, so few that their scores stay in the cache."""
+    S = tensors_NxAxS[0].shape[-1]
+    return zip(*(tensor.split(max(1, _SCORES // S**2)) for tensor in tensors_NxAxS), strict=True)
 
 
 def _gains(gains_2xK: Tensor | None, x_3xBxHxKxS: Tensor) -> Tensor:
@@ -106,9 +121,11 @@ class _HeadLoss(Function):
         turn = _compiled_turn() if kind == "cuda" else _loss_and_gradient
         losses, objectives = [], []
         rows = max(1, _CHUNK[kind] // len(weight_VxD))
+        logits_RxV = x_NxD.new_empty(min(rows, len(x_NxD)), len(w_VxD))
         parts = (part.split(rows) for part in (x_NxD, targets_N, d_hidden_NxD))
         for x_CxD, targets_C, d_CxD in zip(*parts, strict=True):
-            loss_C, objective_C, d_logits_CxV = turn(x_CxD @ w_VxD.T, targets_C, z_loss, 1 / len(targets_N))
+            logits_CxV = torch.mm(x_CxD, w_VxD.T, out=logits_RxV[: len(x_CxD)])
+            loss_C, objective_C, d_logits_CxV = turn(logits_CxV, targets_C, z_loss, 1 / len(targets_N))
             torch.mm(d_logits_CxV, w_VxD, out=d_CxD)
             if dtype == weight_VxD.dtype:
                 d_weight_VxD.addmm_(d_logits_CxV.T, x_CxD)

