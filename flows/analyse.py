@@ -135,7 +135,9 @@ def compare(
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:  # fmt: skip
-    """Which of two recipes wins along x, where they cross, and how sure that is (90% intervals).
+    """Which of two recipes wins along x, and where they cross.
+
+    Both with 90% intervals.
 
     crossover compare runs.csv --x flops --loss val_loss --by recipe --pair seed --target 1e22
     """
@@ -188,7 +190,7 @@ def optimum(
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:
-    """The best learning rate (and batch) at every size, how broad it is, and the law by which it moves.
+    """The best learning rate (and batch) at every size, and its law.
 
     crossover optimum sweep.csv --lr lr --batch "bs * 2048" --n N --d D --loss loss
     """

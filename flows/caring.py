@@ -35,10 +35,10 @@ def verify(
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train finished cells again, beside the store, and say whether they come out as they did.
+    """Train finished cells again and say whether they come out the same.
 
-    Bit by bit on the device and build that trained them, within 0.02 nats of held-out loss elsewhere, or within
-    --tolerance. Exit code 1 where one does not. The store is left as it is.
+    Beside the store: bit by bit on the device and build that trained them, within 0.02 nats of held-out loss
+    elsewhere, or within --tolerance. Exit code 1 where one does not. The store is left as it is.
     """
     from flows.analyse import print_json
     from stages.cells.again import compare_cells, require_reproduced
@@ -113,10 +113,11 @@ def accept(
     tolerance: Tolerance = None,
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
 ) -> None:
-    """After a change of the training source that should alter no result: train a sample again, then keep the rest.
+    """Keep finished cells after a change of source that is neutral.
 
-    Where every sampled cell comes out as it did (see `crossover verify`), the other finished cells are kept under their
-    new fingerprints, with both digests of the source in their records. Otherwise nothing is kept. Run `dvc repro` next.
+    Trains a sample of them again. Where every sampled cell comes out as it did (see `crossover verify`), the other
+    finished cells are kept under their new fingerprints, with both digests of the source in their records.
+    Otherwise nothing is kept. Run `dvc repro` next.
     """
     from stages.cells.again import compare_cells, require_reproduced
     from stages.cells.pool import run_pool
@@ -172,9 +173,10 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it they are only listed.")] = False,
     days: Annotated[float, typer.Option(min=0.0, help="Keep what was written in the last so many days.")] = 7.0,
 ) -> None:
-    """Delete cells from the local store that no plan here and no result of any branch or tag names.
+    """Delete cells that no plan and no result names.
 
-    Younger ones are kept: another worktree may be training them. A remote store is never touched.
+    Plans here, results of any branch or tag; cells of the local store. Younger ones are kept: another worktree may
+    be training them. A remote store is never touched.
     """
     from stages.study.store import store_from_environment
 

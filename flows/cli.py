@@ -20,11 +20,12 @@ StudyName = Annotated[str | None, typer.Option("--study", help="A study of param
 
 @app.command()
 def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) -> None:
-    """Every cell with its parameters, tokens, FLOPs, whether it is in the store, and the predicted time and money.
+    """Every cell with its FLOPs, and the predicted time and money.
 
-    Needs neither data nor a GPU. Without options: the active studies. With --scale alone: its active studies, or all
-    studies where none is active there. With --study all: every study of params.yaml, and what they cost together. Fails
-    where a study would take longer than its budget.
+    Tells parameters, tokens and whether the cell is in the store. Needs neither data nor a GPU. Without options:
+    the active studies. With --scale alone: its active studies, or all studies where none is active there. With
+    --study all: every study of params.yaml, and what they cost together. Fails where a study would take longer than
+    its budget.
     """
     from flows.planning import show_plan
 
@@ -33,7 +34,7 @@ def plan(scale: Scale = None, study: StudyName = None, as_json: Json = False) ->
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Per active study: cells expected, done, diverged, failed, stale and missing; and why they are stale."""
+    """Cells expected, done, diverged, failed, stale (and why), missing."""
     from flows.planning import show_status
 
     show_status(as_json)

@@ -22,7 +22,7 @@ def diff(
     html: Annotated[Path | None, typer.Option(help="Also write a page with both drawn over each other.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="List what did not move too.")] = False,
 ) -> None:  # fmt: skip
-    """What changed between two commits of results, and whether it is more than noise.
+    """What changed between two commits, and whether it is noise.
 
     Every loss, law, difference, crossover and optimum is moved, within noise or not comparable (and why); cells and
     parameters that changed are listed. Exit code 1 where a verdict changed. Reads git alone: no checkout, no remote.

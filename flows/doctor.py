@@ -42,9 +42,10 @@ def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Also check the digest of every file of every cell.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check versions, disk, locks, orphaned workers, stale temporary files and the store; say how to mend each.
+    """Check versions, disk, locks, workers, store; say how to mend.
 
-    Exit code 1 where something is left to mend. Damaged cells are moved to data/damaged, never deleted.
+    Orphaned workers and stale temporary files too. Exit code 1 where something is left to mend. Damaged cells are
+    moved to data/damaged, never deleted.
     """
     found = list(_examine(deep))
     mended = [item for item in found if fix and item.mend]

@@ -10,7 +10,9 @@ def report(
     figures: Annotated[Path, typer.Option(help="Folder to write them to.", show_default=False)],
     study: Annotated[list[str] | None, typer.Option(help="A study-scale; all active ones where absent.")] = None,
 ) -> None:
-    """Write the figures of active studies as SVG and PDF, from the results in the workspace.
+    """Write the figures of active studies as SVG and PDF.
+
+    From the results in the workspace:
 
     crossover report --figures figures/ --study lr_crossover-pocket
     """

@@ -22,9 +22,10 @@ def run(
     slurm: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for the Slurm job: partition=gpu")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Bring all active studies up to date: what `dvc repro` does, with cells in parallel and in view of Prefect.
+    """Bring all active studies up to date, in view of Prefect.
 
-    Reports to the configured Prefect server (PREFECT_API_URL), to the one of `crossover serve`, or to its own.
+    Does what `dvc repro` does, cells in parallel. Reports to the configured Prefect server (PREFECT_API_URL), to
+    the one of `crossover serve`, or to its own.
     """
     from stages.study.params import load_params
 

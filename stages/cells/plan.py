@@ -154,8 +154,11 @@ def folder(study: str, scale: str) -> Path:
 
 
 def plan_from_json(body: Any) -> Plan:
-    """The plan that `Plan.to_json` told. Raises `KeyError`, `TypeError` or `ValidationError` for anything else."""
-    common, rows = body["cell"], body["rows"]
+    """The plan that `Plan.to_json` told, or an older one, whose rows say all of their cells.
+
+    Raises `KeyError`, `TypeError`, `AttributeError` or `ValidationError` for anything else.
+    """
+    common, rows = body.get("cell", {}), body["rows"]
     rest = {name: value for name, value in body.items() if name not in ("cell", "rows")}
     return Plan.model_validate({**rest, "rows": [{**row, "cell": {**common, **row["cell"]}} for row in rows]})
 
@@ -176,7 +179,7 @@ def planned_before(study: str, scale: str) -> dict[Place, str]:
     remedy = f"run `dvc repro plan@{study}-{scale}`"
     body = read_json(path, remedy)
     try:
-        common = body["cell"]
+        common = body.get("cell", {})
         cells = [{**common, **row["cell"]} for row in body["rows"]]
         return {
             (row["recipe"], cell["width"], repr(sorted(row["axes"].items())), cell["seed"]): row["fingerprint"]
@@ -194,7 +197,7 @@ def read_plan(study: str, scale: str) -> Plan:
         plan = plan_from_json(read_json(path, remedy))
     except ValidationError as error:
         raise DamageError(f"{path}: {error.errors()[0]['msg']}; {remedy}") from None
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         raise DamageError(f"{path} is no plan of this version; {remedy}") from None
     for row in plan.rows:
         if row.fingerprint != plan.payload(row.cell).fingerprint:

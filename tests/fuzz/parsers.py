@@ -103,7 +103,7 @@ def _plan(path: Path) -> None:
 
     try:
         plan_from_json(read_json(path, "run `dvc repro`"))
-    except (ValidationError, KeyError, TypeError):  # `read_plan` tells these in words
+    except (ValidationError, KeyError, TypeError, AttributeError):  # `read_plan` tells these in words
         return
 
 
