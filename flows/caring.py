@@ -35,9 +35,9 @@ def verify(
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train finished cells again and say whether they come out the same.
+    """Train finished cells again and compare, bit by bit or within noise.
 
-    Beside the store: bit by bit on the device and build that trained them, within 0.02 nats of held-out loss
+    Beside the store. Bit by bit on the device and build that trained them, within 0.02 nats of held-out loss
     elsewhere, or within --tolerance. Exit code 1 where one does not. The store is left as it is.
     """
     from flows.analyse import print_json
