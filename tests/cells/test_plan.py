@@ -51,3 +51,11 @@ def test_a_plan_whose_cell_is_not_what_its_fingerprint_says_is_refused(
     path.write_text(path.read_text().replace('"lr": 0.02', '"lr": 0.03'))
     with pytest.raises(DamageError, match="is not what its fingerprint says; run `dvc repro plan@tiny-mini`"):
         read_plan("tiny", "mini")
+
+
+def test_a_plan_of_before_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row once said all of its cell; `crossover accept` starts from such a plan after an upgrade."""
+    made = plan(tmp_path, 8192)
+    monkeypatch.chdir(tmp_path)
+    write_json(folder("tiny", "mini") / "plan.json", made.model_dump())
+    assert read_plan("tiny", "mini") == made
