@@ -86,6 +86,7 @@ def test_a_whole_small_run_equals_float64() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its compiler
 def test_one_compilation_serves_all_learning_rates() -> None:
     """And computes what the plain loop does."""
     cell, tokens = shortened(steps=20, warmup_steps=2)
