@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-all lint bench calibrate chaos fuzz mutants audit serve
+.PHONY: study test test-ci test-all lint bench calibrate chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -18,6 +18,9 @@ study: .venv/.ok
 
 test: .venv/.ok
 	python -m pytest -m "not slow"
+
+test-ci: .venv/.ok
+	python -m pytest -m "not long"
 
 test-all: .venv/.ok
 	python -m pytest

@@ -59,6 +59,7 @@ def diff(old: pd.DataFrame, new: pd.DataFrame) -> Diff:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_reruns_with_other_seeds_are_called_moved_no_more_often_than_the_nominal_tenth() -> None:
     moved: dict[str, list[bool]] = {}
     for draw in range(PAIRS):
