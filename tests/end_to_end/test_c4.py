@@ -46,6 +46,7 @@ def test_local_folder_and_loopback_hub_give_the_same_study(project: Project, tmp
     assert project.losses() == losses
 
 
+@pytest.mark.long
 def test_a_hub_that_cannot_be_reached_is_said(project: Project, tmp_path: Path) -> None:
     project.environment.update(HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path / "hf"))
     project.environment.pop("HF_HUB_OFFLINE", None)
@@ -55,6 +56,7 @@ def test_a_hub_that_cannot_be_reached_is_said(project: Project, tmp_path: Path) 
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_a_stream_that_breaks_off_is_taken_up_where_it_was(project: Project, tmp_path: Path) -> None:
     """The network is lost in the middle of a shard, for three requests: not a byte is lost or read twice."""
     project.params(c4(str(SAMPLE)))

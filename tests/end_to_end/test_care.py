@@ -43,6 +43,7 @@ def test_cells_reproduce_to_the_bit_and_the_store_is_left_alone(done: Project) -
     assert {path: path.stat().st_mtime_ns for path in (done.root / "data/store").rglob("*")} == before
 
 
+@pytest.mark.long
 def test_a_cell_that_does_not_reproduce_is_named(done: Project) -> None:
     """A record whole in every digest, of a curve that the source does not make."""
     store = Store(done.root / "data/store")
@@ -99,6 +100,7 @@ def test_a_neutral_change_is_accepted_and_another_is_not(done: Project) -> None:
     done.repro()
 
 
+@pytest.mark.long
 def test_only_what_nobody_names_is_deleted(done: Project) -> None:
     store = done.root / "data/store"
     names = {"spare": "a" * 64, "young": "b" * 64, "elsewhere": "c" * 64}
@@ -154,6 +156,7 @@ def test_doctor_finds_and_mends(done: Project) -> None:
     assert [path.name.split("-")[0] for path in (done.root / "data/damaged").iterdir()] == [name]
 
 
+@pytest.mark.long
 def test_a_worker_without_a_parent_is_found(done: Project) -> None:
     """One whose input stays open although its parent is gone, which no worker of ours is."""
     code = (

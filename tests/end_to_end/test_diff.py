@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Project, make_project, write_corpus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def commit(project: Project, name: str, change: Callable[[dict[str, Any]], None] | None = None) -> None:

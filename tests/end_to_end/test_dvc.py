@@ -82,6 +82,7 @@ def edit(path: Path, old: str, new: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_comment_trains_nothing_and_code_retrains_what_it_affects(done: Project) -> None:
     model = done.root / "stages/model/transformer.py"
     losses = done.losses()
@@ -102,6 +103,7 @@ def test_a_comment_trains_nothing_and_code_retrains_what_it_affects(done: Projec
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_changed_evaluation_evaluates_and_trains_nothing(done: Project) -> None:
     losses = done.losses()
     done.params(lambda values: values["scales"]["mini"].update(seen_tokens=512))
@@ -197,7 +199,7 @@ def mend_lock(root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("wanted", [4, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("wanted", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_kills_leave_the_same_bytes(done: Project, tmp_path: Path, wanted: int) -> None:
     """SIGKILL of DVC, alone or with its whole process group, at random moments, each followed by `dvc repro`."""
     victim = make_project(tmp_path / "victim")

@@ -79,6 +79,7 @@ def victim_of(runner: str, root: int) -> int:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.long
 def test_a_killed_worker_or_host_costs_an_attempt(
     runner: str, calm: FlowProject, long: Path, tmp_path: Path, server: str
 ) -> None:
@@ -137,6 +138,7 @@ def test_an_interrupted_run_leaves_no_process(long: Path, tmp_path: Path, server
     until(lambda: not any(map(alive, family)), 60)
 
 
+@pytest.mark.long
 def test_a_cell_over_its_time_limit_fails_once_and_its_study_stops(long: Path, tmp_path: Path, server: str) -> None:
     project = copy_of(long, tmp_path / "project", server)
     process = project.start("--time-limit", "0.5")
@@ -165,6 +167,7 @@ def test_a_failed_gate_is_a_state_and_an_event(repro: FlowProject, short: Path, 
     assert event["resource"]["prefect.resource.id"] == "crossover.check_losses@tiny-mini"
 
 
+@pytest.mark.long
 def test_a_strict_limit_must_exist_and_is_kept(short: Path, tmp_path: Path, server: str) -> None:
     project = copy_of(short, tmp_path / "project", server)
     refused = project.cells_only(limit="nosuch", retries=0)
@@ -183,6 +186,7 @@ def trained_from_to(record: Path) -> tuple[float, float]:
     return end - seconds, end
 
 
+@pytest.mark.long
 def test_two_runs_in_one_folder_do_not_meet(long: Path, tmp_path: Path, server: str) -> None:
     project = copy_of(long, tmp_path / "project", server)
     first = project.start()

@@ -62,6 +62,7 @@ def test_a_cell_trained_here_is_not_trained_there(bucket: str, short: Path, tmp_
     assert there.losses() == here.losses()
 
 
+@pytest.mark.long
 def test_a_flow_on_dask_brings_its_cells_home_through_the_store(
     bucket: str, short: Path, tmp_path: Path, server: str
 ) -> None:
@@ -76,6 +77,7 @@ def git(project: Project, *words: str) -> None:
     project.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", *words)
 
 
+@pytest.mark.long
 def test_dvc_push_and_pull_carry_a_study(bucket: str, short: Path, tmp_path: Path, endpoint: str, server: str) -> None:
     here = copy_of(short, tmp_path / "here", None)
     here.repro()

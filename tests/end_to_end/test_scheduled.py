@@ -68,6 +68,7 @@ def serving(project: FlowProject) -> Iterator[tuple["subprocess.Popen[str]", str
             serve.send_signal(signal.SIGINT)
 
 
+@pytest.mark.long
 def test_every_minute_on_a_real_worker(project: FlowProject) -> None:
     with serving(project) as (serve, api):
         first = until(lambda: ended(api, set()), 400, every=2)

@@ -34,6 +34,7 @@ def test_an_array_job_trains_the_missing_cells(short: Path, tmp_path: Path, serv
     assert summary["stages"]["report"] == "Ran"
 
 
+@pytest.mark.long
 def test_submitits_own_executor_does_the_same(short: Path, tmp_path: Path, server: str) -> None:
     project = copy_of(short, tmp_path / "project", server)
     done = project.cells_only(runner="slurm", slurm={"cluster": "local"})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-CASES = int(os.environ.get("CROSSOVER_FUZZ_LINES", "40"))
+CASES = int(os.environ.get("CROSSOVER_FUZZ_LINES", "12"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 _FIT = "--law --loss --x --n --d --objective --where --heldout --predict --starts --plot --cluster --delta --json"
