@@ -14,6 +14,7 @@ is finished here is uploaded, in both directions the record last; the stage `tra
 and for cells that are older than the remote. Checkpoints and failures stay where they happened.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -26,10 +27,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.study.cell import Cell
 from stages.study.errors import CrossoverError, DamageError
-from stages.study.files import read_sealed, replacing, sha256_file, write_sealed
+from stages.study.files import read_json, read_sealed, replacing, sha256_file, sha256_text, write_sealed
 from stages.study.identity import digest
 
 STORE = Path("data/store")
+
+
+def _read_sealed(path: Path) -> dict[str, Any] | None:
+    """As `read_sealed`; also the form of before, whose digest is of the body as `json.dumps` tells it."""
+    try:
+        return read_sealed(path)
+    except DamageError:
+        older = read_json(path, "delete it and run again")
+        body: dict[str, Any] | None = older.get("body") if isinstance(older, dict) else None
+        if not isinstance(body, dict) or older.get("sha256") != sha256_text(json.dumps(body)):
+            raise
+        return body
 
 
 class Payload(BaseModel):
@@ -129,7 +142,7 @@ class Store:
 
     def _read_record(self, fingerprint: str) -> Record | None:
         path = self.folder(fingerprint) / "record.json"
-        body = read_sealed(path)
+        body = _read_sealed(path)
         if body is None:
             return None
         try:
@@ -143,7 +156,7 @@ class Store:
     def status(self, fingerprint: str) -> Literal["done", "diverged"] | None:
         """The status of a finished cell, or None. Raises `DamageError`. For many cells: `record` checks more."""
         path = self.folder(fingerprint) / "record.json"
-        body = read_sealed(path)
+        body = _read_sealed(path)
         if body is None or body.get("fingerprint") != fingerprint:  # absent, or something to complain about
             record = self.record(fingerprint)
             return record.status if record else None
@@ -233,7 +246,7 @@ class Store:
 
     def failure(self, fingerprint: str) -> str | None:
         """Why the last attempt at an unfinished cell crashed, or None."""
-        body = read_sealed(self.folder(fingerprint) / "failure.json")
+        body = _read_sealed(self.folder(fingerprint) / "failure.json")
         return body["error"] if body else None
 
     def put_failure(self, fingerprint: str, error: str) -> None:
@@ -333,7 +346,7 @@ class Remote:
 
 
 def _read_evaluation(path: Path) -> dict[str, Any] | None:
-    body = read_sealed(path)
+    body = _read_sealed(path)
     if body is None:
         return None
     owner = (path.parent.name, path.name)

@@ -1,5 +1,6 @@
 """The store: an altered byte is noticed, an unfinished cell does not exist, finished ones travel."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -143,3 +144,18 @@ def test_sealed_json_keeps_floats_exactly(tmp_path: Path) -> None:
     write_sealed(tmp_path / "x.json", {"v": values})
     assert read_sealed(tmp_path / "x.json") == {"v": values}
     assert json.loads((tmp_path / "x.json").read_text())["body"]["v"] == values
+
+
+def test_a_record_of_before_is_read_and_its_damage_seen(tmp_path: Path) -> None:
+    """The digest was once of the body as `json.dumps` tells it, whatever the file's white space."""
+    store = Store(tmp_path)
+    record = finished(store)
+    body = json.loads(record.model_dump_json())
+    path = store.folder(record.fingerprint) / "record.json"
+    old = json.dumps({"sha256": hashlib.sha256(json.dumps(body).encode()).hexdigest(), "body": body}, indent=1) + "\n"
+    path.write_text(old)
+    assert store.record(record.fingerprint) == record
+    assert store.status(record.fingerprint) == "done"
+    path.write_text(old.replace('"steps_done": 1', '"steps_done": 2'))
+    with pytest.raises(DamageError, match="does not match its digest"):
+        store.record(record.fingerprint)
