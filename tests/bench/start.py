@@ -1,7 +1,8 @@
 """Cold starts: processor seconds of every command that should answer at once, and `dvc repro` where nothing is to do.
 
 Commands run five times, each in a process of its own; the median counts. In the repository itself: `make study` first,
-so that the no-op `dvc repro` is one. It is told as a multiple of `dvc status` in the same run.
+so that there is nothing to do for the default study. Its `dvc repro` is told as a multiple of `dvc status` on the same
+stages in the same run.
 """
 
 import os
@@ -16,6 +17,7 @@ from rich.table import Table
 from tests.bench.keeping import keep
 
 ROUNDS = 5
+DEFAULT = ("lr_crossover", "pocket")
 CROSSOVER = ("--help", "plan --scale paper", "plan --scale paper --study all", "status", "fit --help", "run --help")
 
 
@@ -25,15 +27,20 @@ def timed(command: list[str]) -> tuple[float, float]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     _, status, used = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{' '.join(command)}: {process.stderr.read().decode() if process.stderr else ''}")
+        error = process.stderr.read().decode() if process.stderr else ""
+        raise SystemExit(f"{' '.join(command)} failed; is there something to do? `make study` first. {error}")
     return time.monotonic() - started, used.ru_utime + used.ru_stime
 
 
 def main() -> None:
     """Measure, print and keep."""
     dvc = [sys.executable, "-m", "dvc"]
+    stages = subprocess.check_output([sys.executable, "-m", "flows.targets", *DEFAULT], text=True).split()
     commands = {f"crossover {words}": [sys.executable, "-m", "flows.cli", *words.split()] for words in CROSSOVER}
-    commands |= {"dvc status": [*dvc, "status", "-q"], "dvc repro": [*dvc, "--wait-for-lock", "repro", "-q"]}
+    commands |= {
+        "dvc status": [*dvc, "status", "-q", "--with-deps", *stages],
+        "dvc repro": [*dvc, "--wait-for-lock", "repro", "-q", *stages],
+    }
     figures = {}
     table = Table("", "seconds", "of processor", title=f"cold starts, median of {ROUNDS}")
     for name, command in commands.items():
