@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from stages.model.execution import gather, precision
-from stages.model.transformer import Transformer, token_losses
+from stages.model.fused import token_losses
+from stages.model.transformer import Transformer
 from stages.shards.reading import TokenArray
 from stages.shards.windows import fresh_sample, seen_sample
 from stages.study.cell import Cell
@@ -81,7 +82,7 @@ def losses_per_token(model: Transformer, cell: Cell, tokens: TokenArray, windows
     for batch in torch.from_numpy(windows).to(device).split(max(1, _TOKENS_PER_BATCH // cell.seq_len)):
         inputs_BxS, targets_BxS = gather(data, batch, cell.seq_len)
         with precision(cell, device):
-            parts.append(token_losses(model(inputs_BxS), targets_BxS).flatten())
+            parts.append(token_losses(model.hidden(inputs_BxS), model.head.weight, targets_BxS).flatten())
     return torch.cat(parts).double().cpu().numpy()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(_SLOPE x + _CUBE x^3), the form with tanh
@@ -201,3 +202,14 @@ def head_loss(
         hidden_BxSxD.flatten(0, 1), weight_VxD, targets_BxS.flatten(), z_loss
     )
     return objective, losses_N.mean()
+
+
+def token_losses(hidden_BxSxD: Tensor, weight_VxD: Tensor, targets_BxS: Tensor) -> Tensor:
+    """Cross-entropy in nats of every token, at least in float32, shape (B, S); a few rows of logits at a time."""
+    rows = max(1, _CHUNK[hidden_BxSxD.device.type] // len(weight_VxD))
+    losses = []
+    for x_CxD, targets_C in zip(hidden_BxSxD.flatten(0, 1).split(rows), targets_BxS.flatten().split(rows), strict=True):
+        logits_CxV = F.linear(x_CxD, weight_VxD)
+        logits_CxV = logits_CxV.to(torch.promote_types(logits_CxV.dtype, torch.float32))
+        losses.append(logits_CxV.logsumexp(1) - logits_CxV.gather(1, targets_C[:, None])[:, 0])
+    return torch.cat(losses).view(targets_BxS.shape)

@@ -161,9 +161,3 @@ def build(cell: Cell) -> Transformer:
                 std /= _TRUNCATED_STD
                 nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std, generator=generator)
     return model
-
-
-def token_losses(logits_BxSxV: Tensor, targets_BxS: Tensor) -> Tensor:
-    """Cross-entropy in nats of every token, in float32, shape (B, S)."""
-    losses_N = F.cross_entropy(logits_BxSxV.float().flatten(0, 1), targets_BxS.flatten(), reduction="none")
-    return losses_N.view(targets_BxS.shape)

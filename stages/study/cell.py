@@ -3,9 +3,9 @@
 `stages.train` reads a cell and nothing else, so this module is part of the training source.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 _FRESH_REGION = 4
 """Windows never seen are drawn from so many times their number, so that not all come from a few documents."""
@@ -62,6 +62,16 @@ class Cell(BaseModel):
     window: int
     """Steps over which divergence and spikes are judged."""
     seed: int
+    trainer: str | None = None
+    """Which command of `trainers` trains it; our own loop where absent."""
+    options: tuple[tuple[str, bool | int | float | str], ...] = ()
+    """What only such a command understands, in the order of the names."""
+
+    @model_serializer(mode="wrap")
+    def _said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came later are left out at their defaults, so that older fingerprints stay what they are."""
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if value or name not in ("trainer", "options")}
 
     @property
     def tokens(self) -> int:
