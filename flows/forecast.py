@@ -81,7 +81,7 @@ def total(params: Params, study_names: list[str], scale_name: str) -> Total:
     scale = params.scale(scale_name)
     rows = [row for name in study_names for row in plan_rows(params.study(name), scale)]
     cells = {row.cell for row in rows}
-    to_run = cells - (stored_cells(rows, scale) or set())
+    to_run = cells - (stored_cells(rows, params, scale) or set())
     needed = hours(to_run, scale)
     return Total(
         scale=scale_name,
@@ -99,7 +99,7 @@ def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
     """Price a study at a scale."""
     study, scale = params.study(study_name), params.scale(scale_name)
     rows = plan_rows(study, scale)
-    stored = stored_cells(rows, scale)
+    stored = stored_cells(rows, params, scale)
     by_width: dict[int, list[Cell]] = defaultdict(list)
     for row in rows:
         by_width[row.cell.width].append(row.cell)
@@ -141,10 +141,10 @@ def _eflop(cells: Iterable[Cell]) -> float:
     return math.fsum(count_flops(cell).total for cell in cells) / _EXA
 
 
-def stored_cells(rows: list[Row], scale: Scale) -> set[Cell] | None:
+def stored_cells(rows: list[Row], params: Params, scale: Scale) -> set[Cell] | None:
     """The rows' cells that the store holds, or None where their text is not tokenized (fingerprints need it)."""
     if not INDEX.exists() or scale.text not in (index := read_index()).texts:
         return None
     store = store_from_environment()
-    known = zip(rows, payloads(rows, scale, index), strict=True)
+    known = zip(rows, payloads(rows, params, scale, index), strict=True)
     return {row.cell for row, payload in known if payload and store.record(payload.fingerprint)}

@@ -44,7 +44,7 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     reasons: Counter[str] = Counter()
     notes = []
     rows = plan_rows(params.study(study), params.scale(scale))
-    known = list(zip(rows, payloads(rows, params.scale(scale), index), strict=True))
+    known = list(zip(rows, payloads(rows, params, params.scale(scale), index), strict=True))
     for row, payload in known:
         if row.cell in states:
             continue
@@ -88,7 +88,8 @@ def _state(payload: Payload | None, former: str | None, store: Store) -> str:
 
 def changed_fields(old: Payload, new: Payload) -> list[str]:
     """What differs between two payloads, field by field."""
-    names = {"tokenizer": "the tokenizer", "data": "the training tokens", "source": "the training source"}
-    changed = [f"{text} changed" for name, text in names.items() if getattr(old, name) != getattr(new, name)]
+    parts = {"tokenizer": "the tokenizer", "data": "the training tokens", "source": "the training source"}
+    changed = [f"{text} changed" for name, text in parts.items() if getattr(old, name) != getattr(new, name)]
     a, b = old.cell.model_dump(), new.cell.model_dump()
-    return changed + [f"{name}: {a[name]} -> {b[name]}" for name in a if a[name] != b[name]]
+    fields = dict.fromkeys((*a, *b))
+    return changed + [f"{name}: {a.get(name)} -> {b.get(name)}" for name in fields if a.get(name) != b.get(name)]

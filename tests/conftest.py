@@ -94,6 +94,7 @@ TINY = {
             "measure": "paired", "given": {"a": "constant", "b": "inverse"}, "expects": "none", "tolerance": 0.1,
         }
     },
+    "trainers": {"plain": {"command": "python trainers/plain.py", "sources": ["trainers/plain.py"]}},
 }  # fmt: skip
 
 
@@ -140,7 +141,7 @@ class Project:
 def make_project(root: Path) -> Project:
     """Copy the source into `root` and make it a git and DVC project with the tiny study."""
     root.mkdir(parents=True, exist_ok=True)
-    for name in ("stages", "flows"):
+    for name in ("stages", "flows", "trainers"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore"):
         shutil.copy(REPOSITORY / name, root / name)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,8 +13,9 @@ import pyarrow as pa
 import torch
 from safetensors.torch import load_file, save_file
 
+from stages.cells.command import Left, run_command
 from stages.cells.plan import Plan
-from stages.evaluate.losses import evaluate
+from stages.evaluate.losses import evaluate, summarise
 from stages.model.transformer import Transformer, build
 from stages.shards.reading import TokenArray, read_prefix
 from stages.study.cell import Cell
@@ -21,7 +23,7 @@ from stages.study.files import replacing, sha256_file
 from stages.study.store import Provenance, Record, Store
 from stages.study.tables import CURVE, write_parquet
 from stages.train.checkpoint import Checkpoint
-from stages.train.loop import Trained, train
+from stages.train.loop import Curve, Trained, train
 
 CHECKPOINT_SECONDS = float(os.environ.get("CROSSOVER_CHECKPOINT_SECONDS", "30"))
 
@@ -42,7 +44,7 @@ class Worker:
         if record is None:
             return self._train(cell, fingerprint, report, stopping)
         if not self.store.complete(fingerprint, self.plan.evaluation(cell)):
-            self._evaluate(cell, fingerprint, self._model(cell, record, report, stopping))
+            self._evaluate(cell, fingerprint, self._again(cell, record, report, stopping))
         self.store.settle(record)
         return record
 
@@ -57,13 +59,16 @@ class Worker:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         folder = self.store.folder(fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = Checkpoint(folder / "checkpoint.safetensors", fingerprint)
-        trained = self._run(cell, checkpoint, report, stopping)
+        if cell.trainer:
+            trained: Trained | Left = self._command(cell, fingerprint, report, stopping)
+        else:
+            checkpoint = Checkpoint(folder / "checkpoint.safetensors", fingerprint)
+            trained = self._run(cell, checkpoint, report, stopping)
         files = {"curve.parquet": _write_curve(folder / "curve.parquet", cell, trained)}
         if not trained.diverged:
-            if self.plan.keep == "final":
-                files["weights.safetensors"] = _write_weights(folder / "weights.safetensors", trained)
-            self._evaluate(cell, fingerprint, trained.model)
+            if self.plan.keep == "final" and (weights := _write_weights(folder / "weights.safetensors", trained)):
+                files["weights.safetensors"] = weights
+            self._evaluate(cell, fingerprint, trained if isinstance(trained, Left) else trained.model)
         record = Record(
             fingerprint=fingerprint,
             payload=self.plan.payload(cell),
@@ -84,28 +89,38 @@ class Worker:
         tokens = self._stream(cell.unique_tokens + 1)
         return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping)
 
-    def _model(
+    def _command(
+        self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
+    ) -> Left:
+        return run_command(self.plan, cell, self.store.folder(fingerprint) / "work", self.device, report, stopping)
+
+    def _again(
         self, cell: Cell, record: Record, report: Callable[[int], None], stopping: Callable[[], bool]
-    ) -> Transformer:
-        """The final model from its kept weights; retrained where none were kept."""
+    ) -> Transformer | Left:
+        """The final model from its kept weights, retrained where none were kept; a program evaluates its own."""
+        if cell.trainer:
+            return self._command(cell, record.fingerprint, report, stopping)
         if "weights.safetensors" not in record.files:
             return self._run(cell, None, report, stopping).model
         model = build(cell)
         model.load_state_dict(load_file(self.store.verified(record, "weights.safetensors")))
         return model.to(self.device)
 
-    def _evaluate(self, cell: Cell, fingerprint: str, model: Transformer) -> None:
+    def _evaluate(self, cell: Cell, fingerprint: str, outcome: Transformer | Left) -> None:
         plan = self.plan
         held_out = read_prefix(plan.text_name, plan.text, "validation", plan.validation_tokens + 1)
-        stream = self._stream(cell.reach(plan.seen_tokens))
-        losses = evaluate(model, cell, stream, held_out, plan.text.end_of_text, plan.seen_tokens)
+        if isinstance(outcome, Left):
+            losses = summarise(cell.seq_len, outcome.evaluated, held_out, plan.text.end_of_text)
+        else:
+            stream = self._stream(cell.reach(plan.seen_tokens))
+            losses = evaluate(outcome, cell, stream, held_out, plan.text.end_of_text, plan.seen_tokens)
         self.store.put_evaluation(fingerprint, plan.evaluation(cell), asdict(losses))
 
     def _stream(self, tokens: int) -> TokenArray:
         return read_prefix(self.plan.text_name, self.plan.text, "train", tokens)
 
 
-def _write_curve(path: Path, cell: Cell, trained: Trained) -> str:
+def _write_curve(path: Path, cell: Cell, trained: Curve) -> str:
     steps = list(range(trained.steps_done))
     columns = {
         "step": steps,
@@ -118,9 +133,16 @@ def _write_curve(path: Path, cell: Cell, trained: Trained) -> str:
     return sha256_file(path)
 
 
-def _write_weights(path: Path, trained: Trained) -> str:
-    with replacing(path) as draft:
-        save_file(trained.parameters, draft)
+def _write_weights(path: Path, trained: Trained | Left) -> str | None:
+    """Digest of the kept weights; None where a program left none."""
+    if isinstance(trained, Trained):
+        with replacing(path) as draft:
+            save_file(trained.parameters, draft)
+    elif trained.weights:
+        with replacing(path) as draft:
+            shutil.copyfile(trained.weights, draft)
+    else:
+        return None
     return sha256_file(path)
 
 
@@ -128,7 +150,7 @@ def _finite(value: float) -> float | None:
     return value if torch.isfinite(torch.tensor(value)) else None
 
 
-def _provenance(device: torch.device, started: str, trained: Trained, cell: Cell) -> Provenance:
+def _provenance(device: torch.device, started: str, trained: Trained | Left, cell: Cell) -> Provenance:
     return Provenance(
         commit=_commit(),
         host=platform.node(),

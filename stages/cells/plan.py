@@ -3,6 +3,7 @@
 Whoever trains, evaluates or checks reads this file and nothing else of params.yaml; nobody globs a folder.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +15,19 @@ from stages.study.cell import Cell
 from stages.study.errors import DamageError, UsageError
 from stages.study.files import read_json
 from stages.study.identity import ROOT, digest, source_digest
-from stages.study.params import Params, Scale
+from stages.study.params import Command, Params, Scale
 from stages.study.plan import Row, hours, plan_rows, require_budget
 from stages.study.store import Payload
 
 STUDIES = Path("data/studies")
 TRAINING = ("stages.train.loop",)
 EVALUATION = ("stages.evaluate.losses",)
+
+
+class PlannedCommand(Command):
+    """A command that trains cells, with the digest of its sources."""
+
+    source: str
 
 
 class PlannedRow(Row):
@@ -45,15 +52,24 @@ class Plan(BaseModel):
     evaluation_digest: str
     """Of the held-out data, the settings and the code of the evaluation."""
     keep: Literal["none", "final"]
+    trainers: dict[str, PlannedCommand] = {}
+    """Commands that train cells instead of our loop, by the name that a cell has for them."""
     rows: list[PlannedRow]
 
     def payload(self, cell: Cell) -> Payload:
         """What the fingerprint of one of the plan's cells hashes."""
-        return _payload(cell, self.text, self.source)
+        return _payload(cell, self.text, self.source, self.trainers)
 
     def evaluation(self, cell: Cell) -> str:
-        """Digest of what decides the losses of a trained cell: `evaluation_digest`, and the windows it never saw."""
-        return digest([self.evaluation_digest, self.text.digests("train", cell.reach(self.seen_tokens))])
+        """Digest of what decides the losses of a trained cell: `evaluation_digest`, and the windows it never saw.
+
+        Where a program trains and evaluates it, our code of the evaluation has no part in that.
+        """
+        stream = self.text.digests("train", cell.reach(self.seen_tokens))
+        if cell.trainer:
+            held_out = self.text.digests("validation", self.validation_tokens + 1)
+            return digest([self.validation_tokens, self.seen_tokens, held_out, stream])
+        return digest([self.evaluation_digest, stream])
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
@@ -67,12 +83,13 @@ class Plan(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Plain values for `plan_from_json`; what all cells have in common is said once, under `cell`."""
         cells = [row.cell.model_dump() for row in self.rows]
-        common = {name: value for name, value in cells[0].items() if all(cell[name] == value for cell in cells)}
+        common = {name: value for name, value in cells[0].items() if all(cell.get(name) == value for cell in cells)}
         rows = [
             {**row.model_dump(exclude={"cell"}), "cell": {k: v for k, v in cell.items() if k not in common}}
             for row, cell in zip(self.rows, cells, strict=True)
         ]
-        return {**self.model_dump(exclude={"rows"}), "cell": common, "rows": rows}
+        plan = self.model_dump(exclude={"rows"} if self.trainers else {"rows", "trainers"})
+        return {**plan, "cell": common, "rows": rows}
 
     def only(self, fingerprint: str) -> "Plan":
         """The plan of one cell, small enough to travel with it."""
@@ -82,16 +99,24 @@ class Plan(BaseModel):
     def require_this_source(self) -> None:
         """Refuse to train under a fingerprint that speaks of other source. Raises `UsageError`."""
         evaluation = _evaluation_digest(self.text, self.validation_tokens, self.seen_tokens)
-        if (source_digest(*TRAINING), evaluation) != (self.source, self.evaluation_digest):
+        ours = (source_digest(*TRAINING), evaluation) == (self.source, self.evaluation_digest)
+        if not ours or any(item.digest() != item.source for item in self.trainers.values()):
             raise UsageError(
                 f"the source in {ROOT} is not the one that {self.study}-{self.scale} was planned with; "
                 f"bring it to the same commit, or run `dvc repro plan@{self.study}-{self.scale}`"
             )
 
 
-def _payload(cell: Cell, text: Text, source: str) -> Payload:
+def _payload(cell: Cell, text: Text, source: str, trainers: Mapping[str, PlannedCommand]) -> Payload:
     data = text.digests("train", cell.unique_tokens + 1)
-    return Payload(cell=cell, tokenizer=text.tokenizer_digest, data=data, source=source)
+    trained_by = trainers[cell.trainer].source if cell.trainer else source
+    return Payload(cell=cell, tokenizer=text.tokenizer_digest, data=data, source=trained_by)
+
+
+def _commands(rows: Sequence[Row], trainers: Mapping[str, Command]) -> dict[str, PlannedCommand]:
+    """The commands that the rows' cells name, with what their sources are now."""
+    named = {name: trainers[name] for name in sorted({row.cell.trainer for row in rows if row.cell.trainer})}
+    return {name: PlannedCommand(**dict(item), source=item.digest()) for name, item in named.items()}
 
 
 def make_plan(params: Params, study_name: str, scale_name: str, index: Index) -> Plan:
@@ -103,7 +128,7 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
     require_budget(params, study_name, scale_name, hours({row.cell for row in rows}, scale))
     most = max(row.cell.reach(scale.seen_tokens) for row in rows)
     text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
-    source = source_digest(*TRAINING)
+    source, trainers = source_digest(*TRAINING), _commands(rows, params.trainers)
     return Plan(
         study=study_name,
         scale=scale_name,
@@ -114,8 +139,9 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
         seen_tokens=scale.seen_tokens,
         evaluation_digest=_evaluation_digest(text, scale.validation_tokens, scale.seen_tokens),
         keep=scale.keep,
+        trainers=trainers,
         rows=[
-            PlannedRow.model_construct(**dict(row), fingerprint=_payload(row.cell, text, source).fingerprint)
+            PlannedRow.model_construct(**dict(row), fingerprint=_payload(row.cell, text, source, trainers).fingerprint)
             for row in rows
         ],
     )
@@ -127,10 +153,13 @@ def _evaluation_digest(text: Text, validation_tokens: int, seen_tokens: int) -> 
     return digest({**settings, "data": held_out, "source": source_digest(*EVALUATION)})
 
 
-def payloads(rows: list[Row], scale: Scale, index: Index) -> list[Payload | None]:
+def payloads(rows: list[Row], params: Params, scale: Scale, index: Index) -> list[Payload | None]:
     """What the fingerprint of every row hashes; None where the text is not tokenized that far yet."""
-    text, source = index.texts.get(scale.text), source_digest(*TRAINING)
-    return [_payload(row.cell, text, source) if text and _reaches(text, row.cell) else None for row in rows]
+    text = index.texts.get(scale.text)
+    if text is None:
+        return [None] * len(rows)
+    source, trainers = source_digest(*TRAINING), _commands(rows, params.trainers)
+    return [_payload(row.cell, text, source, trainers) if _reaches(text, row.cell) else None for row in rows]
 
 
 def _reaches(text: Text, cell: Cell) -> bool:
@@ -158,9 +187,13 @@ def plan_from_json(body: Any) -> Plan:
 
     Raises `KeyError`, `TypeError`, `AttributeError` or `ValidationError` for anything else.
     """
-    common, rows = body.get("cell", {}), body["rows"]
-    rest = {name: value for name, value in body.items() if name not in ("cell", "rows")}
-    return Plan.model_validate({**rest, "rows": [{**row, "cell": {**common, **row["cell"]}} for row in rows]})
+    return Plan.model_validate({**{k: v for k, v in body.items() if k != "cell"}, "rows": _whole_rows(body)})
+
+
+def _whole_rows(body: Any) -> list[dict[str, Any]]:
+    """The rows of a plan's JSON with what their cells have in common."""
+    common = body.get("cell", {})
+    return [{**row, "cell": {**common, **row["cell"]}} for row in body["rows"]]
 
 
 Place = tuple[str, int, str, int]
@@ -179,11 +212,11 @@ def planned_before(study: str, scale: str) -> dict[Place, str]:
     remedy = f"run `dvc repro plan@{study}-{scale}`"
     body = read_json(path, remedy)
     try:
-        common = body.get("cell", {})
-        cells = [{**common, **row["cell"]} for row in body["rows"]]
         return {
-            (row["recipe"], cell["width"], repr(sorted(row["axes"].items())), cell["seed"]): row["fingerprint"]
-            for row, cell in zip(body["rows"], cells, strict=True)
+            (row["recipe"], row["cell"]["width"], repr(sorted(row["axes"].items())), row["cell"]["seed"]): row[
+                "fingerprint"
+            ]
+            for row in _whole_rows(body)
         }
     except (KeyError, TypeError, AttributeError):
         raise DamageError(f"{path} is no plan of this version; {remedy}") from None

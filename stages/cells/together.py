@@ -26,6 +26,8 @@ def together(study: str, scale: str, beginning: str) -> None:
     """Train, evaluate and record one cell. Raises `UsageError` for an unknown cell or a batch that cannot be shared."""
     plan = read_plan(study, scale)
     fingerprint = _find(plan, beginning)
+    if trainer := plan.cells[fingerprint].trainer:
+        raise UsageError(f"trainers.{trainer} trains this cell; let its own command use several GPUs")
     gpus = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpus else torch.device("cpu")
     torch.set_flush_denormal(True)

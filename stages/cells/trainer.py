@@ -68,7 +68,7 @@ class Trainer:
 
         def expire() -> None:
             expired.set()
-            process.kill()
+            _kill(process)
 
         timer = threading.Timer(seconds or threading.TIMEOUT_MAX, expire)
         timer.daemon = True
@@ -133,12 +133,20 @@ class Trainer:
         try:
             process.wait(_GRACE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _kill(process)
+        with suppress(ProcessLookupError):  # what the worker started, where it could not end it itself
+            os.killpg(process.pid, signal.SIGKILL)
         for pipe in (process.stdin, process.stdout):
             with suppress(OSError):  # what was never written has no reader
                 if pipe:
                     pipe.close()
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    """End a worker and whatever it started; they are a session of their own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _epitaph(process: "subprocess.Popen[str]") -> str:
@@ -161,7 +169,7 @@ def _requests(lines: TextIO) -> Iterator[dict[str, Any]]:
     def read() -> None:
         for line in lines:
             waiting.put(line)
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)  # a program that trains a cell must not outlive it either
 
     threading.Thread(target=read, daemon=True).start()
     while True:

@@ -52,15 +52,28 @@ def evaluate(
     `train` is the cell's prefix and what follows it (see `fresh_sample`), `held_out` the validation tokens, each one
     token longer than its inputs.
     """
-    windows = np.arange((len(held_out) - 1) // cell.seq_len)
-    losses_T = losses_per_token(model, cell, held_out, windows)
+    windows = evaluated_windows(cell, len(held_out) - 1, seen_tokens)
+    sources = {"validation": held_out, "seen": train, "fresh": train}
+    losses = {name: losses_per_token(model, cell, sources[name], windows[name]) for name in sources}
+    return summarise(cell.seq_len, losses, held_out, end_of_text)
+
+
+def evaluated_windows(cell: Cell, validation_tokens: int, seen_tokens: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Windows that are evaluated, by number: `validation` of the held-out tokens, `seen` and `fresh` of the others."""
+    return {
+        "validation": np.arange(validation_tokens // cell.seq_len),
+        "seen": seen_sample(cell, seen_tokens),
+        "fresh": fresh_sample(cell, seen_tokens),
+    }
+
+
+def summarise(seq_len: int, losses: dict[str, Floats], held_out: TokenArray, end_of_text: int) -> Evaluation:
+    """Means and standard errors of the losses of every target of `evaluated_windows`, in order."""
+    losses_T = losses["validation"]
     blocks_T = document_blocks(held_out[1 : len(losses_T) + 1] == end_of_text)
     sums, counts = np.bincount(blocks_T, losses_T), np.bincount(blocks_T)
     mean, error = ratio_mean(sums, counts)
-    seen, fresh = (
-        _sample_mean(losses_per_token(model, cell, train, draw(cell, seen_tokens)), cell.seq_len)
-        for draw in (seen_sample, fresh_sample)
-    )
+    seen, fresh = (_sample_mean(losses[name], seq_len) for name in ("seen", "fresh"))
     return Evaluation(
         loss_validation=mean,
         loss_validation_se=error,

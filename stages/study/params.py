@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.study.errors import UsageError
+from stages.study.files import sha256_file
 from stages.study.hints import nearest
+from stages.study.identity import digest
 
 PARAMS = Path("params.yaml")
 _T = TypeVar("_T")
@@ -97,6 +99,10 @@ class Recipe(_Strict):
     """Passes over the data; above 1 the cell repeats its (shorter) prefix."""
     data_share: Positive | None = None
     """A data set of this share of the pivot's budget at every width, passed over `epochs` times."""
+    trainer: Name | None = None
+    """A command of `trainers` that trains it; our own loop where absent."""
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What only that command understands."""
 
 
 AXES = tuple(name for name in Recipe.model_fields if name != "label")
@@ -140,12 +146,25 @@ class Study(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _options_have_a_reader(self) -> Self:
+        for name, recipe in self.recipes.items():
+            if (recipe.options or "options" in self.axes) and not (recipe.trainer or "trainer" in self.axes):
+                raise ValueError(f"recipes.{name}: options are for a trainer of one's own; name it as `trainer`")
+        return self
+
+    @model_validator(mode="after")
     def _labels_differ(self) -> Self:
         labels = [recipe.label or name for name, recipe in self.recipes.items()]
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"recipes: two are called '{label}' in figures and tables; give each its own label")
         return self
+
+    @property
+    def trainers(self) -> list[str]:
+        """Commands that its recipes and axes name, each once."""
+        named = [*(recipe.trainer for recipe in self.recipes.values()), *self.axes.get("trainer", [])]
+        return list(dict.fromkeys(name for name in named if name is not None))
 
     def widths(self, ladder: list[int]) -> list[int]:
         """The widths of a ladder that the study uses. Raises `UsageError` for a place beyond its end."""
@@ -268,6 +287,33 @@ class Files(_Strict):
 Corpus = Annotated[Pydocs | C4 | Files, Field(discriminator="kind")]
 
 
+class Command(_Strict):
+    """A program that trains a cell instead of our loop (docs/bring-your-trainer.md)."""
+
+    command: Annotated[str, Field(min_length=1)]
+    """Started in the project's root without a shell; it gets one argument, the folder with `cell.json`."""
+    sources: Annotated[list[str], Field(min_length=1)]
+    """Globs below `trainers/`, which DVC watches; what they match is part of the identity of every cell it trains."""
+
+    @field_validator("sources")
+    @classmethod
+    def _below_trainers(cls, sources: list[str]) -> list[str]:
+        for glob in sources:
+            if not glob.startswith("trainers/") or ".." in glob:
+                raise ValueError(f"{glob} is not below trainers/, which is what DVC watches; move or link it there")
+        return sources
+
+    def digest(self) -> str:
+        """Of the command and its sources by name. Raises `UsageError` where a glob matches no file."""
+        files: dict[str, str] = {}
+        for glob in self.sources:
+            found = {path.as_posix(): sha256_file(path) for path in Path().glob(glob) if path.is_file()}
+            if not found:
+                raise UsageError(f"{PARAMS}: trainers: {glob} matches no file; correct it, or add the file")
+            files |= found
+        return digest([self.command, files])
+
+
 class Active(_Strict):
     """One study at one scale, run by `dvc repro`."""
 
@@ -319,6 +365,7 @@ class Params(_Strict):
     corpora: dict[Name, Corpus]
     scales: dict[Name, Scale]
     studies: dict[Name, Study]
+    trainers: dict[Name, Command] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
@@ -331,6 +378,9 @@ class Params(_Strict):
             _look_up(self.corpora, scale.corpus, f"scales.{name}.corpus")
         for name, claim in self.claims.items():
             _look_up(self.studies, claim.study, f"claims.{name}.study")
+        for name, study in self.studies.items():
+            for trainer in study.trainers:
+                _look_up(self.trainers, trainer, f"studies.{name}: trainer")
         return self
 
     def study(self, name: str) -> Study:
@@ -386,7 +436,7 @@ def _known_keys(where: list[str]) -> list[str]:
     model: type[BaseModel] = Params
     models: dict[str, type[BaseModel]] = {
         "active": Active, "claims": Claim, "scales": Scale, "studies": Study, "recipes": Recipe, "tokenizer": Tokenizer,
-        "machine": Machine, "weight_decay": DecayRule, "pydocs": Pydocs, "c4": C4, "files": Files,
+        "machine": Machine, "trainers": Command, "weight_decay": DecayRule, "pydocs": Pydocs, "c4": C4, "files": Files,
         **dict.fromkeys(
             ("lr", "lr_embedding", "lr_head", "lr_gains", "embedding_std", "head_std"), WidthRule
         ),

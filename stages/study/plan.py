@@ -96,6 +96,8 @@ def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) ->
         precision=scale.precision,
         window=window,
         seed=seed,
+        trainer=recipe.trainer,
+        options=tuple(sorted(recipe.options.items())),
     )
 
 

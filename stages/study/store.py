@@ -7,6 +7,7 @@ overwritten by something else, and nothing is deleted but by hand (`crossover gc
       record.json             written last: without it the cell does not exist
       evaluation-<digest>.json  losses of the final model, one file per evaluation digest
       checkpoint.safetensors  only while the cell is unfinished
+      work/                   the same, of a program that trains it instead of our loop
       failure.json            only where the last attempt crashed
 
 With a remote (any fsspec URL: a shared folder, S3) the folder is a cache of it: what is missing here is fetched, what
@@ -186,6 +187,7 @@ class Store:
         folder = self.folder(record.fingerprint)
         for name in ("checkpoint.safetensors", "failure.json"):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "work", ignore_errors=True)
         if self.remote and not self.remote.has(record.fingerprint):
             evaluations = [path.name for path in folder.glob("evaluation-*")]
             self.remote.send(folder, [*record.files, *evaluations, "record.json"])

@@ -27,16 +27,13 @@ _SPIKE = 7.0  # standard deviations above the mean of the preceding window (OLMo
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The outcome of a cell. Curves have one entry per step done."""
+class Curve:
+    """What a training run says about itself: one entry per step done."""
 
-    model: Transformer
-    parameters: dict[str, Tensor]
     diverged: bool
     lrs: list[float]
     losses: Tensor
     grad_norms: Tensor
-    seconds: float
 
     @property
     def steps_done(self) -> int:
@@ -62,6 +59,15 @@ class Trained:
             return 0
         before = losses.unfold(0, cell.window, 1)[:-1]
         return int((losses[cell.window :] > before.mean(1) + _SPIKE * before.std(1)).sum())
+
+
+@dataclass(frozen=True)
+class Trained(Curve):
+    """The outcome of a cell."""
+
+    model: Transformer
+    parameters: dict[str, Tensor]
+    seconds: float
 
 
 def train(
@@ -130,7 +136,7 @@ def train(
             losses[step] = ranks.average(loss)
             step += 1
             if step % cell.window == 0 or step == cell.steps:
-                diverged = _diverged(losses[:step], cell.window)
+                diverged = has_diverged(losses[:step], cell.window)
                 report(step)
             if ranks.agree(stopping, step, cell.window, device):
                 save()
@@ -139,12 +145,12 @@ def train(
                 save()
                 due = time.monotonic() + every
     return Trained(
-        model=model,
-        parameters=flat.named(),
         diverged=diverged,
         lrs=lrs[:step],
         losses=losses[:step].cpu(),
         grad_norms=norms[:step].cpu(),
+        model=model,
+        parameters=flat.named(),
         seconds=seconds(),
     )
 
@@ -153,7 +159,7 @@ def _hidden(compiled: bool) -> Callable[[Transformer, Tensor], Tensor]:
     return torch.compile(Transformer.hidden, dynamic=False) if compiled else Transformer.hidden
 
 
-def _diverged(losses: Tensor, window: int) -> bool:
+def has_diverged(losses: Tensor, window: int) -> bool:
     """Not finite in the last window, or on average above the loss at initialisation."""
     recent = losses[-window:]
     return not bool(torch.isfinite(recent).all() & (recent.mean() <= losses[0]))

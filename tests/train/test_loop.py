@@ -10,7 +10,7 @@ from stages.shards.windows import window_order
 from stages.study.errors import Interrupted
 from stages.train import loop
 from stages.train.checkpoint import Checkpoint
-from stages.train.loop import Trained, train
+from stages.train.loop import Curve, Trained, train
 from tests.conftest import make_cell
 
 CPU = torch.device("cpu")
@@ -125,9 +125,9 @@ def test_spikes_are_counted_by_the_stated_rule() -> None:
     losses = 2 + 0.01 * torch.randn(200, generator=torch.Generator().manual_seed(0))
     losses[[60, 150]] += 0.5
     losses[120] -= 0.5
-    trained = Trained(None, {}, False, [], losses, losses, 1.0)  # type: ignore[arg-type]
-    assert trained.n_spikes(make_cell(window=50)) == 2
-    assert trained.loss_online(make_cell(unique_tokens=100 * 64)) == pytest.approx(losses[90:100].mean().item())
+    curve = Curve(False, [], losses, losses)
+    assert curve.n_spikes(make_cell(window=50)) == 2
+    assert curve.loss_online(make_cell(unique_tokens=100 * 64)) == pytest.approx(losses[90:100].mean().item())
 
 
 def test_bf16_is_near_fp32_and_is_another_cell(tokens: np.ndarray) -> None:

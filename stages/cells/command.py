@@ -1,0 +1,214 @@
+"""A cell trained by a program of one's own: what it is given, how it is watched, and what it has to leave.
+
+The program is started in the project's root with one argument, a folder that stays until the cell is finished:
+
+  cell.json    given: the cell's settings, and where its tokens are
+  windows.npz  given: numbers of windows of `seq_len` inputs each (targets are one token on): `order` (steps, batch) of
+               training, `validation` of the held-out tokens, `seen` and `fresh` of the training tokens
+  curve.csv    left: step, tokens, lr, loss, grad_norm of every step, in order; rows may come as it goes
+  losses.npz   left: for `validation`, `seen` and `fresh` the loss in nats of every target of these windows, in order
+  weights.safetensors, anything else: left at will, for instance a checkpoint to go on from
+
+A SIGTERM asks it to save what it has and to leave; started again with the same folder it goes on. A run that
+diverged (by the rule of our own loop, applied to its curve) needs no losses.
+"""
+
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.cells.plan import Plan
+from stages.evaluate.losses import Floats, evaluated_windows
+from stages.shards.manifest import TOKENS, SplitName
+from stages.shards.reading import read_prefix
+from stages.shards.windows import window_order
+from stages.study.cell import Cell
+from stages.study.errors import CrossoverError, DamageError, Interrupted
+from stages.study.files import replacing, write_json
+from stages.study.tables import CURVE, read_csv
+from stages.train.loop import Curve, has_diverged
+
+_GRACE = 15.0  # seconds it has to save what it has
+_POLL = 0.2
+
+
+class TrainerError(CrossoverError):
+    """A program failed, or left something else than was asked for."""
+
+
+@dataclass(frozen=True)
+class Left(Curve):
+    """What a program left."""
+
+    evaluated: dict[str, Floats]
+    """Losses of the final model by the names of `evaluated_windows`, one per target; empty where it diverged."""
+    weights: Path | None
+    seconds: float
+
+
+def run_command(
+    plan: Plan,
+    cell: Cell,
+    folder: Path,
+    device: torch.device,
+    report: Callable[[int], None],
+    stopping: Callable[[], bool],
+) -> Left:
+    """Let the cell's program train it in `folder` and check what it left.
+
+    Raises `TrainerError`, and `Interrupted` once it has saved what it had because `stopping` said so.
+    """
+    assert cell.trainer, "a cell of our own loop needs no program"
+    folder.mkdir(parents=True, exist_ok=True)
+    _give(plan, cell, folder)
+    words, log, clock = _words(plan.trainers[cell.trainer].command), folder / "log.txt", folder / "seconds.json"
+    earlier, started = float(json.loads(clock.read_text())) if clock.exists() else 0.0, time.monotonic()
+    try:
+        with log.open("a") as output:
+            process = subprocess.Popen(  # noqa: S603
+                [*words, str(folder.resolve())], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=_environment(device),
+            )  # fmt: skip
+            _watch(process, folder / "curve.csv", report, stopping)
+    except OSError as error:
+        raise TrainerError(f"trainers.{cell.trainer}: `{words[0]}` cannot be started ({error.strerror})") from None
+    finally:
+        seconds = earlier + time.monotonic() - started
+        write_json(clock, seconds)
+    if process.returncode:
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
+        raise TrainerError(f"trainers.{cell.trainer} ended with exit code {process.returncode}: {last[0]} (all: {log})")
+    return _taken(plan, cell, folder, seconds)
+
+
+def _words(command: str) -> list[str]:
+    """The command line; `python` is the one that runs this, whatever the path says."""
+    program, *rest = shlex.split(command)
+    return [sys.executable if program == "python" else program, *rest]
+
+
+def _give(plan: Plan, cell: Cell, folder: Path) -> None:
+    shards = {
+        "train": _paths(plan, "train", cell.reach(plan.seen_tokens)),
+        "validation": _paths(plan, "validation", plan.validation_tokens + 1),
+    }
+    settings = {**cell.model_dump(), "options": dict(cell.options)}
+    tokens = {"dtype": plan.text.dtype, "end_of_text": plan.text.end_of_text, **shards}
+    write_json(folder / "cell.json", {"cell": settings, "tokens": tokens})
+    windows: dict[str, Any] = evaluated_windows(cell, plan.validation_tokens, plan.seen_tokens)
+    with replacing(folder / "windows.npz") as draft, draft.open("wb") as file:
+        np.savez(file, order=window_order(cell), **windows)
+
+
+def _paths(plan: Plan, split: SplitName, tokens: int) -> list[str]:
+    """Shards that hold so many tokens, checked: raw little-endian numbers, one file after the other."""
+    read_prefix(plan.text_name, plan.text, split, tokens)
+    count = len(plan.text.digests(split, tokens))
+    folder = (TOKENS / plan.text_name / split).resolve()
+    return [str(folder / shard.file) for shard in plan.text.split(split).shards[:count]]
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    """One core, or the worker's GPU as the only one."""
+    if device.type != "cuda":
+        return {"OMP_NUM_THREADS": "1", **os.environ}
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    number = device.index or 0
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": seen[number] if seen else str(number)}
+
+
+def _watch(
+    process: "subprocess.Popen[bytes]", curve: Path, report: Callable[[int], None], stopping: Callable[[], bool]
+) -> None:
+    """Wait for its end. Tells how many steps its curve has, and passes on the request to stop."""
+    told = 0
+    try:
+        while process.poll() is None:
+            time.sleep(_POLL)
+            if (step := _steps(curve)) > told:
+                told = step
+                report(step)
+            if stopping():
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)
+                raise Interrupted(f"stopped after step {told}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _steps(curve: Path) -> int:
+    """Rows written so far, from the last whole one: a curve of a million steps is not read five times a second."""
+    with suppress(OSError, ValueError, IndexError), curve.open("rb") as file:
+        file.seek(max(0, curve.stat().st_size - 500))
+        return int(file.read().splitlines()[-2].split(b",")[0]) + 1
+    return 0
+
+
+def _taken(plan: Plan, cell: Cell, folder: Path, seconds: float) -> Left:
+    curve, losses, weights = (folder / name for name in ("curve.csv", "losses.npz", "weights.safetensors"))
+    lrs, values, norms, diverged = _curve(cell, curve)
+    return Left(
+        diverged=diverged, lrs=lrs, losses=values, grad_norms=norms,
+        evaluated={} if diverged else _losses(plan, cell, losses),
+        weights=weights if weights.exists() else None, seconds=seconds,
+    )  # fmt: skip
+
+
+def _curve(cell: Cell, path: Path) -> tuple[list[float], torch.Tensor, torch.Tensor, bool]:
+    try:
+        columns = read_csv(path, CURVE).to_pydict()
+    except DamageError as error:
+        raise TrainerError(f"trainers.{cell.trainer}: {str(error).split(';')[0]}; it must leave {_said()}") from None
+    steps = columns["step"]
+    losses, norms = (
+        torch.tensor([np.nan if x is None else x for x in columns[name]]) for name in ("loss", "grad_norm")
+    )
+    ends = [*range(cell.window, len(steps), cell.window), len(steps)]
+    diverged = any(has_diverged(losses[:end], cell.window) for end in ends if end)
+    if steps != list(range(len(steps))) or not steps or not (diverged or len(steps) == cell.steps):
+        raise TrainerError(
+            f"trainers.{cell.trainer}: {path} has {len(steps)} steps, not 0 to {cell.steps - 1} in order; "
+            "write one row per step"
+        )
+    return _filled(columns["lr"]), losses, norms, diverged
+
+
+def _filled(column: list[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in column]
+
+
+def _said() -> str:
+    return f"curve.csv with the columns {', '.join(CURVE.names)}"
+
+
+def _losses(plan: Plan, cell: Cell, path: Path) -> dict[str, Floats]:
+    windows = evaluated_windows(cell, plan.validation_tokens, plan.seen_tokens)
+    try:
+        with np.load(path) as file:
+            found = {name: np.asarray(file[name], np.float64).ravel() for name in windows}
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainerError(
+            f"trainers.{cell.trainer}: {path} cannot be read ({error}); it must hold {', '.join(windows)}"
+        ) from None
+    for name, numbers in windows.items():
+        if found[name].size != len(numbers) * cell.seq_len or not np.isfinite(found[name]).all():
+            raise TrainerError(
+                f"trainers.{cell.trainer}: {path}: `{name}` must hold {len(numbers) * cell.seq_len} finite losses, one "
+                f"per target of its windows; it has {found[name].size}, {np.isfinite(found[name]).sum()} of them finite"
+            )
+    return found

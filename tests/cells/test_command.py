@@ -1,0 +1,239 @@
+"""Programs that train instead of our loop: what they are given and held to, and that none outlives its worker."""
+
+import importlib.util
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages.cells.command import TrainerError, run_command
+from stages.cells.one import Worker
+from stages.cells.plan import Plan, make_plan
+from stages.cells.trainer import TimeLimitError, Trainer
+from stages.model.transformer import Transformer, build
+from stages.shards.manifest import read_index
+from stages.shards.reading import read_prefix
+from stages.study.errors import Interrupted, UsageError
+from stages.study.params import Params
+from stages.study.store import Store
+from stages.train.loop import train
+from tests.conftest import REPOSITORY, TINY, Project, make_project
+from tests.processes import alive, descendants, until
+
+CPU = torch.device("cpu")
+LEFT = """
+import json, sys, numpy as np
+from pathlib import Path
+folder = Path(sys.argv[1])
+cell = json.loads((folder / "cell.json").read_text())["cell"]
+windows = np.load(folder / "windows.npz")
+rows = [f"{step},{step * 128},0.1,{5 - step / 1000},1" for step in range(cell["steps"])]
+losses = {name: np.full(len(windows[name]) * cell["seq_len"], 3.25) for name in ("validation", "seen", "fresh")}
+CHANGE
+(folder / "curve.csv").write_text("\\n".join(["step,tokens,lr,loss,grad_norm", *rows]) + "\\n")
+np.savez(folder / "losses.npz", **losses)
+"""
+
+
+@pytest.fixture(scope="module")
+def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = make_project(tmp_path_factory.mktemp("command") / "project")
+    project.run(sys.executable, "-m", "stages.tokens")
+    return project
+
+
+def planned(project: Project, script: str | None = None, options: dict[str, Any] | None = None) -> Plan:
+    """A plan of one cell by our loop and one by a program, of the project's text."""
+    command = {"command": f"{sys.executable} trainers/plain.py", "sources": ["trainers/plain.py"]}
+    if script is not None:
+        (project.root / "trainers/own.py").write_text(script)
+        command = {"command": f"{sys.executable} trainers/own.py", "sources": ["trainers/own.py"]}
+    values = json.loads(json.dumps(TINY))
+    recipes = {"ours": {}, "own": {"trainer": "own", "options": options or {}}}
+    values["studies"]["tiny"].update(recipes=recipes, seeds=1)
+    values["scales"]["mini"]["widths"] = [8]
+    values.update(trainers={"own": command}, claims={})
+    os.chdir(project.root)
+    return make_plan(Params.model_validate(values), "tiny", "mini", read_index())
+
+
+def fingerprint(plan: Plan) -> str:
+    return next(name for name, cell in plan.cells.items() if cell.trainer)
+
+
+def left(plan: Plan, folder: Path) -> Any:
+    return run_command(plan, plan.cells[fingerprint(plan)], folder, CPU, lambda _: None, lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def _back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path.cwd())  # `planned` goes elsewhere
+
+
+def test_a_program_is_part_of_its_cells_identity_and_of_no_others(tokenized: Project) -> None:
+    first, again = planned(tokenized, LEFT), planned(tokenized, LEFT)
+    told, changed = planned(tokenized, LEFT, {"heads": 3}), planned(tokenized, LEFT + "\n")
+    assert list(first.cells) == list(again.cells)
+    ours, theirs = (
+        [
+            next(name for name, cell in plan.cells.items() if bool(cell.trainer) == own)
+            for plan in (first, changed, told)
+        ]
+        for own in (False, True)
+    )
+    assert len(set(ours)) == 1
+    assert len(set(theirs)) == 3
+    with pytest.raises(UsageError, match="is not the one that tiny-mini was planned with"):
+        first.require_this_source()  # the file is another one by now
+
+
+def test_what_a_program_leaves_becomes_the_cell(tokenized: Project, tmp_path: Path) -> None:
+    plan = planned(tokenized, LEFT.replace("CHANGE", "losses['validation'][:16] = 3.75"))
+    store, name = Store(tmp_path), fingerprint(plan)
+    steps: list[int] = []
+    record = Worker(plan, store, CPU).complete(name, steps.append, lambda: False)
+    losses = store.evaluation(name, plan.evaluation(plan.cells[name]))
+    assert losses
+    assert losses["loss_validation"] == pytest.approx(3.25 + 0.5 * 16 / 2048)
+    assert losses["loss_validation_se"] > 0
+    assert (losses["loss_seen"], losses["loss_fresh"]) == (3.25, 3.25)
+    assert (record.status, record.steps_done, record.loss_init) == ("done", plan.cells[name].steps, 5.0)
+    assert not (store.folder(name) / "work").exists()
+    assert list(record.files) == ["curve.parquet"]
+
+
+def test_a_program_that_diverged_needs_no_losses(tokenized: Project, tmp_path: Path) -> None:
+    plan = planned(tokenized, LEFT.replace("CHANGE", "rows[15:] = ['15,1920,0.1,nan,1']; losses = {}"))
+    record = Worker(plan, Store(tmp_path), CPU).complete(fingerprint(plan), lambda _: None, lambda: False)
+    assert (record.status, record.steps_done) == ("diverged", 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("rows.pop()", "curve.csv has 29 steps, not 0 to 29 in order; write one row per step"),
+        ("rows[3] = rows[4]", "curve.csv has 30 steps, not 0 to 29 in order"),
+        ("rows = ['a,b,c,d,e']", "it must leave curve.csv with the columns step, tokens, lr, loss, grad_norm"),
+        ("del losses['seen']", "it must hold validation, seen, fresh"),
+        ("losses['fresh'] = losses['fresh'][1:]", "`fresh` must hold 1024 finite losses.*it has 1023"),
+        ("losses['seen'][5] = np.nan", "`seen` must hold .* finite losses.* of them finite"),
+        ("raise SystemExit('no such dataset')", "ended with exit code 1: no such dataset \\(all: .*log.txt\\)"),
+    ],
+)
+def test_a_program_is_held_to_what_it_must_leave(tokenized: Project, tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(TrainerError, match=message):
+        left(planned(tokenized, LEFT.replace("CHANGE", change)), tmp_path / "work")
+
+
+def test_a_program_that_does_not_exist_is_named(tokenized: Project, tmp_path: Path) -> None:
+    plan = planned(tokenized, LEFT)
+    plan.trainers["own"] = plan.trainers["own"].model_copy(update={"command": "no-such-program"})
+    with pytest.raises(TrainerError, match=r"trainers\.own: `no-such-program` cannot be started"):
+        left(plan, tmp_path / "work")
+
+
+def test_the_plain_example_is_our_loop_to_rounding(
+    tokenized: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From our initial weights it has our losses, step by step and at the end: same model, data, rule, evaluation."""
+    spec = importlib.util.spec_from_file_location("plain", REPOSITORY / "trainers/plain.py")
+    assert spec
+    assert spec.loader
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    plan = planned(tokenized)
+    cell = plan.cells[fingerprint(plan)]
+    stream = read_prefix(plan.text_name, plan.text, "train", cell.unique_tokens + 1)
+    ours = train(cell, stream, CPU)
+
+    class Given(plain.Model):  # type: ignore[misc, name-defined]
+        def __init__(self, c: Any) -> None:
+            super().__init__(c)
+            renamed = {_plain_name(name): value for name, value in build(cell).state_dict().items()}
+            self.load_state_dict(renamed)
+
+    folder = tmp_path / "work"
+    monkeypatch.setattr(plain, "Model", Given)
+    monkeypatch.setattr("subprocess.Popen", lambda words, **_: _Inline(plain.main, Path(words[-1])))
+    theirs = left(plan, folder)
+    torch.testing.assert_close(theirs.losses, ours.losses, rtol=0, atol=2e-4)
+    torch.testing.assert_close(theirs.grad_norms, ours.grad_norms, rtol=2e-3, atol=2e-4)
+    assert theirs.lrs == pytest.approx(ours.lrs)
+    held_out = _held_out_loss(plan, ours.model)
+    assert theirs.evaluated["validation"].mean() == pytest.approx(held_out, abs=2e-4)
+
+
+class _Inline:
+    """The program in this process."""
+
+    def __init__(self, main: Any, folder: Path) -> None:
+        main(folder)
+        self.returncode = 0
+
+    def poll(self) -> int:
+        return 0
+
+
+def _plain_name(name: str) -> str:
+    parts = {"attention_norm.gain": "norm1.weight", "mlp_norm.gain": "norm2.weight", "attention.qkv": "qkv",
+             "attention.out": "out", "mlp.up": "up", "mlp.down": "down", "attention.query_norm.gain": "norm_q.weight",
+             "attention.key_norm.gain": "norm_k.weight"}  # fmt: skip
+    for ours, theirs in parts.items():
+        name = name.replace(ours, theirs)
+    return name.replace("norm.gain", "norm.weight")
+
+
+def _held_out_loss(plan: Plan, model: Transformer) -> float:
+    tokens = read_prefix(plan.text_name, plan.text, "validation", plan.validation_tokens + 1).astype(np.int64)
+    inputs, targets = (torch.from_numpy(part).view(-1, 16) for part in (tokens[:-1], tokens[1:]))
+    with torch.no_grad():
+        return float(torch.nn.functional.cross_entropy(model(inputs).double().flatten(0, 1), targets.flatten()))
+
+
+def test_the_plain_example_stopped_and_started_again_has_the_same_curve(tokenized: Project, tmp_path: Path) -> None:
+    plan = planned(tokenized)
+    cell = plan.cells[fingerprint(plan)]
+    calm = left(plan, tmp_path / "calm")
+    seen: list[int] = []
+    with pytest.raises(Interrupted):
+        run_command(plan, cell, tmp_path / "work", CPU, seen.append, lambda: (tmp_path / "work/curve.csv").exists())
+    again = left(plan, tmp_path / "work")
+    assert torch.equal(again.losses, calm.losses)
+    assert np.array_equal(again.evaluated["validation"], calm.evaluated["validation"])
+
+
+SLEEPER = "import sys, time\nfrom pathlib import Path\n(Path(sys.argv[1]) / 'here').touch()\ntime.sleep(600)\n"
+
+
+@pytest.mark.parametrize("how", ["time limit", "killed worker", "stop"])
+def test_no_program_outlives_its_worker(tokenized: Project, tmp_path: Path, how: str) -> None:
+    plan = planned(tokenized, SLEEPER)
+    store, name = Store(tmp_path), fingerprint(plan)
+    handle, found = Trainer(root=tokenized.root), []
+
+    def work() -> None:
+        try:
+            handle.complete(plan, name, store, seconds=30 if how == "time limit" else None)
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until((store.folder(name) / "work/here").exists, 60)
+    assert handle.pid
+    (program,) = descendants(handle.pid)
+    if how == "killed worker":
+        os.kill(handle.pid, 9)
+    elif how == "stop":
+        handle.stop()
+    thread.join(90)
+    assert found
+    assert how != "time limit" or isinstance(found[0], TimeLimitError)
+    until(lambda: not alive(program), 10)
+    handle.stop()
