@@ -11,9 +11,6 @@ from stages.study.errors import UsageError
 if TYPE_CHECKING:
     from stages.imports import Choice, Proposal
 
-_SHOWN = 5
-"""Names of runs in one line; all of them are in the JSON."""
-
 
 def import_runs(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders with runs.", show_default=False)],
@@ -74,12 +71,13 @@ def _confirming(paths: list[Path], to: Path, stated: dict[str, str], proposal: "
 
 def _show(proposal: "Proposal", written: Path | None) -> None:
     from flows.shown import add_row, console, make_table
+    from stages.imports import some
 
     columns = ("column", "is", "because", "range", "also possible")
     table = make_table(_count(len(proposal.table), "run"), *columns, left=len(columns))
     for choice in proposal.choices:
         why = choice.why if choice.stated else f"guess: {choice.why}"
-        add_row(table, choice.role.name, choice.expression, why, choice.range, _some(choice.others))
+        add_row(table, choice.role.name, choice.expression, why, choice.range, some(choice.others))
     console.print(table)
     for choice in proposal.choices:
         if choice.lacking:
@@ -98,13 +96,10 @@ def _count(number: int, what: str) -> str:
 
 
 def _lacking(choice: "Choice", runs: int) -> str:
-    who = "every run" if len(choice.lacking) == runs else _some(choice.lacking)
+    from stages.imports import some
+
+    who = "every run" if len(choice.lacking) == runs else some(choice.lacking)
     return f"without {choice.role.name} ({choice.expression}): {who}"
-
-
-def _some(names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _to_json(proposal: "Proposal", written: Path | None, confirm: str) -> dict[str, Any]:

@@ -6,8 +6,9 @@ libraries; `propose` makes one row per run and guesses which column is what, eac
 """
 
 from stages.imports.finding import find_runs
+from stages.imports.logged import some
 from stages.imports.picking import At, parse_at
 from stages.imports.proposal import Choice, Proposal, propose
 from stages.imports.writing import require_writable, write_table
 
-__all__ = ["At", "Choice", "Proposal", "find_runs", "parse_at", "propose", "require_writable", "write_table"]
+__all__ = ["At", "Choice", "Proposal", "find_runs", "parse_at", "propose", "require_writable", "some", "write_table"]

@@ -86,15 +86,7 @@ def _event_runs(folder: Path, files: list[Path]) -> list[LoggedRun]:
     homes: dict[Path, list[Path]] = {}
     for path in files:
         homes.setdefault(_home(path.parent, places, folder), []).append(path)
-    return [_event_run(_name(home, folder), home, found) for home, found in homes.items()]
-
-
-def _event_run(name: str, home: Path, files: list[Path]) -> LoggedRun:
-    run = read_event_run(name, home, files)
-    below = sorted({path.parent.relative_to(home).as_posix() for path in files if path.parent != home})
-    if below:
-        run.notes.append(f"{', '.join(below[:3])}{', ...' if len(below) > 3 else ''} taken as part of this run")
-    return run
+    return [read_event_run(_name(home, folder), home, found) for home, found in homes.items()]
 
 
 def _home(place: Path, places: set[Path], folder: Path) -> Path:

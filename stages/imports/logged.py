@@ -11,6 +11,8 @@ Scalar = bool | int | float | str
 _LONGEST = 300
 """Characters of a text worth a column; longer ones are prompts, notes or whole files."""
 
+_SHOWN = 5
+
 
 @dataclass
 class LoggedRun:
@@ -64,6 +66,12 @@ def parse_json(content: str | bytes) -> Any:
         return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def some(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def name_apart(runs: Iterable[LoggedRun]) -> list[LoggedRun]:

@@ -37,8 +37,8 @@ def parse_at(text: str) -> At:
     return At("mean", int(match[2])) if match[2] else At("min" if match[1] == "min" else "last")
 
 
-def to_table(runs: list[LoggedRun], at: At, loss: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run, in their order, with all settings and metrics as columns; and notes.
+def to_table(runs: list[LoggedRun], at: At, loss: str | None) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """One row per run, in their order, with all settings and metrics as columns; and notes, each with the run.
 
     `at` chooses the point of the metric `loss`: its last one, its smallest one, or the mean of its last ones. With
     `min` the other metrics are those at that step or the last before it, otherwise their last ones. Raises
@@ -46,12 +46,12 @@ def to_table(runs: list[LoggedRun], at: At, loss: str | None) -> tuple[pd.DataFr
     """
     if at.kind != "last" and not any(loss in run.curves for run in runs):
         raise UsageError(f"--at {at} needs a curve, and '{loss}' is none; name a metric by --loss, or leave --at out")
-    notes = list[str]()
+    notes = list[tuple[str, str]]()
     rows = [_row(run, at, loss, notes) for run in runs]
     return pd.DataFrame(rows), notes
 
 
-def _row(run: LoggedRun, at: At, loss: str | None, notes: list[str]) -> dict[str, Scalar]:
+def _row(run: LoggedRun, at: At, loss: str | None, notes: list[tuple[str, str]]) -> dict[str, Scalar]:
     points = run.curves.get(loss, {}) if loss is not None else {}
     end = _smallest(points) if at.kind == "min" else math.inf
     row: dict[str, Scalar] = {"run": run.name}
@@ -69,7 +69,7 @@ def _row(run: LoggedRun, at: At, loss: str | None, notes: list[str]) -> dict[str
     if at.kind == "mean" and points and loss is not None:
         row[f"{APART}{loss}" if loss in run.facts else loss] = _mean(run, points, at.count, notes)
     if at.kind != "last" and not points:
-        notes.append(f"{run.name}: no curve of '{loss}', so --at {at} does not apply to it")
+        notes.append((run.name, f"no curve of '{loss}', so --at {at} does not apply"))
     return row
 
 
@@ -85,8 +85,8 @@ def _value(curve: dict[float, float], end: float) -> float | None:
     return curve[steps[-1]] if steps else None
 
 
-def _mean(run: LoggedRun, points: dict[float, float], count: int, notes: list[str]) -> float:
+def _mean(run: LoggedRun, points: dict[float, float], count: int, notes: list[tuple[str, str]]) -> float:
     values = list(points.values())[-count:]
     if len(values) < count:
-        notes.append(f"{run.name}: only {len(values)} points of the {count} to be averaged")
+        notes.append((run.name, f"only {len(values)} points of the {count} to be averaged"))
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

@@ -9,7 +9,7 @@ import pandas as pd
 from stages.fit.expressions import evaluate
 from stages.fit.runs import Runs
 from stages.imports.guessing import ROLES, Role, candidates
-from stages.imports.logged import LoggedRun
+from stages.imports.logged import LoggedRun, some
 from stages.imports.picking import APART, At, to_table
 from stages.study.errors import UsageError
 
@@ -65,8 +65,16 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], at: At) -> Proposal:
     for choice in choices:
         _describe(choice, columns[choice.role.name], table["run"])
     known = {choice.role.name for choice in choices} | {name for name, text in stated.items() if text == NONE}
-    notes = [f"{run.name}: {note}" for run in runs for note in run.notes] + notes
+    notes = _notes([*((run.name, note) for run in runs for note in run.notes), *notes])
     return Proposal(_arrange(table, columns), choices, [role for role in ROLES if role.name not in known], notes)
+
+
+def _notes(told: list[tuple[str, str]]) -> list[str]:
+    """Each note once, after the names of its runs."""
+    names: dict[str, list[str]] = {}
+    for name, note in told:
+        names.setdefault(note, []).append(name)
+    return [f"{some(runs)}: {note}" for note, runs in names.items()]
 
 
 def _choose(role: Role, table: pd.DataFrame, stated: dict[str, str]) -> Choice:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.imports.logged import LoggedRun, Scalar, flatten, parse_json
+from stages.imports.logged import LoggedRun, Scalar, flatten, parse_json, some
 from stages.imports.wire import CutError, Value, WireError, integer, masked_crc32c, message, parts, text
 from stages.study.errors import DamageError
 
@@ -37,17 +37,20 @@ def read_event_run(name: str, home: Path, files: list[Path]) -> LoggedRun:
     `DamageError` for a file that is no event file or damaged before its end, and for a run without any value. A file
     that ends too early, as that of a killed run, gives what was written before, with a note.
     """
-    run = LoggedRun(name, home)
+    run, joined = LoggedRun(name, home), set[str]()
     for path in sorted(files, key=lambda file: (file.name, file)):  # the name holds the second of its beginning
         part = _read_file(path)
         below = path.parent.relative_to(home).as_posix()
         prefix = "" if below == "." or part.is_session else f"{below}/"
         for tag, points in part.curves.items():
             run.curves.setdefault(prefix + tag, {}).update(points)
+        joined |= {below} if prefix and part.curves else set()
         run.facts |= part.facts
         run.notes += part.notes
     if not run.curves and not run.facts:
         raise DamageError(f"{home} holds event files without a single scalar; leave it out")
+    if joined:
+        run.notes.append(f"{some(sorted(joined))} below it taken as part of this run")
     run.sort()
     return run
 
