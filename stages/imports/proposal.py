@@ -60,13 +60,15 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], at: At) -> Proposal:
     loss = _choose(ROLES[0], to_table(runs, At(), None)[0], stated)
     table, notes = to_table(runs, at, loss.expression.strip("`").removeprefix(APART))
     choices = [loss, *(choice for role in ROLES[1:] if (choice := _choice(role, table, stated)))]
-    choices += _derived(choices, stated)
+    choices += _derived(choices, table, stated)
     columns = {choice.role.name: _values(table, choice) for choice in choices}
     for choice in choices:
         _describe(choice, columns[choice.role.name], table["run"])
     known = {choice.role.name for choice in choices} | {name for name, text in stated.items() if text == NONE}
     notes = _notes([*((run.name, note) for run in runs for note in run.notes), *notes])
-    return Proposal(_arrange(table, columns), choices, [role for role in ROLES if role.name not in known], notes)
+    return Proposal(
+        _arrange(table, columns, choices), choices, [role for role in ROLES if role.name not in known], notes
+    )
 
 
 def _notes(told: list[tuple[str, str]]) -> list[str]:
@@ -95,20 +97,20 @@ def _choice(role: Role, table: pd.DataFrame, stated: dict[str, str]) -> Choice |
     return Choice(role, found[0].column, stated=False, why=found[0].why, others=[item.column for item in found[1:]])
 
 
-def _derived(choices: list[Choice], stated: dict[str, str]) -> Iterator[Choice]:
+def _derived(choices: list[Choice], table: pd.DataFrame, stated: dict[str, str]) -> Iterator[Choice]:
     """FLOPs of a dense Transformer, 6 N D (https://arxiv.org/abs/2001.08361, section 2.1), where none were logged."""
     by_role = {choice.role.name: choice for choice in choices}
     if "flops" not in by_role and "flops" not in stated and {"n", "d"} <= set(by_role):
-        n, d = (_operand(by_role[name].expression) for name in ("n", "d"))
+        n, d = (_operand(by_role[name].expression, table) for name in ("n", "d"))
         role = next(role for role in ROLES if role.name == "flops")
         yield Choice(role, f"6 * {n} * {d}", stated=False, why="6 N D, since no FLOPs were logged")
 
 
-def _operand(text: str) -> str:
+def _operand(text: str, table: pd.DataFrame) -> str:
     """A column or an expression as a part of another expression."""
     if text.isidentifier() and not keyword.iskeyword(text):
         return text
-    return f"`{text}`" if not any(mark in text for mark in "`+* ()") else f"({text})"
+    return f"`{text}`" if text in table.columns else f"({text})"
 
 
 def _values(table: pd.DataFrame, choice: Choice) -> "pd.Series[object]":
@@ -139,11 +141,11 @@ def _describe(choice: Choice, values: "pd.Series[object]", names: "pd.Series[str
     choice.range = ", ".join(texts[:4]) + (f", ... ({len(texts)})" if len(texts) > 4 else "")
 
 
-def _arrange(table: pd.DataFrame, columns: dict[str, "pd.Series[object]"]) -> pd.DataFrame:
+def _arrange(table: pd.DataFrame, columns: dict[str, "pd.Series[object]"], choices: list[Choice]) -> pd.DataFrame:
     """The run and its chosen columns first; a column that bears the name of another one's role is told apart."""
     first = pd.DataFrame({"run": table["run"]} | columns)
     rest = table.drop(columns="run")
-    same = [name for name in columns if name in rest.columns and rest[name].equals(first[name])]
+    same = [choice.role.name for choice in choices if choice.expression == choice.role.name]
     rest = rest.drop(columns=same).rename(columns={name: f"{APART}{name}" for name in columns})
     rest = rest.loc[:, ~rest.columns.duplicated()]
     return pd.concat([first, rest], axis=1)

@@ -77,7 +77,9 @@ def _unfold(table: pd.DataFrame) -> pd.DataFrame:
     """Mappings within cells as columns of their own; also where they are text, as in the export W&B documents."""
     parts = []
     for column in table.columns:
-        values = table[column].map(_mapping) if table[column].dtype in (object, "str") else table[column]
+        values = table[column]
+        if pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype):
+            values = values.astype(object).map(_mapping)
         if values.map(lambda value: isinstance(value, dict)).any():
             inner = pd.DataFrame([flatten(value) for value in values], index=table.index)
             parts.append(inner.rename(columns=lambda name, outer=column: f"{outer}.{name}"))

@@ -111,7 +111,7 @@ def _take_value(run: _File, step: int, value: dict[int, list[Value]]) -> bool:
         run.is_session |= bool(settings)
         return bool(settings)
     if 2 in value:
-        run.log(tag, step, _float(b"".join(parts(value, 2)[-1:])))
+        run.log(tag, step, _number(b"".join(parts(value, 2)[-1:]), "f"))
         return True
     for tensor in parts(value, 8):
         return _take_tensor(run, tag, step, message(tensor))
@@ -177,10 +177,11 @@ def _whole(kind: int, value: Value) -> float | None:
     return float(number)
 
 
-def _float(value: bytes) -> float:
-    if len(value) != 4:
-        raise WireError("a scalar without its four bytes")
-    return float(struct.unpack("<f", value)[0])
+def _number(value: bytes, layout: str) -> float:
+    number = _packed(value, layout)
+    if number is None:
+        raise WireError(f"a number of {len(value)} bytes")
+    return number
 
 
 def _hyperparameters(content: bytes) -> dict[str, Scalar]:
@@ -191,8 +192,7 @@ def _hyperparameters(content: bytes) -> dict[str, Scalar]:
             pair = message(entry)
             value = message(b"".join(parts(pair, 2)[-1:]))
             if 2 in value:
-                raw = b"".join(parts(value, 2)[-1:])
-                found[text(pair, 1)] = _packed(raw, "d") or 0.0
+                found[text(pair, 1)] = _number(b"".join(parts(value, 2)[-1:]), "d")
             elif 3 in value:
                 found[text(pair, 1)] = text(value, 3)
             elif 4 in value:

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stages.study.errors import UsageError
@@ -41,5 +42,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 
 def _jsonl(table: pd.DataFrame) -> bytes:
-    plain = table.astype(object).where(table.notna(), None)
-    return "".join(json.dumps(row) + "\n" for row in plain.to_dict("records")).encode()
+    """Infinities as null too: JSON has none."""
+    plain = table.replace([np.inf, -np.inf], np.nan).astype(object)
+    rows = plain.where(plain.notna(), None).to_dict("records")
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()

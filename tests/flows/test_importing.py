@@ -22,8 +22,8 @@ from tests.conftest import REPOSITORY
 def histories(tmp_path: Path) -> Path:
     """Histories in JSON lines of runs whose losses follow 1.5 + 30 x^-0.15 exactly."""
     folder = tmp_path / "histories"
+    folder.mkdir()
     for i, flops in enumerate(np.geomspace(1e12, 1e17, 8)):
-        (folder / f"run-{i}").mkdir(parents=True)
         rows = [
             {"_step": step, "val_loss": 1.5 + 30 * (flops * step / 3) ** -0.15, "flops": flops * step / 3}
             for step in (1, 2, 3)

@@ -16,7 +16,9 @@ from tests.imports.conftest import Written
 from tests.imports.writers import SIZES, loss_at
 
 TEXT = (REPOSITORY / "docs" / "bring-your-runs.md").read_text()
-COMMANDS = [shlex.split(line)[1:] for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+COMMANDS = [
+    shlex.split(line)[1:] for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()
+]
 
 
 def test_the_commands_do_what_the_page_says(
@@ -31,7 +33,7 @@ def test_the_commands_do_what_the_page_says(
     assert not Path("ladder.csv").exists()
     for command in (state, fit, take, compare, optimum):
         CliRunner().invoke(app, command, catch_exceptions=False)
-    ladder, table = pd.read_csv("ladder.csv"), pd.read_csv("sweep.csv")
+    ladder, table = pd.read_csv("ladder.csv").sort_values("n"), pd.read_csv("sweep.csv")
     assert ladder["n"].tolist() == SIZES
     assert ladder["flops"].tolist() == [6 * n * 20 * n for n in SIZES]
     assert ladder["loss"].tolist() == pytest.approx([loss_at(n, 20 * n) for n in SIZES])

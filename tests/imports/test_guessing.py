@@ -53,7 +53,9 @@ def test_values_must_fit_the_name() -> None:
 
 def run(name: str, losses: dict[float, float], **facts: Any) -> LoggedRun:
     rates = {step: 0.1 / (step or 1) for step in losses}
-    return LoggedRun(name, Path(name), facts, {"val/loss": losses, "learning_rate": rates, "tokens": {s: 8 * s for s in losses}})
+    return LoggedRun(
+        name, Path(name), facts, {"val/loss": losses, "learning_rate": rates, "tokens": {s: 8 * s for s in losses}}
+    )
 
 
 CURVE = {1.0: 4.0, 2.0: 2.0, 3.0: 3.0, 4.0: 2.5}
@@ -111,7 +113,9 @@ def test_expressions_lists_of_columns_and_none() -> None:
     assert proposal.table["recipe"].tolist()[0] == "adamw,cosine"
     recipe = next(choice for choice in proposal.choices if choice.role.name == "recipe")
     assert recipe.lacking == ["b"]
-    assert not {"seed", "lr"} & ({choice.role.name for choice in proposal.choices} | {role.name for role in proposal.unknown})
+    assert not {"seed", "lr"} & (
+        {choice.role.name for choice in proposal.choices} | {role.name for role in proposal.unknown}
+    )
     assert [choice.role.name for choice in proposal.guesses] == ["loss"]
 
 

@@ -49,7 +49,9 @@ def test_a_killed_run_is_read_from_its_last_checkpoint(trainer: Written, tmp_pat
 
 
 def test_counters_that_were_not_asked_for_are_left_out(tmp_path: Path) -> None:
-    (run,) = find_runs([state(tmp_path / "a", log_history=HISTORY, num_input_tokens_seen=0, total_flos=0.0, max_steps=2)])
+    (run,) = find_runs(
+        [state(tmp_path / "a", log_history=HISTORY, num_input_tokens_seen=0, total_flos=0.0, max_steps=2)]
+    )
     assert run.facts == {"max_steps": 2}
     assert run.curves["loss"] == {1: 4.0, 2: 3.0}
 
@@ -57,10 +59,8 @@ def test_counters_that_were_not_asked_for_are_left_out(tmp_path: Path) -> None:
 def test_settings_beside_it_are_read(tmp_path: Path) -> None:
     folder = state(tmp_path / "a", log_history=HISTORY, trial_params={"learning_rate": 0.3})
     (folder / "training_args.json").write_text('{"learning_rate": 0.5, "betas": [0.9, 0.95]}')
-    (folder / "model.safetensors").write_bytes(
-        len(header := b'{"__metadata__":{},"w":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]}}').to_bytes(8, "little")
-        + header + bytes(48)
-    )  # fmt: skip
+    header = b'{"__metadata__": {}, "w": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}}'
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
     (run,) = find_runs([folder / "trainer_state.json"])
     assert run.facts == {"trial_params.learning_rate": 0.3, "args.learning_rate": 0.5, "n_parameters": 12}
 

@@ -29,17 +29,25 @@ def put(path: Path, rows: Any) -> Path:
 
 @pytest.mark.parametrize("name", ["runs.csv", "runs.parquet", "runs.jsonl", "runs.json"])
 def test_one_row_per_run(tmp_path: Path, name: str) -> None:
-    rows = [{"name": "a", "loss": 2.5, "size": "1M", "ok": True}, {"name": "b", "loss": 2.25, "size": "2M", "ok": False}]
+    rows = [
+        {"name": "a", "loss": 2.5, "size": "1M", "ok": True},
+        {"name": "b", "loss": 2.25, "size": "2M", "ok": False},
+    ]
     runs = find_runs([put(tmp_path / name, rows)])
     assert [run.name for run in runs] == ["a", "b"]
-    assert [run.facts for run in runs] == [{"loss": 2.5, "size": "1M", "ok": True}, {"loss": 2.25, "size": "2M", "ok": False}]
+    assert [run.facts for run in runs] == [
+        {"loss": 2.5, "size": "1M", "ok": True},
+        {"loss": 2.25, "size": "2M", "ok": False},
+    ]
     assert not any(run.curves for run in runs)
 
 
 @pytest.mark.parametrize("name", ["history.jsonl", "history.json"])
 def test_a_history_of_wandb_with_its_configuration(tmp_path: Path, name: str) -> None:
     path = put(tmp_path / "run-1" / name, CURVE)
-    (path.parent / "config.yaml").write_text("_wandb:\n  value: {}\nlr:\n  desc: null\n  value: 0.01\nname: {value: x}\n")
+    (path.parent / "config.yaml").write_text(
+        "_wandb:\n  value: {}\nlr:\n  desc: null\n  value: 0.01\nname: {value: x}\n"
+    )
     (run,) = find_runs([path])
     assert run.name == "run-1"
     assert run.curves == {"loss": {0: 4.0, 5: 3.0}, "val.loss": {9: 3.5}}
@@ -65,7 +73,11 @@ def test_the_export_that_wandb_documents(tmp_path: Path) -> None:
 
 
 def test_curves_of_many_runs_in_one_table(tmp_path: Path) -> None:
-    rows = [{"run": run, "step": step, "loss": 4 - step / 10 - i, "opt": f"o{i}"} for i, run in enumerate("ab") for step in (1, 2)]
+    rows = [
+        {"run": run, "step": step, "loss": 4 - step / 10 - i, "opt": f"o{i}"}
+        for i, run in enumerate("ab")
+        for step in (1, 2)
+    ]
     a, b = find_runs([put(tmp_path / "long.csv", rows)])
     assert (a.name, a.curves, a.facts) == ("a", {"loss": {1: 3.9, 2: 3.8}}, {"opt": "o0"})
     assert b.curves == {"loss": {1: 2.9, 2: 2.8}}

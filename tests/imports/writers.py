@@ -29,7 +29,9 @@ def wandb_runs(folder: Path) -> list[dict[str, Any]]:
             "model": {"n_params": int(n), "width": 16 * 2**i}, "lr": 0.01, "batch_size": 8, "seed": i, "layers": [1, 2]
         }  # fmt: skip
         settings = wandb.Settings(console="off", x_disable_stats=True, x_disable_meta=True)
-        run = wandb.init(project="ladder", name=f"size-{i}", group="adamw", dir=folder, config=config, settings=settings)
+        run = wandb.init(
+            project="ladder", name=f"size-{i}", group="adamw", dir=folder, config=config, settings=settings
+        )
         if i == 0:
             run.config.update({"note": NOTE, "late": True})
         curve = {}
