@@ -110,7 +110,10 @@ def _fits(role: Role, values: "pd.Series[object]") -> bool:
         return bool(len(known)) and not pd.api.types.is_float_dtype(known.dtype)
     if not len(known) or pd.api.types.is_bool_dtype(known.dtype):
         return False
-    numbers = pd.to_numeric(known, errors="coerce").to_numpy(float, na_value=np.nan)
+    try:
+        numbers = pd.to_numeric(known, errors="coerce").to_numpy(float, na_value=np.nan)
+    except OverflowError:
+        return False
     if np.isnan(numbers).any():
         return False
     return role.name in ("loss", "seed") or bool((numbers > 0).all())

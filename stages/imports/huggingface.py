@@ -47,7 +47,6 @@ def read_trainer(name: str, states: list[Path]) -> LoggedRun:
     if _place(state) < math.inf:
         run.notes.append(f"read from {state.parent.name}, the last one there: the run did not save its final state")
     _add_siblings(run, state, states)
-    run.sort()
     return run
 
 

@@ -31,9 +31,18 @@ class LoggedRun:
         """Add a point; what was logged later at the same step counts."""
         self.curves.setdefault(metric, {})[step] = value
 
-    def sort(self) -> None:
-        """Bring the points of every curve into the order of their steps."""
-        self.curves = {name: dict(sorted(points.items())) for name, points in self.curves.items()}
+    def tidy(self) -> None:
+        """Bring the points of every curve into the order of their steps, and names and texts into one line each."""
+        self.name = one_line(self.name)
+        self.facts = {
+            one_line(name): one_line(value) if isinstance(value, str) else value for name, value in self.facts.items()
+        }
+        self.curves = {one_line(name): dict(sorted(points.items())) for name, points in self.curves.items()}
+
+
+def one_line(text: str) -> str:
+    """A text with a blank for every character that cannot be printed, such as a line's end or half a surrogate."""
+    return text if text.isprintable() else "".join(mark if mark.isprintable() else " " for mark in text)
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Scalar]:
@@ -75,9 +84,10 @@ def some(names: list[str]) -> str:
 
 
 def name_apart(runs: Iterable[LoggedRun]) -> list[LoggedRun]:
-    """The runs, those of equal names told apart by a number."""
+    """The runs made tidy, those of equal names told apart by a number."""
     runs, seen = list(runs), set[str]()
     for run in runs:
+        run.tidy()
         name, number = run.name, 1
         while run.name in seen:
             number += 1

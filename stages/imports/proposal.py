@@ -1,6 +1,7 @@
 """The losses table that an import would write: its columns, whence they come, and what the runs lack."""
 
 import keyword
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -82,7 +83,7 @@ def _notes(told: list[tuple[str, str]]) -> list[str]:
 def _choose(role: Role, table: pd.DataFrame, stated: dict[str, str]) -> Choice:
     choice = _choice(role, table, stated)
     if choice is None:
-        known = ", ".join(map(str, table.columns[:40])) + (", ..." if len(table.columns) > 40 else "")
+        known = textwrap.shorten(", ".join(map(str, table.columns)), 1000, placeholder=" ...")
         raise UsageError(f"no column looks like {role.meaning}; name it by --{role.name}, there are {known}")
     return choice
 

@@ -115,7 +115,11 @@ def _step_column(table: pd.DataFrame, stated: bool) -> str | None:
 
 
 def _run_column(table: pd.DataFrame) -> str | None:
-    return next((name for name in _NAMES if name in table.columns and table[name].notna().all()), None)
+    """The first column that names every run, by text or a whole number."""
+    for name in _NAMES:
+        if name in table.columns and all(isinstance(value, (str, int)) for value in table[name].tolist()):
+            return name
+    return None
 
 
 def _rows(path: Path, table: pd.DataFrame) -> list[LoggedRun]:
@@ -144,7 +148,6 @@ def _curves(path: Path, table: pd.DataFrame, step: str) -> Iterator[LoggedRun]:
                 _add_column(run, str(other), rows[[step, other]].dropna())
         if column is None:
             _add_settings(run, path.parent)
-        run.sort()
         yield run
 
 

@@ -51,7 +51,6 @@ def read_event_run(name: str, home: Path, files: list[Path]) -> LoggedRun:
         raise DamageError(f"{home} holds event files without a single scalar; leave it out")
     if joined:
         run.notes.append(f"{some(sorted(joined))} below it taken as part of this run")
-    run.sort()
     return run
 
 

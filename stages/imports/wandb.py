@@ -46,7 +46,6 @@ def read_wandb(path: Path) -> LoggedRun:
     for name, value in flatten(summary).items():
         if name not in run.curves and not name.startswith("_"):
             run.facts.setdefault(name, value)
-    run.sort()
     return run
 
 
