@@ -37,13 +37,13 @@ def read_table(path: Path, reading: Reading = "auto") -> list[LoggedRun]:
     """
     notes = list[str]()
     table = _read_json(path) if path.suffix.lower() == ".json" else _read_plain(path, notes)
-    table = _unfold(table)
+    table = _unfold(table.rename(columns=str))
     step = None if reading == "runs" else _step_column(table, stated=reading == "curves")
     if reading == "curves" and step is None:
         raise UsageError(f"{path} has no column of steps ({', '.join(_STEPS)}); leave out --as curves")
     runs = _rows(path, table) if step is None else list(_curves(path, table, step))
     if step not in (None, "_step") and reading == "auto":
-        notes.append(f"one row per step, because '{step}' grows; --as runs reads one row per run")
+        notes.append(f"one row per step, by the column '{step}'; --as runs reads one row per run")
     runs[0].notes += notes
     return runs
 
@@ -85,7 +85,8 @@ def _unfold(table: pd.DataFrame) -> pd.DataFrame:
             parts.append(inner.rename(columns=lambda name, outer=column: f"{outer}.{name}"))
         else:
             parts.append(table[[column]])
-    return pd.concat(parts, axis=1)
+    unfolded = pd.concat(parts, axis=1)
+    return unfolded.loc[:, ~unfolded.columns.duplicated()]
 
 
 def _mapping(value: Any) -> Any:

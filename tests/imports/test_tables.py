@@ -81,7 +81,7 @@ def test_curves_of_many_runs_in_one_table(tmp_path: Path) -> None:
     a, b = find_runs([put(tmp_path / "long.csv", rows)])
     assert (a.name, a.curves, a.facts) == ("a", {"loss": {1: 3.9, 2: 3.8}}, {"opt": "o0"})
     assert b.curves == {"loss": {1: 2.9, 2: 2.8}}
-    assert "one row per step, because 'step' grows" in a.notes[0]
+    assert "one row per step, by the column 'step'" in a.notes[0]
 
 
 @pytest.mark.parametrize(("reading", "runs"), [("auto", 1), ("curves", 1), ("runs", 3)])
