@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import analyse, caring, diffing, doctor, reporting, running, serving
+from flows import analyse, caring, diffing, doctor, importing, reporting, running, serving
 from stages.study.errors import guarded
 
 app = typer.Typer(  # plain help: the library that draws boxes takes as long to import as all the rest
@@ -54,6 +54,7 @@ for command in (
     caring.gc,
 ):
     app.command()(command)
+app.command("import")(importing.import_runs)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def make_table(title: str, *columns: str, left: int = 1) -> Table:
     return table
 
 
-def _row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """A row whose cells are text, whatever brackets they hold."""
     table.add_row(*map(escape, cells))
 
@@ -52,7 +52,7 @@ def show_fit(result: "Fit") -> None:
     """Parameters with their intervals, diagnostics, predictions."""
     table = make_table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
     for name, item in result.params.items():
-        _row(table, name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
+        add_row(table, name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
     console.print(table)
     inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
     console.print(
@@ -83,7 +83,7 @@ def _show_predictions(title: str, rows: list[Any]) -> None:
     for row in rows:
         at = [f"{value:.4g}" for value in row.at.values()]
         error = (_number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
-        _row(table, *at, _number(row.loss.value, 8), _span(row.loss.ci), _span(row.run_ci), *error)
+        add_row(table, *at, _number(row.loss.value, 8), _span(row.loss.ci), _span(row.run_ci), *error)
     console.print(table)
 
 
@@ -160,7 +160,7 @@ def _rungs(item: "Comparison", x: str) -> Table:
         chance = f"{chances[rung.x]:.3f}" if rung.x in chances else "–"
         value = "same run" if rung.structural else f"{rung.difference.value:+.5f}"
         span = (_span(rung.difference.ci, 3, "+"),) if seeds else ()
-        _row(table, rung.name, str(rung.pairs), value, *span, chance)
+        add_row(table, rung.name, str(rung.pairs), value, *span, chance)
     return table
 
 
@@ -169,7 +169,7 @@ def show_many(pairs: "list[Comparison]") -> None:
     table = make_table(f"{len(pairs)} pairs", "A", "B", "verdict", "crossover", "90% interval", "best at the top")
     for item in pairs:
         place = item.crossover if item.verdict == "crosses" else None
-        _row(
+        add_row(
             table, item.a, item.b, item.verdict, _number(place.value if place else None, 4),
             _span(place.ci) if place else "–", (item.baseline.better if item.baseline else None) or "–",
         )  # fmt: skip
@@ -184,7 +184,7 @@ def show_optima(result: "Optima") -> None:
     table = make_table("optimum per cell", *result.cells[0].at, *columns)
     for cell in result.cells:
         lr = "at the edge" if cell.optimum is None else f"{cell.optimum:.3g}"
-        _row(
+        add_row(
             table, *(f"{value:.4g}" for value in cell.at.values()), lr, *((_number(cell.batch, 3),) if batched else ()),
             _span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
             *((_number(cell.largest_stable, 3),) if stable else ()),

@@ -16,6 +16,8 @@ from flows.forecast import forecast
 from stages.cells.plan import make_plan, plan_from_json
 from stages.fit.expressions import condition, evaluate
 from stages.fit.runs import read_runs
+from stages.imports import At, find_runs, propose, write_table
+from stages.imports.huggingface import read_trainer
 from stages.shards.manifest import Index, Shard, Split, Text, read_index
 from stages.study.errors import CrossoverError
 from stages.study.files import read_json, write_json, write_sealed
@@ -23,6 +25,7 @@ from stages.study.params import Tokenizer, load_params
 from stages.study.store import Payload, Provenance, Record, Store
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from tests.conftest import REPOSITORY, TINY, make_cell
+from tests.imports.encode import event_file, trainer_state, wandb_log
 
 _TOKENS = [
     b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"1.5", b"9" * 30, b"{}", b"[]", b'""', b"\x00",
@@ -96,6 +99,17 @@ def _runs(path: Path) -> None:
             runs.labels(str(column))
         except CrossoverError:
             continue
+
+
+def _logs(path: Path) -> None:
+    """Read, proposed, and written in every kind."""
+    proposal = propose(find_runs([path]), {}, At())
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        write_table(path.with_suffix(suffix), proposal.table)
+
+
+def _trainer_state(path: Path) -> None:
+    propose([read_trainer("run", [path])], {}, At("min"))
 
 
 def _plan(path: Path) -> None:
@@ -198,6 +212,10 @@ def parsers(folder: Path) -> dict[str, Parser]:
         "runs.jsonl": Parser(_runs, [jsonl], ".jsonl"),
         "runs.parquet": Parser(_runs, [parquet], ".parquet"),
         "runs.csv.gz": Parser(_runs, [gzip.compress(csv)], ".csv.gz"),
+        "events": Parser(_logs, [event_file()], ".tfevents"),
+        "wandb log": Parser(_logs, [wandb_log()], ".wandb"),
+        "history": Parser(_logs, [b'[{"_step": 0, "loss": 4.0}, {"_step": 5, "val": {"loss": 3.0}}]'], ".json"),
+        "trainer state": Parser(_trainer_state, [trainer_state()]),
         "token index": Parser(read_index, [(folder / "index.json").read_bytes()]),
         "plan": Parser(_plan, [_example_plan(folder)]),
         "record": Parser(_record, [sealed]),
