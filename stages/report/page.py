@@ -19,7 +19,7 @@ from stages.report.figures import study_figures
 from stages.report.house import Figure, javascript
 from stages.report.results import StudyResults
 from stages.report.verdicts import counts, lines
-from stages.report.words import answers, headline
+from stages.report.words import answers, decisions, headline
 from stages.study.costs import count_flops, seconds
 from stages.study.params import Params
 from stages.study.plan import plan_rows
@@ -55,6 +55,7 @@ def render(
             "headline": headline(results),
             "figures": [show(figure) for figure in study_figures(results)],
             "answers": answers(results),
+            "decisions": decisions(results),
             "grid": cell_grid(results),
             "costs": costs(results),
             "provenance": provenance(results),

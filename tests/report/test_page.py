@@ -167,6 +167,22 @@ def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
     assert re.search(r"\d\.\d\d% off in \d+ run", html)
 
 
+def test_the_choice_beyond_the_runs_is_told_with_its_price_and_its_distance() -> None:
+    shown = results(exponent=0.4, meeting=None)
+    (pair,) = shown.fit["comparisons"]
+    gap = pair["gap"]
+    assert gap["x"] == 10 * shown.losses["flops_6n"].max()
+    assert gap["lever_arm_decades"] == pytest.approx(1.0)
+    html = render([shown], {"passed": True, "rules": []}, VERDICTS, [])
+    assert "Which to choose at ten times the compute" in html
+    assert (
+        f"choose b: P = {'above 0.999' if gap['decision']['p'] > 0.999 else format(gap['decision']['p'], '.3g')}"
+        in html
+    )
+    shown.fit["comparisons"] = [{**pair, "gap": None}]  # as in results of before
+    assert "Which to choose" not in render([shown], {"passed": True, "rules": []}, VERDICTS, [])
+
+
 def test_a_crossover_outside_the_runs_is_told_with_its_distance() -> None:
     table = losses({"a": 0.3, "b": 0.34})
     table["loss_validation"] += 0.12 * (table["recipe"] == "b")
