@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import analyse, caring, diffing, doctor, reporting, running, serving
+from flows import analyse, caring, diffing, doctor, predicting, reporting, running, serving
 from stages.study.errors import UsageError, guarded
 
 app = typer.Typer(  # plain help: the library that draws boxes takes as long to import as all the rest
@@ -66,6 +66,7 @@ for command in (
     analyse.fit,
     analyse.compare,
     analyse.optimum,
+    predicting.predict,
     caring.verify,
     caring.accept,
     doctor.doctor,
