@@ -68,9 +68,12 @@ def predict(
     is trained, --score says how the forecasts did; the report keeps the record. --check reads the ledger alone.
     """
     if check or score:
-        if (check and score) or lodge or study or at:
+        if (check and (score or file)) or lodge or study or at:
             raise UsageError("--check and --score stand alone; --score may name a file with what came")
-        _check(as_json) if check else _score(file, where, as_json)
+        if check:
+            _check(as_json)
+        else:
+            _score(file, where, as_json)
         return
     if (file is None) == (study is None):
         raise UsageError("name a file of runs, or a study with --study, --scale and --width")

@@ -86,7 +86,8 @@ def _checked(path: Path, content: bytes) -> Ledger:
 
 def _follow(path: Path, content: bytes) -> list[Forecast]:
     """The bodies along the chain."""
-    found, seal = [], _START
+    found: list[Forecast] = []
+    seal = _START
     for number, line in enumerate(content.splitlines(keepends=True), 1):
         where, remedy = f"{path}: line {number}", f"`git checkout {path}` brings the committed one back"
         try:

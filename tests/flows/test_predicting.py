@@ -1,6 +1,7 @@
 """`crossover predict` as people use it: a forecast lodged, witnessed by git, and scored when its runs have come."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from typer.testing import CliRunner
 from flows.cli import app
 from stages.ledger.forecasting import Runs, chances, expectations
 from stages.study.errors import DamageError, UsageError
+from stages.study.tables import LOSSES, RUNS, read_csv, write_csv
+from tests.conftest import REPOSITORY
 from tests.ledger.test_chain import git
 
+TABLES = (("losses.csv", LOSSES), ("runs.csv", RUNS))
 SIZES = (1e3, 1e4, 1e5, 1e6)
 
 
@@ -144,3 +148,52 @@ def test_mistakes_name_the_remedy(here: Path, words: list[str], says: str) -> No
     with pytest.raises(UsageError, match=says):
         predict(*words)
     assert not Path("data/ledger.jsonl").exists()
+
+
+def arrive(folder: Path, width: int, started: str) -> None:
+    """What the study would have where its runs at `width` had come: those at width 48, a tenth of a nat lower."""
+    losses, runs = (read_csv(folder / name, schema).to_pylist() for name, schema in TABLES)
+    there = {row["fingerprint"]: f"{i:064x}" for i, row in enumerate(losses) if row["width"] == 48}
+    came = [
+        {
+            **row,
+            "width": width,
+            "loss_validation": row["loss_validation"] - 0.1,
+            "fingerprint": there[row["fingerprint"]],
+        }
+        for row in losses
+        if row["width"] == 48
+    ]
+    trained = [{**row, "fingerprint": there[row["fingerprint"]], "started": started} for row in runs
+               if row["fingerprint"] in there]  # fmt: skip
+    for (name, schema), rows in zip(TABLES, (losses + came, runs + trained), strict=True):
+        write_csv(folder / name, rows, schema)
+
+
+def test_an_own_study_is_forecast_and_looked_up_in_its_results(here: Path) -> None:
+    results = here / "data/results/wd_crossover-pocket"
+    shutil.copytree(REPOSITORY / "data/results/wd_crossover-pocket", results)
+    shutil.copy(REPOSITORY / "params.yaml", here)
+    question = ("--study", "wd_crossover", "--scale", "pocket", "--width")
+    found = predict(*question, "64", "--lodge")
+    assert found["at"]["x"] == 6 * 12 * 2 * 64**2 * 20 * 12 * 2 * 64**2  # 6 N D, D = 20 N, to the step
+    assert (found["runs"], found["study"], len(found["inputs"]["cells"])) == (3, "wd_crossover-pocket", 21)
+    assert predict("--score")["scores"][0]["status"] == "pending"
+    with pytest.raises(UsageError, match="already trained"):
+        predict(*question, "48", "--lodge")
+    with pytest.raises(UsageError, match="is not a multiple of head_dim 8"):
+        predict(*question, "50")
+    shutil.copytree(REPOSITORY / "data/results/l2-pocket", here / "data/results/l2-pocket")
+    with pytest.raises(UsageError, match="sweeps lr_octaves"):
+        predict("--study", "l2", "--scale", "pocket", "--width", "64")
+
+    before = {name: (results / name).read_bytes() for name, _ in TABLES}
+    arrive(results, 64, "2999-01-01T00:00:00+00:00")
+    (score,) = predict("--score")["scores"]
+    at_48 = pd.read_csv(results / "losses.csv").query("width == 48").groupby("recipe")["loss_validation"].mean()
+    assert {part["recipe"]: part["realised"] for part in score["recipes"]} == pytest.approx(dict(at_48 - 0.1))
+    for name, content in before.items():
+        (results / name).write_bytes(content)
+    arrive(results, 64, "2001-01-01T00:00:00+00:00")
+    (score,) = predict("--score")["scores"]
+    assert (score["status"], "before the forecast was lodged" in score["why"]) == ("refused", True)
