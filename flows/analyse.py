@@ -75,7 +75,7 @@ def fit(
         chosen.name, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
         weights=None if weights is None else runs.numbers(weights), seed=seed,
         clusters=None if cluster is None else np.unique(runs.labels(cluster), return_inverse=True)[1],
-        predict=[_place(text, chosen.inputs) for text in predict or []],
+        predict=[parse_place(text, chosen.inputs) for text in predict or []],
         heldout=(_columns(held, columns, chosen.inputs), held.numbers(loss)) if heldout else None,
     )  # fmt: skip
     named = {name: columns[name] for name in chosen.inputs}
@@ -105,17 +105,18 @@ def _require_inputs(needed: tuple[str, ...], given: dict[str, str], law: str) ->
         raise UsageError(f"law '{law}' has no use for {' and '.join(extra)}; its inputs are {', '.join(needed)}")
 
 
-def _place(text: str, inputs: tuple[str, ...]) -> dict[str, float]:
+def parse_place(text: str, inputs: tuple[str, ...], option: str = "--predict") -> dict[str, float]:
+    """A place such as N=7e9,D=2e12. Raises `UsageError` that names the option."""
     place = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
         match = {known.lower(): known for known in inputs}.get(name.strip().lower())
         if match is None:
-            raise UsageError(f"--predict '{text}': '{name.strip()}' is no input; {nearest(name.strip(), list(inputs))}")
+            raise UsageError(f"{option} '{text}': '{name.strip()}' is no input; {nearest(name.strip(), list(inputs))}")
         try:
             place[match] = float(number)
         except ValueError:
-            raise UsageError(f"--predict '{text}': '{number}' is no number; write {match}=1e9") from None
+            raise UsageError(f"{option} '{text}': '{number}' is no number; write {match}=1e9") from None
     return place
 
 

@@ -72,7 +72,7 @@ def _show_total(item: Total) -> None:
         price = f" at ${item.usd_per_hour:g} an hour" if item.usd_per_hour else ""
         print(
             f"{item.studies} studies at scale {item.scale} together: {item.cells} cells, shared ones counted once;\n"
-            f"to run: {item.eflop_to_run:.3g} EFLOP, about {_duration(item.hours_to_run)} on {item.machine}, "
+            f"to run: {item.eflop_to_run:.3g} EFLOP, about {duration(item.hours_to_run)} on {item.machine}, "
             f"${item.usd_to_run:,.0f}{price}\n"
         )
 
@@ -92,14 +92,14 @@ def _show_forecast(item: Forecast) -> None:
     for rung in item.rungs:
         table.add_row(
             str(rung.width), _short(rung.n_nonembedding), _short(rung.tokens), f"{rung.eflop_6n:.3g}",
-            f"{rung.eflop_total:.3g}", str(rung.rows), str(rung.cells), _known(rung.cached), _duration(rung.hours),
+            f"{rung.eflop_total:.3g}", str(rung.rows), str(rung.cells), _known(rung.cached), duration(rung.hours),
         )  # fmt: skip
     console.print(table)
     print(
         f"{item.rows} rows, {item.cells} cells, {_known(item.cached)} of them stored; "
         f"to run: {item.eflop_to_run:.3g} EFLOP,\n"
-        f"about {_duration(item.hours_to_run)} on {item.machine}, ${item.usd_to_run:,.0f}; "
-        f"{_duration(item.hours_in_all)} of {_duration(item.hours_allowed)} allowed in all\n"
+        f"about {duration(item.hours_to_run)} on {item.machine}, ${item.usd_to_run:,.0f}; "
+        f"{duration(item.hours_in_all)} of {duration(item.hours_allowed)} allowed in all\n"
     )
 
 
@@ -110,7 +110,8 @@ def _short(count: float) -> str:
     return f"{count:g}"
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
+    """Hours as people say them."""
     if hours >= 1:
         return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
     return f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"

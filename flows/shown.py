@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -10,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from stages.fit.comparing import Comparison
+    from stages.fit.comparison import Comparison
     from stages.fit.crossing import Crossover
+    from stages.fit.gap import Gap
     from stages.fit.optimum import Optima
     from stages.fit.result import Fit, HeldOut
 
@@ -109,6 +111,8 @@ def show_pair(item: "Comparison", x: str) -> None:
         _say(f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}")
     if item.gap:
         _say(_gap(item, x))
+        if item.gap.decision:
+            _say(_decision(item.gap, x))
     for variant in item.sensitivity:
         moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
         _say(f"{variant.change}: {variant.verdict}{moved}")
@@ -127,6 +131,12 @@ def _gap(item: "Comparison", x: str) -> str:
         f"{gap.lever_arm_decades:.2f} decades outside the runs, at {gap.x:.4g}: {gap.difference.value:+.4f} "
         f"{_span(gap.difference.ci, 3, '+')}{factor}; P({item.b} better) = {gap.p_b_beats_a:.3f}; assumes {item.model}"
     )
+
+
+def _decision(gap: "Gap", x: str) -> str:
+    from stages.fit.decision import words
+
+    return f"at {gap.x:.4g}, {words(asdict(gap)['decision'], x, 'in loss')}"
 
 
 def _say(line: str) -> None:

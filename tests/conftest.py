@@ -149,6 +149,8 @@ def make_project(root: Path) -> Project:
     for name in ("config", ".gitignore"):
         shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
     shutil.copytree(REPOSITORY / ".dvc/plots", root / ".dvc/plots")
+    (root / "data").mkdir()
+    (root / "data/ledger.jsonl").touch()  # in git from the start: the page depends on it
     write_corpus(root / "words.jsonl")
     project = Project(root)
     project.params()

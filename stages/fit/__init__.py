@@ -9,7 +9,8 @@
 The same on a file: `crossover fit|compare|optimum FILE`. On a study: `python -m stages.fit STUDY SCALE`.
 """
 
-from stages.fit.comparing import Comparison, Comparisons, Settings, compare
+from stages.fit.comparing import Settings, compare
+from stages.fit.comparison import Comparison, Comparisons
 from stages.fit.estimates import Estimate
 from stages.fit.fitting import fit
 from stages.fit.laws import LAWS, Law

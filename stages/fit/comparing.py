@@ -9,7 +9,7 @@ the largest common size, which law-based rules find hard to beat (DataDecide, ar
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.fit import pairing
+from stages.fit.comparison import Baseline, Chance, Comparison, Comparisons, CurvePoint, Variant
 from stages.fit.crossing import CROSSES, NO_CROSSING, UNDECIDED, Crossover, Difference, crossover, judge, roots
 from stages.fit.difference import PAIRED, law_difference, paired_difference
-from stages.fit.estimates import Estimate, Serialisable, digest_arrays
-from stages.fit.gap import Gap, target_gap
+from stages.fit.estimates import Estimate, digest_arrays
+from stages.fit.gap import target_gap
 from stages.fit.ladders import Ladder, RecipeLaws, make_ladders, match
 from stages.fit.laws import LAWS, Floats
 from stages.fit.pairing import Pairs, Rung, Side
@@ -33,87 +34,6 @@ _SAME_SIZE = 0.05
 _DETAIL = 30  # with more pairs than this, sensitivity and curves are left out
 _MISFIT = "the rungs contradict the fitted difference; the verdict is theirs, its error is their scatter about it"
 _LONG = 64  # a ladder with more rungs than this is not listed rung by rung
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The plain ranking at the largest size that both recipes were run at."""
-
-    x: float
-    better: str | None
-    difference: Estimate
-    """loss(B) - loss(A)."""
-
-
-@dataclass(frozen=True)
-class Chance:
-    """P(B beats A) at one x."""
-
-    x: float
-    p: float
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """The fitted difference loss(B) - loss(A) at one x, with its pointwise interval."""
-
-    x: float
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Variant:
-    """The same comparison with one choice changed."""
-
-    change: str
-    verdict: str
-    crossover: float | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Recipe B against recipe A."""
-
-    a: str
-    b: str
-    verdict: str = UNDECIDED
-    bracket: tuple[float, float] | None = None
-    """Neighbouring sizes between which the measured difference changes sign."""
-    roots: list[float] = field(default_factory=list)
-    """Every zero of the fitted difference, up to 1.5 decades beyond the runs."""
-    crossover: Crossover | None = None
-    baseline: Baseline | None = None
-    p_b_beats_a: list[Chance] = field(default_factory=list)
-    paired: bool = False
-    model: str | None = None
-    """What the fitted difference is."""
-    rungs: list[Rung] = field(default_factory=list)
-    sides: list[Side] = field(default_factory=list)
-    trend: Estimate | None = None
-    """Change of the difference per doubling of x above the meeting point (over all rungs where there is none)."""
-    noise_sd: float | None = None
-    """Standard deviation of the difference between pairs of one rung."""
-    dof: int = 0
-    gap: Gap | None = None
-    curve: list[CurvePoint] = field(default_factory=list, repr=False)
-    sensitivity: list[Variant] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    difference: Difference | None = field(default=None, repr=False, compare=False)
-    """The fitted difference itself, to be asked at any x; not part of the JSON."""
-
-
-@dataclass(frozen=True)
-class Comparisons(Serialisable):
-    """All pairs of recipes of a table."""
-
-    x: str
-    loss: str
-    pairs: list[Comparison]
-    n_rows: int
-    left_out: list[LeftOut]
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -308,7 +228,7 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
 
 
 def _with_gap(item: Comparison, target: float, far: bool) -> Comparison:
-    gap = None if item.difference is None else target_gap(item.difference, target, far)
+    gap = None if item.difference is None else target_gap(item.a, item.b, item.difference, target, far)
     return replace(item, gap=gap)
 
 

@@ -40,6 +40,8 @@ class Difference:
     """Ends of the measured range in log x."""
     factor: Callable[[float], tuple[float, float, float] | None] = lambda _: None
     """At log x: log of the factor of x that takes A to B's loss, its error and dof; None where none does."""
+    slopes: Callable[[float], tuple[float, float] | None] = lambda _: None
+    """At log x: dL / dlog x of A and of B, each by its own law; None where they are not known."""
     parameters: int = 2
     """Of the curve, for the band that holds everywhere."""
 

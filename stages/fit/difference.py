@@ -52,7 +52,7 @@ def paired_difference(free: Pairs) -> PairedDifference | None:
         dof, noise = lack_dof, np.maximum(floors.y.squares - floors.pure, 0.0) / lack_dof
     low, high = float(free.log_x.min()), float(free.log_x.max())
     at, factor = _averaged(floors, noise, dof), _factor(floors, noise, dof)
-    return PairedDifference(Difference(at, low, high, factor), misfit)
+    return PairedDifference(Difference(at, low, high, factor, _slopes(floors)), misfit)
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,21 @@ def _factor(floors: _Floors, noise: Floats, dof: int) -> Callable[[float], tuple
     return factor
 
 
+def _slopes(floors: _Floors) -> Callable[[float], tuple[float, float]]:
+    """dL / dlog x of both recipes, averaged over the floors: L = E + e^(m -+ y / 2) for A and B."""
+
+    def slopes(log_x: float) -> tuple[float, float]:
+        powers = _powers(floors, np.array([log_x]))
+        y, m = ((part.line @ powers)[:, 0] for part in (floors.y, floors.m))
+        a, b = (
+            np.exp(np.minimum(m + half * y, 700.0)) * (floors.m.line[:, 1] + half * floors.y.line[:, 1])
+            for half in (-0.5, 0.5)
+        )
+        return float(floors.scale * floors.weight @ a), float(floors.scale * floors.weight @ b)
+
+    return slopes
+
+
 def law_difference(a: Fitted, b: Fitted, low: float, high: float) -> Difference:
     """Loss_B - loss_A of two independent fits; degrees of freedom by Welch and Satterthwaite."""
 
@@ -202,7 +217,17 @@ def law_difference(a: Fitted, b: Fitted, low: float, high: float) -> Difference:
         error, dof = _welch(error_a / abs(slope), error_b / abs(slope), a.cov.dof, b.cov.dof)
         return found, float(error[0]), float(dof[0])
 
-    return Difference(at, low, high, factor, parameters=int(a.cov.free.sum() + b.cov.free.sum()))
+    return Difference(at, low, high, factor, _law_slopes(a, b), parameters=int(a.cov.free.sum() + b.cov.free.sum()))
+
+
+def _law_slopes(a: Fitted, b: Fitted) -> Callable[[float], tuple[float, float]]:
+    """dL / dlog x of both laws, by central difference."""
+
+    def slope(fitted: Fitted, log_x: float) -> float:
+        ends = fitted.problem.law.log_loss(np.array([[log_x - 1e-5, log_x + 1e-5]]), fitted.theta[None])[0]
+        return float(np.diff(np.exp(ends))[0] / 2e-5)
+
+    return lambda log_x: (slope(a, log_x), slope(b, log_x))
 
 
 def _welch(error_a: Floats, error_b: Floats, dof_a: int, dof_b: int) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.fit.crossing import REACH, Difference
+from stages.fit.decision import Decision, decide
 from stages.fit.estimates import Estimate, interval
 from stages.study.errors import UsageError
 
@@ -24,10 +25,12 @@ class Gap:
     equivalent_compute: Estimate | None
     """The factor by which A's x would have to grow (over 1) or shrink to reach B's loss; None where none does."""
     p_b_beats_a: float
+    decision: Decision | None = None
+    """Which to choose there, and what that is expected to cost."""
 
 
-def target_gap(difference: Difference, target: float, far: bool) -> Gap:
-    """The difference extrapolated to `target`. Raises `UsageError` beyond 1.5 decades unless `far`."""
+def target_gap(a: str, b: str, difference: Difference, target: float, far: bool) -> Gap:
+    """The difference of B from A extrapolated to `target`. Raises `UsageError` beyond 1.5 decades unless `far`."""
     place = math.log(target)
     lever = max(0.0, place - difference.high, difference.low - place) / _DECADE
     if lever > REACH and not far:
@@ -40,6 +43,7 @@ def target_gap(difference: Difference, target: float, far: bool) -> Gap:
         difference=interval(value, error, dof),
         equivalent_compute=_equivalent(difference, place),
         p_b_beats_a=float(difference.probability_b_better(np.array([place]))[0]),
+        decision=decide((a, b), value, error, dof, difference.slopes(place)),
     )
 
 

@@ -101,7 +101,7 @@ class RecipeLaws:
         wanted = law or self._law
         if wanted == "auto":
             sizes = min(len(np.unique(ladder.rung)) for ladder in (a, b))
-            wanted = "power_floor" if sizes >= _FLOOR_RUNGS else "power"
+            wanted = default_law(sizes)
         return self._of(a, wanted), self._of(b, wanted)
 
     def _of(self, ladder: Ladder, law: str) -> Fitted:
@@ -109,11 +109,16 @@ class RecipeLaws:
         if key not in self._fits:
             inputs = {"x": ladder.x}
             fitted = fit_law(law, inputs, ladder.loss, objective=squares(True), starts=8, intervals=False)
-            self._fits[key] = _honest(fitted)
+            self._fits[key] = honest(fitted)
         return self._fits[key]
 
 
-def _honest(fitted: Fitted) -> Fitted:
+def default_law(sizes: int) -> str:
+    """The law of one input that so many sizes carry."""
+    return "power_floor" if sizes >= _FLOOR_RUNGS else "power"
+
+
+def honest(fitted: Fitted) -> Fitted:
     """With the scatter of the sizes about the law as its noise, where that is more than repeated runs explain."""
     lack = lack_of_fit(fitted.problem, fitted.theta)
     if lack is None or lack.p > _DOUBT:

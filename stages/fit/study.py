@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from stages.fit.collapse import Collapse, Curve, collapses, mean_curves
-from stages.fit.comparing import Comparison, Settings, Variant, compare
+from stages.fit.comparing import Settings, compare
+from stages.fit.comparison import Comparison, Variant
 from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
 from stages.fit.fitting import fit
 from stages.fit.optimum import Optima, optimum
@@ -20,6 +21,8 @@ COMPUTE = "flops_6n"
 """The convention of the compute axis: 6 x non-embedding parameters x tokens, as in the paper."""
 ALL = "flops_all"
 """The other convention: with head and attention."""
+AHEAD = 10.0
+"""The decision between recipes is stated at so many times the compute of a comparison's largest run."""
 _FLOOR_RUNGS = 5  # a ladder of four rungs can be met by any floor
 
 
@@ -135,7 +138,8 @@ def _compare(losses: pd.DataFrame, column: str) -> list[Comparison]:
         return compare(
             losses[column].to_numpy(float), losses["loss_validation"].where(done).to_numpy(float),
             losses["recipe"].to_numpy(), pair=losses["seed"].to_numpy(), rung=losses["width"].to_numpy(),
-            structural=met.to_numpy(bool), settings=Settings(), names=(column, "loss_validation"),
+            structural=met.to_numpy(bool), names=(column, "loss_validation"),
+            settings=Settings(target=AHEAD * float(losses[column].max()), far=True),
         ).pairs  # fmt: skip
     except UsageError:  # every run of all recipes but one diverged
         return []

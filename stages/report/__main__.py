@@ -6,6 +6,9 @@ python -m stages.report
 import sys
 from pathlib import Path
 
+from stages.ledger.chain import read_ledger
+from stages.ledger.own import own_losses
+from stages.ledger.scoring import score_all
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import RESULTS, read_results
@@ -25,7 +28,8 @@ def main() -> None:
     tokens = read_json(RESULTS / "tokens.check.json", "run `dvc repro check_tokens`")
     verdicts = read_verdicts()
     panels = regimes({params.active[results.key].study: results for results in studies}, verdicts)
-    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels).encode())
+    record = score_all(read_ledger().forecasts, own_losses)
+    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, record).encode())
     write_bytes(DOCS / "findings.md", findings(params, studies, verdicts, bool(panels)).encode())
     if panels:
         write_bytes(DOCS / "regimes.png", on_one_map(panels).png())

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from stages.fit.comparing import Comparisons
+from stages.fit.comparison import Comparisons
 from stages.fit.laws import Floats
 from stages.fit.optimum import Optima
 from stages.fit.result import Fit

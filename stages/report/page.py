@@ -15,11 +15,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from stages.ledger.scoring import Record
+from stages.ledger.words import score_rows, track_words
 from stages.report.figures import study_figures
 from stages.report.house import Figure, javascript
 from stages.report.results import StudyResults
 from stages.report.verdicts import counts, lines
-from stages.report.words import answers, headline
+from stages.report.words import answers, decisions, headline
 from stages.study.costs import count_flops, seconds
 from stages.study.params import Params
 from stages.study.plan import plan_rows
@@ -46,15 +48,23 @@ def show(figure: Figure) -> Shown:
 
 
 def render(
-    studies: list[StudyResults], tokens: dict[str, Any], verdicts: list[dict[str, Any]], regimes: list[Figure]
+    studies: list[StudyResults],
+    tokens: dict[str, Any],
+    verdicts: list[dict[str, Any]],
+    regimes: list[Figure],
+    record: Record | None = None,
 ) -> str:
-    """The page for all active studies, led by their answers and by the verdicts on the claims."""
+    """The page for all active studies, led by their answers and by the verdicts on the claims.
+
+    With a `record` of lodged forecasts it has a section of how they did.
+    """
     sections = [
         {
             "results": results,
             "headline": headline(results),
             "figures": [show(figure) for figure in study_figures(results)],
             "answers": answers(results),
+            "decisions": decisions(results),
             "grid": cell_grid(results),
             "costs": costs(results),
             "provenance": provenance(results),
@@ -68,6 +78,8 @@ def render(
         lines=lines(verdicts),
         counts=counts(verdicts, POWERED),
         regimes=[show(figure) for figure in regimes],
+        forecasts=list(score_rows(record.scores)) if record and record.scores else [],
+        track=track_words(record.track) if record else "",
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from stages.fit.decision import words as decision_words
 from stages.report.results import StudyResults
 
 
@@ -51,6 +52,18 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
             reach = "" if seen is None else f" A true difference of {seen:.3f} would be seen with 80% power."
             yield f"At the largest width, {last['name']}, {_who(last['difference'], a, b)}.{reach}"
         yield f"{crossing(pair)} Nothing is claimed beyond width {max(results.losses['width'])}."
+
+
+def decisions(results: StudyResults) -> list[dict[str, Any]]:
+    """Per pair with a gap beyond the runs: which recipe to choose there, and what that is expected to cost."""
+    found = []
+    for pair in results.fit["comparisons"]:
+        if pair["gap"] and pair["gap"]["decision"]:
+            a, b = results.label(pair["a"]), results.label(pair["b"])
+            decision = pair["gap"]["decision"]
+            named = {**decision, "choose": results.label(decision["choose"])}
+            found.append({"pair": f"{b} − {a}", "gap": pair["gap"], "words": decision_words(named)})
+    return found
 
 
 def crossing(pair: dict[str, Any]) -> str:

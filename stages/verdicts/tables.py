@@ -67,14 +67,19 @@ class Tables:
 
 def read_tables(root: Path, keys: dict[str, str]) -> Tables:
     """The results of studies by name; `keys` gives the folder of each below `root`."""
-    tables = Tables({})
+    tables = read_losses(root, keys)
     for study, key in keys.items():
         folder, remedy = root / key, f"run `dvc repro fit@{key}`"
-        tables.losses[study] = with_axes(read_csv(folder / "losses.csv", LOSSES).to_pandas())
         tables.fits[study] = read_json(folder / "fit.json", remedy)
         runs = read_csv(folder / "runs.csv", RUNS).to_pandas()
         tables.seconds |= dict(zip(runs["fingerprint"], runs["seconds"], strict=True))
     return tables
+
+
+def read_losses(root: Path, keys: dict[str, str]) -> Tables:
+    """Their losses alone."""
+    found = {study: read_csv(root / key / "losses.csv", LOSSES).to_pandas() for study, key in keys.items()}
+    return Tables({study: with_axes(table) for study, table in found.items()})
 
 
 def with_axes(losses: pd.DataFrame) -> pd.DataFrame:

@@ -133,8 +133,19 @@ def test_compare_has_the_stated_keys_and_finds_the_planted_crossing(runs: Path, 
         assert low < 3e16 < high
         assert pair["gap"]["lever_arm_decades"] == pytest.approx(1.0)
         assert pair["gap"]["difference"]["value"] < 0
+        decision = pair["gap"]["decision"]
+        assert set(decision) == {
+            "choose", "p", "expected_regret", "cost_if_wrong", "regret_as_compute", "cost_if_wrong_as_compute",
+        }  # fmt: skip
+        assert (decision["choose"], decision["p"]) == (pair["b"], pair["gap"]["p_b_beats_a"])
     assert result["left_out"][0]["rows"] == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_says_which_to_choose_at_the_target(runs: Path) -> None:
+    done = CliRunner().invoke(app, ["compare", str(runs), "--pair", "seed", "--only", "slow,steep", "--target", "1e19"])
+    assert "at 1e+19, choose steep: P = above 0.999; if wrong it costs on average" in done.stdout
+    assert "of flops; expected regret" in done.stdout
 
 
 def test_optimum_has_the_stated_keys(tmp_path: Path) -> None:

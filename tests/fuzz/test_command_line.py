@@ -15,9 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 _FIT = "--law --loss --x --n --d --objective --where --heldout --predict --starts --plot --cluster --delta --json"
 _COMMANDS = {
-    "plan": "--scale --study --json", "status": "--json", "diff": "--md --json --html --all",
+    "plan": "--scale --study --detect --noise --power --json", "status": "--json", "diff": "--md --json --html --all",
     "report": "--figures --study", "fit": _FIT, "compare": "--x --loss --by --pair --target --where --plot --json",
     "optimum": "--lr --batch --n --d --loss --where --json", "verify": "-k --study --tolerance --seed --json",
+    "predict": "--x --n --d --loss --by --pair --at --runs --law --lodge --name --check --score --json",
     "accept": "--verify --study --tolerance", "doctor": "--deep --json", "gc": "--days",
 }  # fmt: skip
 _VALUES = [
@@ -50,12 +51,15 @@ def test_words_at_random(folder: Path, case: int) -> None:
     generator = random.Random(case)
     command = generator.choice(sorted(_COMMANDS))
     words = [command]
-    if command in ("fit", "compare", "optimum") and generator.random() < 0.8:
+    if command in ("fit", "compare", "optimum", "predict") and generator.random() < 0.8:
         words.append(generator.choice(_VALUES[:6]))
     for _ in range(generator.randint(0, 5)):
         option = generator.choice(_COMMANDS[command].split())
         words.append(option)
-        if option not in ("--json", "--md", "--all", "--deep") or generator.random() < 0.1:
+        if (
+            option not in ("--json", "--md", "--all", "--deep", "--lodge", "--check", "--score")
+            or generator.random() < 0.1
+        ):
             words.append(generator.choice(_VALUES))
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

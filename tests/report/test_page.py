@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from stages.fit.study import fit_study
+from stages.ledger.scoring import score_all
 from stages.report.figures import study_figures
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
@@ -22,6 +23,8 @@ from stages.study.files import write_json
 from stages.study.params import Study, load_params
 from tests.conftest import REPOSITORY
 from tests.fit.test_study import losses
+from tests.ledger.test_chain import forecast
+from tests.ledger.test_scoring import CAME
 
 
 def results(title: str = "Which?", exponent: float = 0.32, meeting: int | None = 24) -> StudyResults:
@@ -165,6 +168,36 @@ def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
     assert "without the smallest rung: " in html
     assert "counting head and attention: crosses" in html
     assert re.search(r"\d\.\d\d% off in \d+ run", html)
+
+
+def test_the_choice_beyond_the_runs_is_told_with_its_price_and_its_distance() -> None:
+    shown = results(exponent=0.4, meeting=None)
+    (pair,) = shown.fit["comparisons"]
+    gap = pair["gap"]
+    assert gap["x"] == 10 * shown.losses["flops_6n"].max()
+    assert gap["lever_arm_decades"] == pytest.approx(1.0)
+    html = render([shown], {"passed": True, "rules": []}, VERDICTS, [])
+    assert "Which to choose at ten times the compute" in html
+    assert (
+        f"choose b: P = {'above 0.999' if gap['decision']['p'] > 0.999 else format(gap['decision']['p'], '.3g')}"
+        in html
+    )
+    shown.fit["comparisons"] = [{**pair, "gap": None}]  # as in results of before
+    assert "Which to choose" not in render([shown], {"passed": True, "rules": []}, VERDICTS, [])
+
+
+def test_the_record_of_forecasts_is_shown_where_there_is_one() -> None:
+    tokens = {"passed": True, "rules": []}
+    for nothing in (None, score_all([], lambda _: {})):
+        assert 'id="forecasts"' not in render([results()], tokens, VERDICTS, [], nothing)
+    record = score_all([forecast("<b>bold</b>"), forecast("later")], lambda f: CAME if f.name != "later" else {})
+    html = render([results()], tokens, VERDICTS, [], record)
+    assert html.index("Forecasts, and how they did") < html.index('<section id="s-c">')
+    assert "2 forecast(s): 1 scored, 1 pending, 0 refused. 1 of 2 losses came inside their 90% interval" in html
+    assert "<td>3.0000 [2.9000, 3.1000]</td><td>3.0500</td><td>+0.0500</td><td>+1.00</td>" in html
+    assert "Brier 0.640" in html
+    assert "&lt;b&gt;bold" in html
+    assert "<b>bold" not in html
 
 
 def test_a_crossover_outside_the_runs_is_told_with_its_distance() -> None:

@@ -1,0 +1,84 @@
+"""What a lodged forecast says, field by field; strict, so that a body of another kind is refused."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Expected(_Strict):
+    """What one recipe's own law says of the mean loss of `runs` new runs at the target, in the unit of the loss."""
+
+    formula: str
+    params: dict[str, Finite]
+    value: Finite
+    low: Finite
+    high: Finite
+    """The ends of the interval."""
+    sd: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Of the realised mean about `value`: error of the law and noise of the runs."""
+    dof: Finite
+
+
+class Chance(_Strict):
+    """How likely B's realised mean loss is below A's."""
+
+    a: str
+    b: str
+    p_b_wins: Probability
+    difference: Finite
+    """Expected loss(B) - loss(A)."""
+    sd: Finite
+
+
+class Inputs(_Strict):
+    """The runs that the forecast rests on."""
+
+    source: str
+    """The file they were read from."""
+    sha256: Sha256
+    """Of that file."""
+    rows: int
+    digest: str
+    """Of the numbers that were fitted."""
+    places: list[dict[str, Finite]]
+    """Where the runs lie, each place once."""
+    cells: list[str] = []
+    """Fingerprints, for a study of this project."""
+
+
+class Forecast(_Strict):
+    """One forecast, as it is lodged."""
+
+    kind: Literal["forecast"] = "forecast"
+    name: str
+    date: str
+    """When it was lodged: UTC, ISO 8601."""
+    commit: str | None
+    """Of the source that made it."""
+    study: str | None = None
+    """study-scale, for a study of this project."""
+    columns: dict[str, str]
+    """Which column, or expression of columns, is which input, `loss`, `recipe` and `where`."""
+    at: dict[str, Finite]
+    """The target, by input."""
+    lever_arm_decades: Finite
+    """How far outside the runs the target lies, by the input for which that is furthest."""
+    runs: Annotated[int, Field(ge=1)]
+    """How many runs of each recipe the realised mean is expected to have."""
+    confidence: Probability
+    recipes: dict[str, Expected]
+    pairs: list[Chance]
+    inputs: Inputs
+    notes: list[str] = []
+
+    def same_question(self, other: "Forecast") -> bool:
+        """Whether only name, date and commit differ."""
+        return self == other.model_copy(update={"name": self.name, "date": self.date, "commit": self.commit})

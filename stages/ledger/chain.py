@@ -1,0 +1,105 @@
+"""The ledger: one forecast per line, each sealed with the line before it, in a file that git keeps.
+
+Three things show an alteration, and all are asked whenever the ledger is read:
+
+* the seal of a line is the SHA-256 of its body and of the seal before it, so a line edited, taken out or moved breaks
+  the chain from there on (Haber and Stornetta 1991);
+* every version that a commit in the history of HEAD holds must be how the file begins, so who writes the whole chain
+  anew, or cuts lines off its end, is found out by any clone that has the commit;
+* a body must be one that this version writes.
+
+What was never committed is sealed but not witnessed: commit the ledger after lodging. Two branches that both lodged
+cannot both be merged: rebase one, and lodge its forecasts again.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.ledger.body import Forecast
+from stages.ledger.history import committed_versions
+from stages.study.errors import DamageError
+from stages.study.identity import canonical_json, digest
+
+LEDGER = Path("data/ledger.jsonl")
+_START = "0" * 64
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the ledger holds, checked."""
+
+    forecasts: list[Forecast]
+    witnessed: int | None
+    """How many of them are committed in the history of HEAD; None where there is no git to ask."""
+
+
+def sealed(body: dict[str, Any], previous: str) -> tuple[bytes, str]:
+    """The line of a body after the line sealed `previous`, and its own seal."""
+    seal = digest({"body": body, "previous": previous})
+    return (canonical_json({"body": body, "previous": previous, "seal": seal}) + "\n").encode(), seal
+
+
+def read_ledger(path: Path = LEDGER) -> Ledger:
+    """Every forecast; none where there is no ledger. Raises `DamageError` that names the first altered line."""
+    return _checked(path, path.read_bytes() if path.exists() else b"")
+
+
+def append(path: Path, make: Callable[[Ledger], Forecast]) -> Forecast:
+    """Lodge what `make` makes of the ledger as it stands, while nobody else may lodge. Returns it.
+
+    Raises `DamageError` where the ledger has been altered; nothing is written then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        content = file.read()
+        made = make(_checked(path, content))
+        last = json.loads(content.splitlines()[-1])["seal"] if content else _START
+        file.write(sealed(made.model_dump(), last)[0])
+        file.flush()
+        os.fsync(file.fileno())
+    return made
+
+
+def _checked(path: Path, content: bytes) -> Ledger:
+    forecasts = _follow(path, content)
+    versions = committed_versions(path)
+    for commit, older in (versions or {}).items():
+        if not content.startswith(older):
+            pairs = zip(older.splitlines(), [*content.splitlines(), *[b""] * older.count(b"\n")], strict=False)
+            line = 1 + next((i for i, (was, now) in enumerate(pairs) if was != now), 0)
+            raise DamageError(
+                f"{path}: line {line} is not what commit {commit[:12]} holds: a lodged forecast was altered or taken "
+                f"out; `git show {commit[:12]}:./{path}` has it as it was lodged"
+            )
+    witnessed = None if versions is None else max([item.count(b"\n") for item in versions.values()], default=0)
+    return Ledger(forecasts, witnessed)
+
+
+def _follow(path: Path, content: bytes) -> list[Forecast]:
+    """The bodies along the chain."""
+    found: list[Forecast] = []
+    seal = _START
+    for number, line in enumerate(content.splitlines(keepends=True), 1):
+        where, remedy = f"{path}: line {number}", f"`git checkout {path}` brings the committed one back"
+        try:
+            body = json.loads(line)["body"]
+            expected, seal = sealed(body, seal)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise DamageError(f"{where} is no entry of a ledger; {remedy}") from None
+        if line != expected:
+            raise DamageError(f"{where} does not fit its seal or the line before it: it was altered; {remedy}")
+        try:
+            found.append(Forecast.model_validate(body))
+        except ValidationError as error:
+            key = ".".join(map(str, error.errors()[0]["loc"]))
+            raise DamageError(f"{where} is no forecast of this version ({key}); {remedy}") from None
+    return found
