@@ -63,9 +63,12 @@ def seeds_needed(noise: Noise, rungs: int, wanted: float, power: float, alone: b
         found = reach(noise, rungs, seeds, power)
         return (found.one_rung if alone else found.mean) <= wanted
 
-    if not enough(MOST_SEEDS):
-        return None
-    low, high = 1, MOST_SEEDS  # one seed leaves no degree of freedom
+    high = 2  # one seed leaves no degree of freedom
+    while not enough(high):
+        if high >= MOST_SEEDS:
+            return None
+        high *= 2
+    low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
