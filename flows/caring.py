@@ -87,7 +87,7 @@ def _show(found: "Iterable[Again]") -> None:
 
 
 def _plans(keys: list[str] | None) -> "list[Plan]":
-    from stages.cells.plan import read_plan
+    from stages.cells.plan import folder, read_plan
     from stages.study.hints import nearest
     from stages.study.params import PARAMS, load_params
 
@@ -95,7 +95,8 @@ def _plans(keys: list[str] | None) -> "list[Plan]":
     for key in keys or []:
         if key not in active:
             raise UsageError(f"--study {key} is not active in {PARAMS}; {nearest(key, list(active))}")
-    return [read_plan(active[key].study, active[key].scale) for key in keys or active]
+    planned = [key for key, item in active.items() if (folder(item.study, item.scale) / "plan.json").exists()]
+    return [read_plan(active[key].study, active[key].scale) for key in keys or planned or active]
 
 
 @dataclass(frozen=True)
