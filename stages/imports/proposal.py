@@ -66,9 +66,9 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], at: At) -> Proposal:
     for choice in choices:
         _describe(choice, columns[choice.role.name], table["run"])
     known = {choice.role.name for choice in choices} | {name for name, text in stated.items() if text == NONE}
-    notes = _notes([*((run.name, note) for run in runs for note in run.notes), *notes])
+    told = _notes([*((run.name, note) for run in runs for note in run.notes), *notes])
     return Proposal(
-        _arrange(table, columns, choices), choices, [role for role in ROLES if role.name not in known], notes
+        _arrange(table, columns, choices), choices, [role for role in ROLES if role.name not in known], told
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from stages.fit.runs import read_runs
-from stages.imports.logged import LoggedRun, Scalar, as_number, flatten, parse_json
+from stages.imports.logged import LoggedRun, Scalar, as_number, flatten, one_line, parse_json
 from stages.study.errors import DamageError, UsageError
 
 Reading = Literal["auto", "runs", "curves"]
@@ -70,7 +70,12 @@ def _read_json(path: Path) -> pd.DataFrame:
     rows = body if isinstance(body, list) else [body]
     if not rows or not all(isinstance(row, dict) and row for row in rows):
         raise UsageError(f"{path} holds no rows; give a list of objects, one per run or one per step")
-    return pd.DataFrame([{str(key): value for key, value in row.items()} for row in rows])
+    return pd.DataFrame([{_printable(str(key)): _printable(value) for key, value in row.items()} for row in rows])
+
+
+def _printable(value: Any) -> Any:
+    """Half a surrogate, which JSON can name and no table can hold, becomes a blank."""
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _unfold(table: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +150,7 @@ def _curves(path: Path, table: pd.DataFrame, step: str) -> Iterator[LoggedRun]:
     for name, rows in [(_stem(path), table)] if column is None else table.groupby(column, sort=False):
         run = LoggedRun(str(name), path)
         for other in rows.columns:
-            if other not in (step, column):
+            if other not in (step, column, "_timestamp"):
                 _add_column(run, str(other), rows[[step, other]].dropna())
         if column is None:
             _add_settings(run, path.parent)
@@ -156,7 +161,7 @@ def _add_column(run: LoggedRun, name: str, points: pd.DataFrame) -> None:
     """Numbers by step are a curve; text that never changes is a setting."""
     for at, value in points.itertuples(index=False):
         number = as_number(value.item() if hasattr(value, "item") else value)
-        if number is not None and name != "_timestamp":
+        if number is not None:
             run.log(name, float(at), number)
     if name not in run.curves and points.iloc[:, 1].astype(str).nunique() == 1:
         run.facts |= flatten(points.iloc[0, 1], name)

@@ -33,8 +33,8 @@ def _csv(table: pd.DataFrame) -> bytes:
 def _parquet(table: pd.DataFrame) -> bytes:
     """Columns in which runs differ by type, such as 1 and "auto", as text."""
     plain = table.copy()
-    for name in plain.select_dtypes(object).columns:
-        if plain[name].dropna().map(type).nunique() > 1:
+    for name in plain.columns:
+        if plain[name].dtype == object and plain[name].dropna().map(type).nunique() > 1:
             plain[name] = plain[name].map(str).where(plain[name].notna(), None)
     buffer = io.BytesIO()
     plain.to_parquet(buffer, index=False)
