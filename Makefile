@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-ci test-all lint bench calibrate chaos fuzz mutants audit serve
+.PHONY: study test test-ci test-all lint bench calibrate replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -33,6 +33,9 @@ bench: .venv/.ok
 
 calibrate: .venv/.ok
 	python -m tests.calibration
+
+replay: .venv/.ok
+	python -m tests.replay
 
 chaos: .venv/.ok
 	python -m tests.faults

@@ -67,7 +67,7 @@ def fit(
 
     chosen = get_law(law or ("chinchilla" if n and d else "power_floor"))
     columns = {name: text for name, text in (("x", x), ("N", n), ("D", d)) if text is not None}
-    _require_inputs(chosen.inputs, columns, chosen.name)
+    require_inputs(chosen.inputs, columns, chosen.name)
     runs, held = read_runs(file, where).split(heldout)
     inputs = _columns(runs, columns, chosen.inputs)
     values = runs.numbers(loss)
@@ -75,7 +75,7 @@ def fit(
         chosen.name, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
         weights=None if weights is None else runs.numbers(weights), seed=seed,
         clusters=None if cluster is None else np.unique(runs.labels(cluster), return_inverse=True)[1],
-        predict=[parse_place(text, chosen.inputs) for text in predict or []],
+        predict=[parse_place(text, chosen.inputs, "--predict") for text in predict or []],
         heldout=(_columns(held, columns, chosen.inputs), held.numbers(loss)) if heldout else None,
     )  # fmt: skip
     named = {name: columns[name] for name in chosen.inputs}
@@ -96,7 +96,8 @@ def _columns(runs: "Runs", columns: dict[str, str], names: tuple[str, ...]) -> d
     return {name: runs.numbers(columns[name]) for name in names}
 
 
-def _require_inputs(needed: tuple[str, ...], given: dict[str, str], law: str) -> None:
+def require_inputs(needed: tuple[str, ...], given: dict[str, str], law: str) -> None:
+    """Raise `UsageError` where an input of the law has no column, or a column is no input of it."""
     missing = [f"--{name.lower()}" for name in needed if name not in given]
     if missing:
         raise UsageError(f"law '{law}' needs {' and '.join(missing)}: a column, or an expression of columns")
@@ -105,8 +106,8 @@ def _require_inputs(needed: tuple[str, ...], given: dict[str, str], law: str) ->
         raise UsageError(f"law '{law}' has no use for {' and '.join(extra)}; its inputs are {', '.join(needed)}")
 
 
-def parse_place(text: str, inputs: tuple[str, ...], option: str = "--predict") -> dict[str, float]:
-    """A place such as N=7e9,D=2e12. Raises `UsageError` that names the option."""
+def parse_place(text: str, inputs: tuple[str, ...], option: str) -> dict[str, float]:
+    """A place written as N=7e9,D=2e12. Raises `UsageError` that names the option and the part."""
     place = {}
     for part in text.split(","):
         name, _, number = part.partition("=")

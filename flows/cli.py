@@ -1,4 +1,4 @@
-"""The command line: what a study will cost and where it stands; laws, crossovers and optima in anybody's runs."""
+"""The command line: what a study will cost and where it stands; laws, crossovers, optima and advice for any runs."""
 # Commands import what they need when they run, so that each starts in the time that it needs itself.
 
 import sys
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import analyse, caring, diffing, doctor, importing, predicting, reporting, running, serving
+from flows import advising, analyse, caring, diffing, doctor, importing, predicting, reporting, running, serving
 from stages.study.errors import UsageError, guarded
 
 app = typer.Typer(  # plain help: the library that draws boxes takes as long to import as all the rest
@@ -67,6 +67,7 @@ for command in (
     analyse.compare,
     analyse.optimum,
     predicting.predict,
+    advising.advise,
     caring.verify,
     caring.accept,
     doctor.doctor,

@@ -19,6 +19,7 @@ _COMMANDS = {
     "report": "--figures --study", "fit": _FIT, "compare": "--x --loss --by --pair --target --where --plot --json",
     "optimum": "--lr --batch --n --d --loss --where --json", "verify": "-k --study --tolerance --seed --json",
     "predict": "--x --n --d --loss --by --pair --at --runs --law --lodge --name --check --score --json",
+    "advise": "--n --d --x --loss --candidates --cost --target --budget --by --pair --study --scale --json",
     "accept": "--verify --study --tolerance", "doctor": "--deep --json", "gc": "--days",
 }  # fmt: skip
 _VALUES = [
@@ -51,7 +52,7 @@ def test_words_at_random(folder: Path, case: int) -> None:
     generator = random.Random(case)
     command = generator.choice(sorted(_COMMANDS))
     words = [command]
-    if command in ("fit", "compare", "optimum", "predict") and generator.random() < 0.8:
+    if command in ("fit", "compare", "optimum", "predict", "advise") and generator.random() < 0.8:
         words.append(generator.choice(_VALUES[:6]))
     for _ in range(generator.randint(0, 5)):
         option = generator.choice(_COMMANDS[command].split())

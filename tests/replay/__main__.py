@@ -1,0 +1,121 @@
+"""`make replay`, or `python -m tests.replay [REPEATS] [DRAWS]`: is the advice worth following? Writes docs/advise.md.
+
+Published runs are revealed one by one to four ways of choosing them, from the same first runs and at the same cost;
+what they then say of the largest runs, which are held out, is compared. Two-recipe ladders of known truth are decided.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from tests.replay.ladders import SHAPES, TRUTHS, decide
+from tests.replay.strategies import STRATEGIES, error_of_belief, error_of_fit
+from tests.replay.tables import Pool, chinchilla, steplaw
+
+REPEATS, DRAWS = 20, 20
+SHARES = (0.05, 0.1, 0.2)
+DOCUMENT = Path("docs/advise.md")
+_FIRST = 6  # runs known at the start, drawn from the cheapest quarter
+
+INTRODUCTION = """# Advice, replayed
+
+`make replay`: {repeats} repeats per line. Every repeat starts from the same {first} runs for all, drawn from
+the cheapest quarter of the runs that may be chosen; the first runs count as spent. Each way of choosing may then spend
+up to a share of the cost (6 N D) of all runs that may be chosen, and sees a loss only once it has chosen it; ours and
+D-optimal look again after every quarter of the budget.
+
+* **Chinchilla**: 240 points less the twelve of most compute, which are held out and predicted.
+* **Step Law**: at each of 17 sizes the twelve runs nearest to its published optimum of learning rate and batch; the two
+  largest sizes are held out and predicted.
+
+Error: root mean square over the held-out runs of predicted minus measured log loss, in %, mean over repeats with its
+90% t interval. *Belief* is the posterior mean that the advice rests on, *Huber* the plain fit of L = E + A/N^a + B/D^b
+by Huber(1e-3) on log loss; both are shown for every way of choosing. *Paired* is the difference to `advise` by belief,
+repeat by repeat, with its 90% interval: above zero `advise` is better.
+
+"""
+
+
+def spread(values: np.ndarray) -> str:
+    """Mean in % with the 90% t interval of the mean."""
+    mean, half = values.mean(), stats.t.ppf(0.95, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{100 * mean:.2f} [{100 * (mean - half):.2f}, {100 * (mean + half):.2f}]"
+
+
+def replay(pool: Pool, share: float, repeat: int) -> dict[str, tuple[float, float, int]]:
+    """Both errors and the number of runs of every way of choosing."""
+    generator = np.random.default_rng(repeat)
+    first = generator.choice(pool.open[: len(pool.open) // 4], _FIRST, replace=False)
+    budget = share * pool.full - pool.cost[first].sum()
+    found = {}
+    for name, strategy in STRATEGIES.items():
+        known = strategy(pool, first, budget, generator)
+        found[name] = error_of_belief(pool, known), error_of_fit(pool, known), len(known)
+    return found
+
+
+def tables(repeats: int) -> Iterator[str]:
+    """One line per pool, share and way of choosing."""
+    yield "| data | share of cost | chosen by | runs | error, belief | error, Huber | paired |"
+    yield "|---|---|---|---|---|---|---|"
+    for pool in (chinchilla(), steplaw()):
+        everything = 100 * error_of_belief(pool, pool.open), 100 * error_of_fit(pool, pool.open)
+        yield f"| {pool.name} | 100% | all | {len(pool.open)} | {everything[0]:.2f} | {everything[1]:.2f} | – |"
+        for share in SHARES:
+            begun = time.perf_counter()
+            found = [replay(pool, share, repeat) for repeat in range(repeats)]
+            ours = np.array([one["advise"][0] for one in found])
+            for name in STRATEGIES:
+                belief, huber, count = (np.array([one[name][k] for one in found]) for k in range(3))
+                versus = "–" if name == "advise" else spread(belief - ours)
+                cells = f"{count.mean():.0f} | {spread(belief)} | {spread(huber)} | {versus}"
+                yield f"| {pool.name} | {share:.0%} | {name} | {cells} |"
+            print(f"{pool.name} {share:.0%}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
+def ladders(draws: int) -> Iterator[str]:
+    """One line per ladder and truth, and the total with its interval."""
+    yield from (
+        "",
+        "## Which of two recipes wins",
+        "",
+        "Ladders of `make calibrate`: two recipes with common noise; which one has the lower loss one decade above the",
+        "top rung? The first runs are one of each recipe on the two smallest rungs; advice is followed until it says",
+        "stop or half of the cost of the whole ladder is spent. Right: the recipe that then looks better is the better",
+        "one. Settled: the advice said stop before the money was spent.",
+        "",
+        "| ladder | truth | draws | right | settled | share of the ladder's cost, median |",
+        "|---|---|---|---|---|---|",
+    )
+    right = total = 0
+    for ladder in SHAPES:
+        for truth in TRUTHS:
+            found = [decide(ladder, truth, 1000 + draw) for draw in range(draws)]
+            wins, settled = sum(one.right for one in found), sum(one.settled for one in found)
+            right, total = right + wins, total + draws
+            share = float(np.median([one.share for one in found]))
+            yield f"| {ladder.name} | {truth[0]} | {draws} | {wins} | {settled} | {share:.0%} |"
+            print(f"{ladder.name}, {truth[0]}: {wins}/{draws}", file=sys.stderr, flush=True)
+    low, high = stats.binomtest(right, total).proportion_ci(0.9)
+    yield ""
+    yield f"Right in {right} of {total} draws, {right / total:.1%} (90% interval {low:.1%} to {high:.1%}),"
+    yield "each with at most half of the cost of the whole ladder."
+
+
+def main() -> None:
+    """Replay everything and write the document."""
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS
+    draws = int(sys.argv[2]) if len(sys.argv) > 2 else DRAWS
+    lines = [*INTRODUCTION.format(repeats=repeats, first=_FIRST).splitlines()]
+    for line in (*tables(repeats), *ladders(draws)):
+        lines.append(line)
+        print(line, flush=True)
+    DOCUMENT.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
