@@ -3,8 +3,8 @@
 Whoever trains, evaluates or checks reads this file and nothing else of params.yaml; nobody globs a folder.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,9 +108,20 @@ class Plan(BaseModel):
 
 
 def _payload(cell: Cell, text: Text, source: str, trainers: Mapping[str, PlannedCommand]) -> Payload:
-    data = text.digests("train", cell.unique_tokens + 1)
-    trained_by = trainers[cell.trainer].source if cell.trainer else source
-    return Payload(cell=cell, tokenizer=text.tokenizer_digest, data=data, source=trained_by)
+    return _payload_maker(text, source, trainers)(cell)
+
+
+def _payload_maker(text: Text, source: str, trainers: Mapping[str, PlannedCommand]) -> Callable[[Cell], Payload]:
+    """For many cells: shards are looked up once for all cells of one length. Cells have been checked already."""
+    shards = cache(lambda tokens: text.digests("train", tokens))
+
+    def make(cell: Cell) -> Payload:
+        trained_by = trainers[cell.trainer].source if cell.trainer else source
+        return Payload.model_construct(
+            cell=cell, tokenizer=text.tokenizer_digest, data=shards(cell.unique_tokens + 1), source=trained_by
+        )
+
+    return make
 
 
 def _commands(rows: Sequence[Row], trainers: Mapping[str, Command]) -> dict[str, PlannedCommand]:
@@ -129,6 +140,7 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
     most = max(row.cell.reach(scale.seen_tokens) for row in rows)
     text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
     source, trainers = source_digest(*TRAINING), _commands(rows, params.trainers)
+    payload = _payload_maker(text, source, trainers)
     return Plan(
         study=study_name,
         scale=scale_name,
@@ -140,10 +152,7 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
         evaluation_digest=_evaluation_digest(text, scale.validation_tokens, scale.seen_tokens),
         keep=scale.keep,
         trainers=trainers,
-        rows=[
-            PlannedRow.model_construct(**dict(row), fingerprint=_payload(row.cell, text, source, trainers).fingerprint)
-            for row in rows
-        ],
+        rows=[PlannedRow.model_construct(**dict(row), fingerprint=payload(row.cell).fingerprint) for row in rows],
     )
 
 
@@ -158,12 +167,9 @@ def payloads(rows: list[Row], params: Params, scale: Scale, index: Index) -> lis
     text = index.texts.get(scale.text)
     if text is None:
         return [None] * len(rows)
-    source, trainers = source_digest(*TRAINING), _commands(rows, params.trainers)
-    return [_payload(row.cell, text, source, trainers) if _reaches(text, row.cell) else None for row in rows]
-
-
-def _reaches(text: Text, cell: Cell) -> bool:
-    return text.train.tokens > cell.unique_tokens
+    payload = _payload_maker(text, source_digest(*TRAINING), _commands(rows, params.trainers))
+    tokens = text.train.tokens
+    return [payload(row.cell) if tokens > row.cell.unique_tokens else None for row in rows]
 
 
 def _cut(text: Text, train_tokens: int, validation_tokens: int) -> Text:

@@ -6,7 +6,6 @@ layout do not count, and any change of meaning does. The walk is the same on eve
 
 import ast
 import json
-import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -22,26 +21,27 @@ def canonical_json(value: Any) -> str:
 
     Raises TypeError for anything without a deterministic form: sets, objects, NaN, infinities, non-string keys.
     """
-    _refuse_ambiguous(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    _require_text_keys(value)
+    try:
+        return _ENCODER.encode(value)
+    except ValueError as error:
+        raise TypeError(f"no canonical form: {error}") from None
 
 
-def _refuse_ambiguous(value: Any) -> None:
-    if value is None or isinstance(value, (bool, int, str)):
-        return
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise TypeError(f"{value} has no canonical form")
-    elif isinstance(value, dict):
-        for key, item in value.items():
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _require_text_keys(value: Any) -> None:
+    """JSON turns other keys into text; whatever else has no form it refuses itself."""
+    if isinstance(value, dict):
+        for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"key {key!r} is not a string")
-            _refuse_ambiguous(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _refuse_ambiguous(item)
-    else:
-        raise TypeError(f"{type(value).__name__} {value!r} has no canonical form")
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, (dict, list, tuple)):
+            _require_text_keys(item)
 
 
 def digest(value: Any) -> str:
