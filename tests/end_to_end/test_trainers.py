@@ -16,7 +16,7 @@ from tests.conftest import make_project
 from tests.end_to_end.conftest import FlowProject, finished
 from tests.processes import descendants, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 EXAMPLES = ("plain", "huggingface")
 
 
