@@ -117,6 +117,14 @@ class Project:
         with (self.root / "params.yaml").open("w") as file:
             YAML().dump(values, file)
 
+    def forget(self) -> None:
+        """Take away everything made so far: data, but for the ledger that git keeps, and what DVC remembers."""
+        for made in (self.root / "data", self.root / ".dvc/cache"):
+            shutil.rmtree(made, ignore_errors=True)
+        (self.root / "dvc.lock").unlink(missing_ok=True)
+        (self.root / "data").mkdir()
+        (self.root / "data/ledger.jsonl").touch()
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the project."""
         done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
@@ -149,10 +157,9 @@ def make_project(root: Path) -> Project:
     for name in ("config", ".gitignore"):
         shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
     shutil.copytree(REPOSITORY / ".dvc/plots", root / ".dvc/plots")
-    (root / "data").mkdir()
-    (root / "data/ledger.jsonl").touch()  # in git from the start: the page depends on it
     write_corpus(root / "words.jsonl")
     project = Project(root)
+    project.forget()
     project.params()
     project.run("git", "init", "-q")
     project.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "x", "--allow-empty")

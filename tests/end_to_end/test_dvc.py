@@ -208,7 +208,7 @@ def test_kills_leave_the_same_bytes(done: Project, tmp_path: Path, wanted: int) 
     while kills < wanted:
         mend_lock(victim.root)
         if kills % 4 == 0:  # start again from nothing, so that kills fall on every stage
-            victim.run("rm", "-rf", "data", "dvc.lock", ".dvc/cache")
+            victim.forget()
         process = subprocess.Popen(
             ["dvc", "--wait-for-lock", "repro"], cwd=victim.root, env=victim.environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -217,7 +217,7 @@ def test_kills_leave_the_same_bytes(done: Project, tmp_path: Path, wanted: int) 
         killed = kill(process, alone=kills % 2 == 1)
         kills += killed
         if not killed:
-            victim.run("rm", "-rf", "data", "dvc.lock", ".dvc/cache")
+            victim.forget()
     mend_lock(victim.root)
     victim.repro()
     assert victim.losses() == done.losses()

@@ -64,7 +64,7 @@ class Arena:
         """Make everything again from nothing, after a fault that was not survived."""
         for process in self.workers():
             process.kill()
-        shutil.rmtree(self.root / "data", ignore_errors=True)
+        self.project.forget()
         (self.root / ".dvc/tmp/rwlock").unlink(missing_ok=True)
         self.project.repro()
 
