@@ -4,6 +4,7 @@ The libraries they need are imported when a command runs, so that `crossover --h
 """
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from stages.study.errors import UsageError
 from stages.study.hints import nearest
 
 if TYPE_CHECKING:
+    from flows.shown import Said
     from stages.fit.runs import Runs
     from stages.report.house import Figure
 
@@ -26,6 +28,7 @@ Where = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Plot = Annotated[Path | None, typer.Option(help="Also draw it here: .png, .svg or .pdf.")]
+Html = Annotated[Path | None, typer.Option(help="Also write a page to send around, with an interactive figure.")]
 
 
 def fit(
@@ -52,6 +55,7 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     as_json: Json = False,
     plot: Plot = None,
+    html: Html = None,
 ) -> None:  # fmt: skip
     """Fit a scaling law to anybody's runs, with 90% intervals.
 
@@ -80,16 +84,16 @@ def fit(
     )  # fmt: skip
     named = {name: columns[name] for name in chosen.inputs}
     result = replace(result, inputs=named, left_out=[*runs.left_out, *result.left_out])
-    if plot is not None:
+
+    def draw() -> "Figure":
         from stages.report.charts import draw_fit
 
-        _save(plot, draw_fit(result, inputs, values, loss))
-    if as_json:
-        print_json({key: value for key, value in result.to_json().items() if key != "line"})
-    else:
-        from flows.shown import show_fit
+        return draw_fit(result, inputs, values, loss)
 
-        show_fit(result)
+    from flows.shown import fit_said
+
+    body = {key: value for key, value in result.to_json().items() if key != "line"}
+    _answer(file, fit_said(result), body if as_json else None, draw, plot, html)
 
 
 def _columns(runs: "Runs", columns: dict[str, str], names: tuple[str, ...]) -> dict[str, Any]:
@@ -136,6 +140,7 @@ def compare(
     where: Where = None,
     as_json: Json = False,
     plot: Plot = None,
+    html: Html = None,
 ) -> None:  # fmt: skip
     """Which of two recipes wins along x, and where they cross.
 
@@ -155,21 +160,15 @@ def compare(
         pairs=[_two(text) for text in only] if only else None, settings=Settings(law, target, far), names=(x, loss),
     )  # fmt: skip
     result = replace(result, left_out=[*runs.left_out, *result.left_out])
-    if plot is not None:
+
+    def draw() -> "Figure":
         from stages.report.charts import draw_comparisons
 
-        _save(plot, draw_comparisons(result))
-    if as_json:
-        print_json(result.to_json())
-        return
-    from flows.shown import note_left_out, show_many, show_pair
+        return draw_comparisons(result)
 
-    note_left_out(result.left_out)
-    if len(result.pairs) > 12:
-        show_many(result.pairs)
-        return
-    for item in result.pairs:
-        show_pair(item, result.x)
+    from flows.shown import comparisons_said
+
+    _answer(file, comparisons_said(result), result.to_json() if as_json else None, draw, plot, html)
 
 
 def _two(text: str) -> tuple[str, str]:
@@ -191,6 +190,7 @@ def optimum(
     where: Where = None,
     as_json: Json = False,
     plot: Plot = None,
+    html: Html = None,
 ) -> None:
     """The best learning rate (and batch) at every size, and its law.
 
@@ -210,16 +210,15 @@ def optimum(
         initial=None if initial is None else runs.numbers(initial),
     )  # fmt: skip
     result = replace(result, left_out=[*runs.left_out, *result.left_out])
-    if plot is not None:
+
+    def draw() -> "Figure":
         from stages.report.charts import draw_optima
 
-        _save(plot, draw_optima(result))
-    if as_json:
-        print_json(result.to_json())
-    else:
-        from flows.shown import show_optima
+        return draw_optima(result)
 
-        show_optima(result)
+    from flows.shown import optima_said
+
+    _answer(file, optima_said(result), result.to_json() if as_json else None, draw, plot, html)
 
 
 def print_json(value: Any) -> None:
@@ -227,10 +226,29 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
-def _save(path: Path, figure: "Figure") -> None:
+def _answer(
+    file: Path,
+    said: "Iterable[Said]",
+    body: dict[str, Any] | None,
+    draw: "Callable[[], Figure]",
+    plot: Path | None,
+    html: Path | None,
+) -> None:
+    """Write the figure and the page where they are asked for; print the JSON, or in words what is said."""
+    from flows.shown import as_blocks, show
     from stages.study.files import write_bytes
 
-    formats = {".png": figure.png, ".svg": lambda: figure.svg().encode(), ".pdf": figure.pdf}
-    if path.suffix not in formats:
-        raise UsageError(f"--plot writes {', '.join(formats)}; name {path} with one of them at its end")
-    write_bytes(path, formats[path.suffix]())
+    told, figure = list(said), draw() if plot or html else None
+    if figure is not None and plot is not None:
+        formats = {".png": figure.png, ".svg": lambda: figure.svg().encode(), ".pdf": figure.pdf}
+        if plot.suffix not in formats:
+            raise UsageError(f"--plot writes {', '.join(formats)}; name {plot} with one of them at its end")
+        write_bytes(plot, formats[plot.suffix]())
+    if figure is not None and html is not None:
+        from stages.report.runs import runs_page
+
+        write_bytes(html, runs_page(file.name, figure, as_blocks(told)).encode())
+    if body is not None:
+        print_json(body)
+    else:
+        show(told)

@@ -1,7 +1,7 @@
-"""How fits, comparisons and optima are printed in a terminal."""
+"""What is said of fits, comparisons and optima, line by line and table by table: in a terminal and on a page."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +9,20 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from stages.fit.comparison import Comparison
+    from stages.fit.comparison import Comparison, Comparisons
     from stages.fit.crossing import Crossover
     from stages.fit.gap import Gap
     from stages.fit.optimum import Optima
     from stages.fit.result import Fit, HeldOut
+    from stages.report.runs import Block
+
+Said = str | Text | Table
+"""A line, a heading or a table."""
+
+_MANY = 12  # pairs, above which each gets one line
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
@@ -44,38 +51,61 @@ def _span(ci: tuple[float | None, ...] | None, digits: int = 4, sign: str = "") 
     return f"[{ends[0]}, {ends[1]}]"
 
 
-def note_left_out(left_out: list[Any]) -> None:
+def show(said: Iterable[Said]) -> None:
+    """Print it; an empty line before every heading but the first."""
+    for i, item in enumerate(said):
+        if i and isinstance(item, Text):
+            console.print()
+        console.print(item, markup=False)
+
+
+def as_blocks(said: Iterable[Said]) -> "Iterator[Block]":
+    """The same for a page."""
+    from stages.report.runs import Block
+
+    for item in said:
+        if isinstance(item, Table):
+            columns = [[Text.from_markup(str(cell)).plain for cell in column.cells] for column in item.columns]
+            header = [Text.from_markup(str(column.header)).plain for column in item.columns]
+            title = Text.from_markup(str(item.title or "")).plain
+            yield Block(title, header, [list(row) for row in zip(*columns, strict=True)])
+        else:
+            yield Block(str(item), heading=isinstance(item, Text))
+
+
+def left_out_lines(left_out: list[Any]) -> Iterator[str]:
     """Rows not used, and why."""
     for item in left_out:
-        console.print(f"left out: {item.rows} row(s), {item.reason}", markup=False)
+        yield f"left out: {item.rows} row(s), {item.reason}"
 
 
-def show_fit(result: "Fit") -> None:
+def note_left_out(left_out: list[Any]) -> None:
+    """Print rows not used, and why."""
+    show(left_out_lines(left_out))
+
+
+def fit_said(result: "Fit") -> Iterator[Said]:
     """Parameters with their intervals, diagnostics, predictions."""
     table = make_table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
     for name, item in result.params.items():
         add_row(table, name, _number(item.value, 6), _number(item.se, 3), _span(item.ci))
-    console.print(table)
+    yield table
     inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
-    console.print(
-        f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {result.objective.value:.8g}",
-        markup=False,
-    )
-    console.print(
+    yield f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {result.objective.value:.8g}"
+    yield (
         f"residual {result.rms_residual:.4g} rms, {result.mean_absolute_relative_error:.3%} mean; "
         f"{result.starts.agree:.0%} of {result.starts.n} starts agree; condition {result.condition:.1e}; "
         f"{result.interval}"
     )
-    note_left_out(result.left_out)
-    _show_predictions("predictions", result.predictions)
+    yield from left_out_lines(result.left_out)
+    yield from _predictions("predictions", result.predictions)
     for name, part in (("held out", result.heldout), ("each rung from those below", result.rollout)):
         if part is not None:
-            _show_held_out(name, part)
-    for flag in result.flags:
-        console.print(f"note: {flag}", markup=False)
+            yield from _held_out(name, part)
+    yield from (f"note: {flag}" for flag in result.flags)
 
 
-def _show_predictions(title: str, rows: list[Any]) -> None:
+def _predictions(title: str, rows: list[Any]) -> Iterator[Table]:
     if not rows:
         return
     known = rows[0].measured is not None
@@ -86,39 +116,44 @@ def _show_predictions(title: str, rows: list[Any]) -> None:
         at = [f"{value:.4g}" for value in row.at.values()]
         error = (_number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
         add_row(table, *at, _number(row.loss.value, 8), _span(row.loss.ci), _span(row.run_ci), *error)
-    console.print(table)
+    yield table
 
 
-def _show_held_out(name: str, part: "HeldOut") -> None:
+def _held_out(name: str, part: "HeldOut") -> Iterator[Said]:
     if len(part.rows) <= 20 and name == "held out":
-        _show_predictions(name, part.rows)
+        yield from _predictions(name, part.rows)
     covered = "" if part.covered is None else f", {part.covered:.0%} inside the interval for a new run"
-    console.print(
-        f"{name}: {len(part.rows)} prediction(s), mean error {part.mean_absolute_relative_error:.4%}{covered}"
-    )
+    yield f"{name}: {len(part.rows)} prediction(s), mean error {part.mean_absolute_relative_error:.4%}{covered}"
 
 
-def show_pair(item: "Comparison", x: str) -> None:
-    """One pair of recipes: verdict, crossover, rungs, baseline, gap, sensitivity."""
-    console.print(f"{item.b} against {item.a}: {item.verdict}", style="bold", markup=False)
-    for line in _crossing(item, x):
-        _say(line)
+def comparisons_said(result: "Comparisons") -> Iterator[Said]:
+    """Every pair with all there is to say of it; of many pairs one line each."""
+    yield from left_out_lines(result.left_out)
+    if len(result.pairs) > _MANY:
+        yield _many(result.pairs)
+        return
+    for item in result.pairs:
+        yield from _pair(item, result.x)
+
+
+def _pair(item: "Comparison", x: str) -> Iterator[Said]:
+    """Verdict, crossover, rungs, baseline, gap, sensitivity."""
+    yield Text(f"{item.b} against {item.a}: {item.verdict}", style="bold")
+    yield from _crossing(item, x)
     if item.rungs:
-        console.print(_rungs(item, x))
+        yield _rungs(item, x)
     elif item.p_b_beats_a:
-        _say(f"P({item.b} better): " + ", ".join(f"{c.p:.2f} at {c.x:.3g}" for c in item.p_b_beats_a[::2]))
+        yield f"P({item.b} better): " + ", ".join(f"{c.p:.2f} at {c.x:.3g}" for c in item.p_b_beats_a[::2])
     if item.baseline and item.baseline.better:
-        _say(f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}")
+        yield f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}"
     if item.gap:
-        _say(_gap(item, x))
+        yield _gap(item, x)
         if item.gap.decision:
-            _say(_decision(item.gap, x))
+            yield _decision(item.gap, x)
     for variant in item.sensitivity:
         moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
-        _say(f"{variant.change}: {variant.verdict}{moved}")
-    for flag in item.flags:
-        _say(f"note: {flag}")
-    console.print()
+        yield f"{variant.change}: {variant.verdict}{moved}"
+    yield from (f"note: {flag}" for flag in item.flags)
 
 
 def _gap(item: "Comparison", x: str) -> str:
@@ -137,10 +172,6 @@ def _decision(gap: "Gap", x: str) -> str:
     from stages.fit.decision import words
 
     return f"at {gap.x:.4g}, {words(asdict(gap)['decision'], x, 'in loss')}"
-
-
-def _say(line: str) -> None:
-    console.print(f"  {line}", markup=False)
 
 
 def _crossing(item: "Comparison", x: str) -> Iterator[str]:
@@ -174,7 +205,7 @@ def _rungs(item: "Comparison", x: str) -> Table:
     return table
 
 
-def show_many(pairs: "list[Comparison]") -> None:
+def _many(pairs: "list[Comparison]") -> Table:
     """One line per pair."""
     table = make_table(f"{len(pairs)} pairs", "A", "B", "verdict", "crossover", "90% interval", "best at the top")
     for item in pairs:
@@ -183,10 +214,10 @@ def show_many(pairs: "list[Comparison]") -> None:
             table, item.a, item.b, item.verdict, _number(place.value if place else None, 4),
             _span(place.ci) if place else "–", (item.baseline.better if item.baseline else None) or "–",
         )  # fmt: skip
-    console.print(table)
+    return table
 
 
-def show_optima(result: "Optima") -> None:
+def optima_said(result: "Optima") -> Iterator[Said]:
     """Cells, laws and regret."""
     batched = result.cells[0].best_batch is not None
     stable = any(cell.largest_stable for cell in result.cells)
@@ -199,21 +230,22 @@ def show_optima(result: "Optima") -> None:
             _span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
             *((_number(cell.largest_stable, 3),) if stable else ()),
         )  # fmt: skip
-    console.print(table)
+    yield table
     for cell in result.cells:
-        for flag in cell.flags:
-            at = ", ".join(f"{name}={value:.4g}" for name, value in cell.at.items())
-            console.print(f"note: {at}: {flag}", markup=False)
+        at = ", ".join(f"{name}={value:.4g}" for name, value in cell.at.items())
+        yield from (f"note: {at}: {flag}" for flag in cell.flags)
     for name, law in (("lr", result.law), ("batch", result.batch_law)):
         if law is not None:
-            values = ", ".join(f"{key} = {item.value:.4g} {_span(item.ci, 3)}" for key, item in law.params.items())
-            what = law.formula.replace("x", law.inputs.get("x", "x"))
-            console.print(f"best {name} = {what}: {values}", markup=False)
-            for flag in law.flags:
-                console.print(f"note: law of the best {name}: {flag}", markup=False)
+            yield from _law(name, law)
     for title, regret in (("regret of the law", result.regret), ("each cell from the others", result.regret_left_out)):
         if regret is not None:
-            console.print(f"{title}: {regret.mean:.3%} of the loss on average, {regret.max:.3%} at most")
-    note_left_out(result.left_out)
-    for flag in result.flags:
-        console.print(f"note: {flag}", markup=False)
+            yield f"{title}: {regret.mean:.3%} of the loss on average, {regret.max:.3%} at most"
+    yield from left_out_lines(result.left_out)
+    yield from (f"note: {flag}" for flag in result.flags)
+
+
+def _law(name: str, law: "Fit") -> Iterator[str]:
+    values = ", ".join(f"{key} = {item.value:.4g} {_span(item.ci, 3)}" for key, item in law.params.items())
+    what = law.formula.replace("x", law.inputs.get("x", "x"))
+    yield f"best {name} = {what}: {values}"
+    yield from (f"note: law of the best {name}: {flag}" for flag in law.flags)

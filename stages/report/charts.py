@@ -34,7 +34,7 @@ def _law(fit: Fit, x: Floats, loss: Floats, loss_name: str) -> Figure:
         ]  # fmt: skip
     horizontal = alt.X("x:Q", **log(fit.inputs["x"]))
     vertical = alt.Y("loss:Q", **(linear(loss_name) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
-    look = series(row["kind"] for row in rows if row["layer"] == "run")
+    look = series((row["kind"] for row in rows if row["layer"] == "run"), "kind")
     chart = layers(
         rows,
         only("law").mark_area(opacity=0.13, color="#8A8A8A").encode(x=horizontal, y=alt.Y("low:Q"), y2="high:Q"),
@@ -55,7 +55,7 @@ def _errors(fit: Fit) -> Figure:
         if part is not None
         for row in part.rows
     ]  # fmt: skip
-    look = series(row["kind"] for row in rows)
+    look = series((row["kind"] for row in rows), "kind")
     chart = layers(
         rows,
         zero(),
@@ -83,7 +83,7 @@ def draw_comparisons(result: Comparisons) -> Figure:
         ]
         if pair.crossover is not None and not pair.crossover.lever_arm_decades:
             rows.append({"layer": "crossover", **name, "x": pair.crossover.value, "difference": 0.0})
-    look = series(row["kind"] for row in rows)
+    look = series((row["kind"] for row in rows), "kind")
     x = alt.X("x:Q", **log(result.x))
     y = alt.Y("difference:Q", **linear(f"difference in {result.loss}", "+.3f"))
     told = hover("kind", x=".4g", difference="+.4f")

@@ -1,6 +1,8 @@
 """`crossover fit|compare|optimum` on files, by the command line: published answers, stated JSON keys, mistakes."""
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
+from stages.report.house import COLOURS
 from stages.study.errors import UsageError
 from tests.conftest import SHARED
 from tests.flows.test_cli import crossover
@@ -160,6 +163,29 @@ def test_optimum_has_the_stated_keys(tmp_path: Path) -> None:
     assert set(result["regret"]) == {"mean", "max"}
     assert result["law"]["params"]["p"]["value"] == pytest.approx(-0.5, abs=1e-3)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_point_is_drawn_in_the_colour_of_its_series(runs: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.svg"
+    rungs = pd.read_csv(runs)["flops"].nunique()
+    answer("compare", str(runs), "--pair", "seed", "--plot", str(picture))
+    for colour in COLOURS[:3]:  # of the three pairs: a point per rung, the curve, the legend
+        assert len(re.findall(f'<path[^>]* fill="{colour}"', picture.read_text())) > rungs
+    answer("fit", str(runs), "--x", "flops", "--where", "recipe == 'steady'", "--plot", str(picture))
+    assert len(re.findall(f'<path[^>]* stroke="{COLOURS[0]}"', picture.read_text())) > 3 * rungs
+
+
+def test_the_page_of_runs_says_what_the_terminal_says(runs: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    command = ["compare", str(runs), "--pair", "seed", "--only", "slow,steep", "--target", "1e19", "--html", str(page)]
+    shown = CliRunner().invoke(app, command).stdout
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page.read_text()))
+    for line in shown.splitlines():
+        for word in re.split(r"  +", line.strip(" ─")):
+            assert word in text
+    (spec,) = re.findall(r'<script type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
+    drawn = json.loads(spec)["datasets"]["rows"]
+    assert sum(row["layer"] == "rung" for row in drawn) == pd.read_csv(runs)["flops"].nunique()
 
 
 def test_tables_read_well_where_no_terminal_is(runs: Path) -> None:
