@@ -274,11 +274,12 @@ def _cells(key: str, old: StudySnapshot, new: StudySnapshot) -> Cells | None:
     a, b = (study.losses.set_index(_KEY) for study in (old, new))
     kept = set(a["fingerprint"]) & set(b["fingerprint"])
     both = a.join(b, how="inner", suffixes=("", "_new"))
-    again = both[(both["fingerprint"] != both["fingerprint_new"]) & ~both["fingerprint_new"].isin(kept)]
+    same = both["fingerprint"] == both["fingerprint_new"]
+    again, stayed = both[~same & ~both["fingerprint_new"].isin(kept)], set(both["fingerprint"][same])
     retrained: dict[str, list[str]] = {}
     for index, row in again.drop_duplicates("fingerprint_new").iterrows():
         retrained.setdefault(_reason(row), []).append(_cell_name(index))
-    found = Cells(key, _names_beyond(b, a, kept), _names_beyond(a, b, kept), _renamed(a, b, kept), retrained)
+    found = Cells(key, _names_beyond(b, a, kept), _names_beyond(a, b, kept), _renamed(a, b, kept, stayed), retrained)
     return found if found.added or found.removed or found.renamed or found.retrained else None
 
 
@@ -289,13 +290,15 @@ def _names_beyond(rows: pd.DataFrame, others: pd.DataFrame, kept: set[str]) -> l
     return [_cell_name(index) for index in alone.drop_duplicates("fingerprint").index]
 
 
-def _renamed(old: pd.DataFrame, new: pd.DataFrame, kept: set[str]) -> list[str]:
-    """The same runs in other places: a recipe that got another name."""
+def _renamed(old: pd.DataFrame, new: pd.DataFrame, kept: set[str], stayed: set[str]) -> list[str]:
+    """The same runs in other places alone: a recipe that got another name."""
     before, now = (
-        rows[rows["fingerprint"].isin(kept)].groupby("fingerprint", sort=False).groups for rows in (old, new)
+        rows[rows["fingerprint"].isin(kept - stayed)].reset_index().drop_duplicates("fingerprint")
+        for rows in (old, new)
     )
-    moved = [name for name in now if set(now[name]).isdisjoint(before[name])]
-    return [f"{_cell_name(before[name][0])} now {_cell_name(now[name][0])}" for name in moved]
+    pairs = now.merge(before, on="fingerprint", suffixes=("", "_old"))
+    names = (pairs[[f"{name}{side}" for name in _KEY]].itertuples(index=False) for side in ("_old", ""))
+    return [f"{_cell_name(was)} now {_cell_name(is_)}" for was, is_ in zip(*names, strict=True)]
 
 
 def _reason(row: "pd.Series[Any]") -> str:

@@ -32,7 +32,8 @@ def _cells(results: StudyResults, done: bool = True) -> pd.DataFrame:
 def _rows(layer: str, table: pd.DataFrame, **columns: str) -> list[dict[str, Any]]:
     """Rows of a layer: the columns of a cell, and others under a new name."""
     names = {**{name: name for name in _CELL if name in table}, **{old: new for new, old in columns.items()}}
-    return [{"layer": layer, **row} for row in table[list(names)].rename(columns=names).to_dict("records")]
+    values = (table[name].tolist() for name in names)
+    return [{"layer": layer, **dict(zip(names.values(), row, strict=True))} for row in zip(*values, strict=True)]
 
 
 def _labels(results: StudyResults, recipes: list[str] | dict[str, Any]) -> list[str]:

@@ -6,8 +6,8 @@ the same form as SVG and PDF.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import altair as alt
@@ -19,6 +19,8 @@ Row = dict[str, Any]
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A"]  # Okabe and Ito's
 SHAPES = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right"]
 _WIDTH, _HEIGHT = 440, 260
+_ROWS = alt.NamedData("rows")
+"""A chart is over rows by this name, put in when it is done: Altair would check each of them against its schema."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Figure:
     caption: str
     chart: Chart
     rows: Sequence[Row]
+    parts: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Rows of charts that it is put together from, by the name of their data."""
 
     def spec(self) -> dict[str, Any]:
         """Vega-Lite for the page: as wide as its place, in the colour of the text around it."""
-        return _styled(self, "currentColor", None).to_dict(validate=False)
+        return _styled(self, "currentColor", None)
 
     def csv(self) -> str:
         """The rows, with a header."""
@@ -57,10 +61,10 @@ class Figure:
         return vl_convert.svg_to_png(self.svg(), scale=2)
 
     def _paper(self) -> dict[str, Any]:
-        return _styled(self, "#1b1f24", "white").to_dict(validate=False)
+        return _styled(self, "#1b1f24", "white")
 
 
-def _styled(figure: Figure, ink: str, background: str | None) -> Chart:
+def _styled(figure: Figure, ink: str, background: str | None) -> dict[str, Any]:
     quiet: dict[str, Any] = {"labelColor": ink, "titleColor": ink, "titleFontWeight": "normal"}
     styled: Chart = figure.chart.properties(description=f"{figure.title}: {figure.caption}").configure(
         background=background or "transparent",
@@ -81,12 +85,13 @@ def _styled(figure: Figure, ink: str, background: str | None) -> Chart:
         text=alt.MarkConfig(color=ink),
         padding={"left": 5, "top": 5, "right": 20, "bottom": 5},
     )
-    return styled
+    spec: dict[str, Any] = styled.to_dict(validate=False)
+    return {**spec, "datasets": {**spec.get("datasets", {}), "rows": list(figure.rows), **figure.parts}}
 
 
 def layers(rows: Sequence[Row], *charts: alt.Chart) -> alt.LayerChart:
     """Charts over the same rows."""
-    return cast(alt.LayerChart, alt.layer(*_drawn(rows, charts), data=alt.InlineData(values=list(rows))))
+    return cast(alt.LayerChart, alt.layer(*_drawn(rows, charts), data=_ROWS))
 
 
 def panels(rows: Sequence[Row], by: str, order: Sequence[str], *charts: alt.Chart) -> Chart:
@@ -96,7 +101,7 @@ def panels(rows: Sequence[Row], by: str, order: Sequence[str], *charts: alt.Char
     stack = alt.layer(*_drawn(rows, charts)).properties(height=_HEIGHT // 2)
     return stack.facet(
         row=alt.Row(by, type="nominal", sort=list(order), header=alt.Header(labelAngle=0, labelOrient="top")),
-        data=alt.InlineData(values=list(rows)),
+        data=_ROWS,
     )
 
 

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -130,22 +131,35 @@ def _template(name: str) -> Template:
 def cell_grid(results: StudyResults) -> dict[str, Any]:
     """States of all cells: a line per recipe and axis value, a column per width."""
     table = results.losses
-    widths = sorted(set(table["width"]))
-    lines = []
-    for (recipe, axes), group in table.groupby(["recipe", "axes"], sort=False):
-        states = [_state(group[group["width"] == width]) for width in widths]
-        lines.append({"name": results.label(str(recipe)) + (f" {axes}" if axes != "{}" else ""), "states": states})
+    columns = (table[name].tolist() for name in ("width", "status", "loss_validation", "structural_pair"))
+    places: dict[tuple[str, str], dict[int, list[_Seen]]] = {}
+    for recipe, axes, width, *seen in zip(table["recipe"].tolist(), table["axes"].tolist(), *columns, strict=True):
+        places.setdefault((recipe, axes), {}).setdefault(width, []).append(_Seen(*seen))
+    widths = sorted(set(table["width"].tolist()))
+    lines = [
+        {
+            "name": results.label(recipe) + (f" {axes}" if axes != "{}" else ""),
+            "states": [_state(cells.get(width, [])) for width in widths],
+        }
+        for (recipe, axes), cells in places.items()
+    ]
     return {"columns": [f"width {width}" for width in widths], "lines": lines}
 
 
-def _state(cells: Any) -> dict[str, str]:
-    diverged = int((cells["status"] == "diverged").sum())
-    if not len(cells):
+class _Seen(NamedTuple):
+    status: str
+    loss: float
+    shared: bool
+
+
+def _state(cells: list[_Seen]) -> dict[str, str]:
+    diverged = sum(cell.status == "diverged" for cell in cells)
+    if not cells:
         return {"kind": "none", "text": "–"}
     if diverged:
         return {"kind": "diverged", "text": f"{diverged} of {len(cells)} diverged"}
-    shared = " (shared)" if cells["structural_pair"].all() else ""
-    return {"kind": "done", "text": f"{cells['loss_validation'].mean():.3f} × {len(cells)}{shared}"}
+    shared = " (shared)" if all(cell.shared for cell in cells) else ""
+    return {"kind": "done", "text": f"{fmean(cell.loss for cell in cells):.3f} × {len(cells)}{shared}"}
 
 
 def costs(results: StudyResults) -> dict[str, Any]:
@@ -161,15 +175,17 @@ def costs(results: StudyResults) -> dict[str, Any]:
 
 
 def _costs(results: StudyResults) -> Iterator[dict[str, Any]]:
-    cells = dict.fromkeys(row.cell for row in plan_rows(results.study, results.scale))
+    seeds = len(results.study.seed_numbers)  # which all cost the same
+    one_seed = results.study.model_copy(update={"seeds": 1})
+    cells = dict.fromkeys(row.cell for row in plan_rows(one_seed, results.scale))
     runs = results.runs.merge(results.losses[["fingerprint", "width"]].drop_duplicates("fingerprint"), on="fingerprint")
     for width, group in runs.groupby("width"):
         here = [cell for cell in cells if cell.width == width]
         yield {
             "width": width,
             "cells": len(group),
-            "eflop": sum(count_flops(cell).total for cell in here) / 1e18,
-            "planned": sum(seconds(cell, results.scale) for cell in here),
+            "eflop": seeds * sum(count_flops(cell).total for cell in here) / 1e18,
+            "planned": seeds * sum(seconds(cell, results.scale) for cell in here),
             "actual": group["seconds"].sum() / results.scale.machine.cells_at_once,
             "rate": group["tokens_per_second"].median(),
         }

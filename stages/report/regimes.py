@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -33,7 +32,7 @@ def regimes(studies: dict[str, StudyResults], verdicts: list[dict[str, Any]]) ->
 def on_one_map(figures: list[Figure]) -> Figure:
     """The panels side by side, for a document."""
     parts = [
-        alt.layer(figure.chart)
+        alt.layer(figure.chart.properties(data=alt.NamedData(figure.name)))
         .properties(title=figure.title, width=400, height=250)
         .resolve_legend(color="independent")
         for figure in figures
@@ -41,7 +40,8 @@ def on_one_map(figures: list[Figure]) -> Figure:
     chart = alt.vconcat(alt.hconcat(*parts[:2]), alt.hconcat(*parts[2:])).resolve_scale(
         color="independent", shape="independent", strokeDash="independent"
     )
-    return replace(figures[0], name="regimes", title="Three regimes on one map", caption="", chart=chart, rows=[])
+    rows = {figure.name: figure.rows for figure in figures}
+    return Figure("regimes", "Three regimes on one map", "", chart, [], rows)
 
 
 def _ridge(found: dict[str, Any]) -> Figure:

@@ -8,6 +8,7 @@ given.
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from stages.fit.estimates import Estimate, interval
 from stages.fit.laws import Floats
@@ -39,12 +40,12 @@ class Groups:
     cross_fitted: bool = False
     """Each value was chosen by the other values of its group, so they are not independent."""
 
-    @property
+    @cached_property
     def dof(self) -> int:
         """Degrees of freedom of the pooled variance."""
         return sum(len(values) - 1 for values in self.values.values())
 
-    @property
+    @cached_property
     def sd(self) -> float:
         """Pooled standard deviation of one value; nan without repeats."""
         return math.sqrt(sum(map(_squares, self.values.values())) / self.dof) if self.dof else math.nan
