@@ -5,11 +5,11 @@ Whether a cell is already in the store needs the tokenized text; without it the 
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.cells.plan import payloads
+from stages.cells.plan import fingerprints
 from stages.shards.manifest import INDEX, read_index
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, nonembedding
@@ -76,18 +76,39 @@ class Total:
         return asdict(self)
 
 
-def total(params: Params, study_names: list[str], scale_name: str) -> Total:
-    """Price studies at a scale together."""
+@dataclass(frozen=True)
+class Planned:
+    """The rows of a study at a scale, and the cells of them that are stored; None where that is unknown."""
+
+    study: str
+    scale: str
+    rows: list[Row]
+    stored: set[Cell] | None
+
+    @property
+    def to_run(self) -> set[Cell]:
+        """Distinct cells that are not stored."""
+        return {row.cell for row in self.rows} - (self.stored or set())
+
+
+def look_up(params: Params, study: str, scale: str) -> Planned:
+    """What a study at a scale consists of, and what of it is there."""
+    rows = plan_rows(params.study(study), params.scale(scale))
+    return Planned(study, scale, rows, stored_cells(rows, params, params.scale(scale)))
+
+
+def total(params: Params, planned: Sequence[Planned]) -> Total:
+    """Price studies at one scale together."""
+    scale_name = planned[0].scale
     scale = params.scale(scale_name)
-    rows = [row for name in study_names for row in plan_rows(params.study(name), scale)]
-    cells = {row.cell for row in rows}
-    to_run = cells - (stored_cells(rows, params, scale) or set())
+    cells = {row.cell for item in planned for row in item.rows}
+    to_run = set[Cell]().union(*(item.to_run for item in planned))
     needed = hours(to_run, scale)
     return Total(
         scale=scale_name,
         machine=scale.machine.name,
         usd_per_hour=scale.machine.usd_per_hour,
-        studies=len(study_names),
+        studies=len(planned),
         cells=len(cells),
         eflop_to_run=_eflop(to_run),
         hours_to_run=needed,
@@ -95,30 +116,28 @@ def total(params: Params, study_names: list[str], scale_name: str) -> Total:
     )
 
 
-def forecast(params: Params, study_name: str, scale_name: str) -> Forecast:
+def forecast(params: Params, planned: Planned) -> Forecast:
     """Price a study at a scale."""
-    study, scale = params.study(study_name), params.scale(scale_name)
-    rows = plan_rows(study, scale)
-    stored = stored_cells(rows, params, scale)
+    study, scale, rows = params.study(planned.study), params.scale(planned.scale), planned.rows
     by_width: dict[int, list[Cell]] = defaultdict(list)
     for row in rows:
         by_width[row.cell.width].append(row.cell)
-    rungs = [_rung(width, cells, stored, scale) for width, cells in by_width.items()]
-    to_run = {row.cell for row in rows} - (stored or set())
+    rungs = [_rung(width, cells, planned.stored, scale) for width, cells in by_width.items()]
+    to_run = planned.to_run
     needed = hours(to_run, scale)
     return Forecast(
-        study=study_name,
-        scale=scale_name,
+        study=planned.study,
+        scale=planned.scale,
         machine=scale.machine.name,
         rungs=rungs,
         rows=len(rows),
         cells=sum(rung.cells for rung in rungs),
-        cached=None if stored is None else sum(rung.cached or 0 for rung in rungs),
+        cached=None if planned.stored is None else sum(rung.cached or 0 for rung in rungs),
         eflop_to_run=_eflop(to_run),
         hours_to_run=needed,
         usd_to_run=needed * scale.machine.usd_per_hour,
         hours_in_all=math.fsum(rung.hours for rung in rungs),
-        hours_allowed=study.hours.get(scale_name, scale.study_hours),
+        hours_allowed=study.hours.get(planned.scale, scale.study_hours),
     )
 
 
@@ -146,5 +165,5 @@ def stored_cells(rows: list[Row], params: Params, scale: Scale) -> set[Cell] | N
     if not INDEX.exists() or scale.text not in (index := read_index()).texts:
         return None
     store = store_from_environment()
-    known = zip(rows, payloads(rows, params, scale, index), strict=True)
-    return {row.cell for row, payload in known if payload and store.record(payload.fingerprint)}
+    known = zip(rows, fingerprints(rows, params, scale, index), strict=True)
+    return {row.cell for row, fingerprint in known if fingerprint and store.status(fingerprint)}

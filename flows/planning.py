@@ -5,9 +5,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.analyse import print_json
-from flows.forecast import Forecast, Total, forecast, total
+from flows.forecast import Forecast, Planned, forecast, look_up, total
 from flows.standing import StudyStatus, study_status
-from stages.study.params import load_params
+from stages.study.params import Params, load_params
 from stages.study.plan import require_budget
 
 console = Console()
@@ -24,14 +24,15 @@ def show_plan(scale: str | None, study: str | None, as_json: bool) -> None:
         names = list(params.studies) if study == "all" else [study]
         scales = [scale] if scale else list(dict.fromkeys(used for _, used in chosen))
         chosen = [(name, used) for used in scales for name in names]
-    forecasts = [forecast(params, *pair) for pair in chosen]
+    planned = [look_up(params, *pair) for pair in chosen]
+    forecasts = [forecast(params, item) for item in planned]
     if as_json:
         print_json([item.to_json() for item in forecasts])
     else:
         for item in forecasts:
             _show_forecast(item)
         for used in dict.fromkeys(used for _, used in chosen):
-            _show_total(total(params, [name for name, at in chosen if at == used], used))
+            _show_total([item for item in planned if item.scale == used], params)
     for pair, item in zip(chosen, forecasts, strict=True):
         require_budget(params, *pair, item.hours_in_all)
 
@@ -67,8 +68,9 @@ def _explain(state: StudyStatus) -> None:
         console.print(f"{state.study}-{state.scale}: {line}", highlight=False, markup=False)
 
 
-def _show_total(item: Total) -> None:
-    if item.studies > 1:
+def _show_total(planned: list[Planned], params: Params) -> None:
+    if len(planned) > 1:
+        item = total(params, planned)
         price = f" at ${item.usd_per_hour:g} an hour" if item.usd_per_hour else ""
         print(
             f"{item.studies} studies at scale {item.scale} together: {item.cells} cells, shared ones counted once;\n"

@@ -6,14 +6,16 @@ has changed since, and the payloads say which field. It is *missing* when it was
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
-from stages.cells.plan import payloads, place, planned_before
+from stages.cells.plan import fingerprints, payload, place, planned_before
 from stages.shards.manifest import INDEX, Index, read_index
 from stages.study.cell import Cell
+from stages.study.collector import no_collection
 from stages.study.params import Params
 from stages.study.plan import plan_rows
-from stages.study.store import Payload, Store, store_from_environment
+from stages.study.store import Payload, store_from_environment
 
 
 @dataclass(frozen=True)
@@ -36,32 +38,34 @@ class StudyStatus:
         return asdict(self)
 
 
+@no_collection()
 def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     """Where one study stands. Needs no torch; cells beyond the tokenized text are missing."""
-    store, before = store_from_environment(), planned_before(study, scale)
+    store, before = store_from_environment(), cache(lambda: planned_before(study, scale))  # often nobody asks
     index = read_index() if INDEX.exists() else Index(texts={})
     states: dict[Cell, str] = {}
     reasons: Counter[str] = Counter()
     notes = []
-    rows = plan_rows(params.study(study), params.scale(scale))
-    known = list(zip(rows, payloads(rows, params, params.scale(scale), index), strict=True))
-    for row, payload in known:
+    size = params.scale(scale)
+    rows = plan_rows(params.study(study), size)
+    known = list(zip(rows, fingerprints(rows, params, size, index), strict=True))
+    for row, fingerprint in known:
         if row.cell in states:
             continue
-        former = before.get(place(row))
-        state = states[row.cell] = _state(payload, former, store)
-        if state == "stale" and former and payload and (record := store.record(former)):
-            reasons.update(changed_fields(record.payload, payload))
-        if state == "failed" and payload:
-            notes.append(
-                f"{payload.fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(payload.fingerprint)}"
-            )
+        found = fingerprint and (store.status(fingerprint) or ("failed" if store.failure(fingerprint) else None))
+        former = None if found or fingerprint is None else before().get(place(row))
+        moved = former is not None and former != fingerprint and store.status(former)
+        state = states[row.cell] = found or ("stale" if moved else "missing")
+        if moved and former and (record := store.record(former)):
+            reasons.update(changed_fields(record.payload, payload(row.cell, params, size, index)))
+        if state == "failed" and fingerprint:
+            notes.append(f"{fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(fingerprint)}")
     notes += [f"{count} stale: {reason}" for reason, count in reasons.most_common()]
     if "the training source changed" in reasons:
         notes.append(
             "if that change should alter no result, `crossover accept` trains a sample again and keeps the rest"
         )
-    if beyond := len({row.cell for row, payload in known if payload is None}):
+    if beyond := len({row.cell for row, fingerprint in known if fingerprint is None}):
         notes.append(f"{beyond} missing need more text than is tokenized; `dvc repro` tokenizes it")
     counts = Counter(states.values())
     return StudyStatus(
@@ -72,18 +76,6 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
         **{name: counts[name] for name in ("done", "diverged", "failed", "stale", "missing")},
         notes=notes,
     )
-
-
-def _state(payload: Payload | None, former: str | None, store: Store) -> str:
-    if payload is None:
-        return "missing"
-    fingerprint = payload.fingerprint
-    if status := store.status(fingerprint):
-        return status
-    if store.failure(fingerprint):
-        return "failed"
-    moved = former is not None and former != fingerprint and store.status(former)
-    return "stale" if moved else "missing"
 
 
 def changed_fields(old: Payload, new: Payload) -> list[str]:

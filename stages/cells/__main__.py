@@ -14,6 +14,7 @@ from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
 from stages.cells.pool import run_pool, worker_count
 from stages.shards.manifest import read_index
+from stages.study.collector import no_collection
 from stages.study.errors import guarded
 from stages.study.files import write_json
 from stages.study.params import load_params
@@ -23,6 +24,7 @@ from stages.study.store import store_from_environment
 RESULTS = Path("data/results")
 
 
+@no_collection()
 def plan(study: str, scale: str) -> None:
     """Write the plan, and take into the store the finished cells that `dvc pull` may have brought."""
     store, home = store_from_environment(), folder(study, scale)

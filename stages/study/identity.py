@@ -21,7 +21,7 @@ def canonical_json(value: Any) -> str:
 
     Raises TypeError for anything without a deterministic form: sets, objects, NaN, infinities, non-string keys.
     """
-    _require_text_keys(value)
+    _require_text_keys([value])
     try:
         return _ENCODER.encode(value)
     except ValueError as error:
@@ -34,12 +34,10 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 def _require_text_keys(value: Any) -> None:
     """JSON turns other keys into text; whatever else has no form it refuses itself."""
     if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"key {key!r} is not a string")
-    elif not isinstance(value, (list, tuple)):
-        return
-    for item in value.values() if isinstance(value, dict) else value:
+        if other := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"key {other[0]!r} is not a string")
+        value = value.values()
+    for item in value:
         if isinstance(item, (dict, list, tuple)):
             _require_text_keys(item)
 

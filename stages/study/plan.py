@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.study.cell import Cell
+from stages.study.collector import no_collection
 from stages.study.costs import nonembedding, seconds
 from stages.study.errors import UsageError
 from stages.study.params import PARAMS, Params, Recipe, Scale, Study, WidthRule
@@ -31,6 +32,7 @@ class Row(BaseModel):
     cell: Cell
 
 
+@no_collection()
 def plan_rows(study: Study, scale: Scale) -> list[Row]:
     """Every row of a study at a scale, in a stable order. Raises `UsageError` for a cell that cannot exist."""
     drafts = list(_drafts(study, scale))

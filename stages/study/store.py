@@ -266,7 +266,8 @@ class Store:
     def adopt(self, cells: Path, planned: Iterable[str]) -> int:
         """Take into the store the finished cells below `cells` that are planned and that it lacks; returns how many."""
         taken, other = 0, Store(cells)
-        for fingerprint in planned:
+        there = {path.name for path in cells.iterdir()} if cells.exists() else set()
+        for fingerprint in filter(there.__contains__, planned):
             if self.record(fingerprint) or (record := other.record(fingerprint)) is None:
                 continue
             for name in record.files:

@@ -59,3 +59,18 @@ def test_a_plan_of_before_is_read_too(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     write_json(folder("tiny", "mini") / "plan.json", made.model_dump())
     assert read_plan("tiny", "mini") == made
+
+
+def test_fingerprints_of_many_cells_are_those_of_each(tmp_path: Path) -> None:
+    """Whatever the short way writes once for several cells: seeds, lengths, trainers, options that equal each other."""
+    values = json.loads(json.dumps(TINY))
+    options = [{"a": 1}, {"a": True}, {"a": 1.0}, {'"seed":0': 'x"seed":0'}]
+    recipes = {f"own{number}": {"trainer": "plain", "options": item} for number, item in enumerate(options)}
+    values["studies"]["many"] = {"title": "many", "seeds": 3, "axes": {"tokens_factor": [0.5, 1]},
+                                 "recipes": {"ours": {}, **recipes}}  # fmt: skip
+    (tmp_path / "params.yaml").write_text(json.dumps(values))
+    params = load_params(tmp_path / "params.yaml")
+    made = make_plan(params, "many", "mini", Index(texts={params.scale("mini").text: text()}))
+    for row in made.rows:
+        assert row.fingerprint == made.payload(row.cell).fingerprint
+    assert len({row.fingerprint for row in made.rows}) == len(made.rows) == 5 * 2 * 2 * 3

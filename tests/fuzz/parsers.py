@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Encoder
 from tokenizers import models, pre_tokenizers, trainers
 
-from flows.forecast import forecast
+from flows.forecast import forecast, look_up
 from stages.cells.plan import make_plan, plan_from_json
 from stages.fit.expressions import condition, evaluate
 from stages.fit.runs import read_runs
@@ -76,7 +76,7 @@ class Parser:
 def _params(path: Path) -> None:
     params = load_params(path)
     for item in params.active.values():
-        forecast(params, item.study, item.scale)
+        forecast(params, look_up(params, item.study, item.scale))
 
 
 def _expression(path: Path) -> None:
