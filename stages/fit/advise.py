@@ -210,8 +210,10 @@ def _advice(
 ) -> Advice:  # fmt: skip
     code = np.array([names.index(name) for name in cells.recipe])
     question = _ask(belief, rows, cells, code, goal)
-    spread = (belief.noise.sd * question.mean[: len(code)]) ** 2
     partner, known = find_partners(cells, code, rows, labels)
+    loss = question.mean[: len(code)]
+    other = np.where(known >= 0, question.mean[known], np.where(partner >= 0, loss[partner], loss))
+    spread = belief.noise.sd**2 * loss * other  # a pair's two runs have noise of one size, as in the belief
     options = Cells(np.arange(len(code)), spread, cells.cost, partner, known, belief.noise.shared)
     steps = plan(question.cov, question.answer, options, budget, _worth(question), _LIMIT)
     variance = [question.variance, *(step.variance for step in steps)]

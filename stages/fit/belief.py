@@ -7,7 +7,7 @@ across basins, without starts to choose. Two recipes are one model: coefficients
 difference, and the prior takes differences to be small, the same way whichever recipe is named first.
 
 No law is exact, and many cheap runs then agree on something that is wrong at the target. So the loss is the law plus a
-smooth discrepancy, a Gaussian process over the log inputs with a range of one decade (Kennedy and O'Hagan 2001),
+smooth discrepancy, a Gaussian process over the log inputs with a range of 1.5 decades (Kennedy and O'Hagan 2001),
 whose size is estimated with the noise by their evidence. It is what makes runs near the target worth their cost.
 
 Priors are weak and in the runs' own units: inputs are divided by their geometric mean, so that every coefficient is a
@@ -35,10 +35,11 @@ _POINTS = {0: 2, 1: 64, 2: 14, 3: 9, 4: 6}  # along each exponent
 _ROUNDS = 8
 _LIGHT = 1e-5  # relative weight below which a member is left out
 _BLOCK = 1 << 21  # numbers held at once
-_RANGE = np.log(10)  # of the discrepancy, in log inputs
+_RANGE = 1.5 * np.log(10)  # of the discrepancy, in log inputs
 _KNOTS = 14
-_MEDIAN_SD = 0.005  # of the noise and of the discrepancy, both relative, known to a factor e
-_SIZES = np.geomspace(0.0003, 0.1, 25)
+_MEDIAN_SD = 0.005  # of the noise, relative, known to a factor e
+_MEDIAN_DISCREPANCY = 0.05  # likewise; with 0.005 advice trusts small runs too much (tests/replay)
+_SIZES = np.geomspace(0.0003, 0.3, 31)
 _PAIRS = 2.0  # pairs that the prior share of common noise, one half, is worth
 
 
@@ -168,7 +169,7 @@ def believe(
     if noise is not None:
         return _posterior(model, rows, loss, noise)
     paired = bool((rows.partner >= 0).any())
-    belief = _posterior(model, rows, loss, Noise(sd or 2 * _MEDIAN_SD, 0.5 if paired else 0.0, 2 * _MEDIAN_SD))
+    belief = _posterior(model, rows, loss, Noise(sd or 2 * _MEDIAN_SD, 0.5 if paired else 0.0, 2 * _MEDIAN_DISCREPANCY))
     for _ in range(3):
         found = _sizes(belief, rows, loss, _SIZES if sd is None else np.array([sd]))
         if found == belief.noise:
@@ -204,7 +205,7 @@ def _sizes(belief: Belief, rows: Rows, loss: Floats, sds: Floats) -> Noise:
         rest = target @ target - 2 * prior @ right + prior @ gram @ prior
         score = -len(loss) * np.log(sds) - 0.5 * np.log1p(values / sds**2).sum(0)
         score -= 0.5 * (rest - (along**2 / (values + sds**2)).sum(0)) / sds**2
-        score -= 0.5 * np.log(sds / _MEDIAN_SD) ** 2 + 0.5 * np.log(discrepancy / _MEDIAN_SD) ** 2
+        score -= 0.5 * np.log(sds / _MEDIAN_SD) ** 2 + 0.5 * np.log(discrepancy / _MEDIAN_DISCREPANCY) ** 2
         if score.max() > best:
             best, found = score.max(), Noise(float(sds[score.argmax()]), shared, float(discrepancy))
     return found

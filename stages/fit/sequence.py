@@ -58,11 +58,12 @@ def plan(cov: Floats, answer: Floats, cells: Cells, budget: float, worth: Worth,
     """The best sequence of at most `limit` steps within `budget`.
 
     `cov` [P, P] is of the quantities that cells measure and that `answer` [P, T] combines to T answers, whose variances
-    are summed.
+    are summed. Of sequences that end alike, the one that begins with cheap cells.
     """
     plans = [_Greedy(cov, answer, cells, budget, worth).run(limit, power) for power in _POWERS]
     start = float(np.einsum("pt,pq,qt->", answer, cov, answer))
-    return min(plans, key=lambda steps: steps[-1].variance if steps else start)
+    left = [steps[-1].variance if steps else start for steps in plans]
+    return next(steps for steps, end in zip(plans, left, strict=True) if end <= min(left) * (1 + _EQUAL))
 
 
 class _Greedy:

@@ -125,9 +125,9 @@ def test_the_order_of_recipes_changes_nothing_but_the_sign() -> None:
     assert (first.recipes, second.recipes) == (["A", "B"], ["B", "A"])
     assert second.now.value == pytest.approx(-first.now.value, rel=1e-6)
     assert second.now.b_wins == pytest.approx(1 - first.now.b_wins)
-    assert [step.at for step in second.steps] == [step.at for step in first.steps]
+    assert [step.cells for step in second.steps] == [step.cells for step in first.steps]
     assert second.now.sd == pytest.approx(first.now.sd, rel=1e-6)
-    assert [step.sd for step in second.steps] == pytest.approx([step.sd for step in first.steps], rel=0.02)
+    assert [step.sd for step in second.steps] == pytest.approx([step.sd for step in first.steps], rel=1e-6)
 
 
 def test_the_unit_of_cost_and_of_loss_does_not_matter() -> None:

@@ -12,6 +12,7 @@ TRUTHS: tuple[tuple[str, float | None, float, float], ...] = (
     ("cross at the middle", 0.5, 0.0, 0.02),
     ("cross near the top", 0.8, 0.0, 0.02),
     ("cross, floors 0.05 apart", 0.5, 0.05, 0.02),
+    ("cross above the top", 1.15, 0.0, 0.02),
     ("B worse by 0.05", None, 0.05, 0.0),
 )
 SHAPES = (LADDERS[0], LADDERS[1])
