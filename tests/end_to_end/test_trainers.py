@@ -43,8 +43,8 @@ def test_an_example_goes_on_after_a_kill_and_stands_beside_our_loop(name: str, t
     calm, killed = trainers(tmp_path / "calm", name), trainers(tmp_path / "killed", name)
     calm.repro()
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=killed.root, env=killed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, text=True,
+        ["dvc", "repro"], cwd=killed.root, env=killed.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip
     curves = until(lambda: [path for path in (killed.root / "data/store").glob("*/work/curve.csv") if rows(path) > 20])
     programs = descendants(process.pid, f"trainers/{name}.py")
