@@ -68,7 +68,9 @@ def verify(
         print_json([asdict(item) | {"reproduces": item.reproduces(tolerance)} for item in found])
     else:
         _show(found)
-    require_reproduced(found, tolerance)
+    require_reproduced(
+        found, tolerance, "where another build or device explains it, `--tolerance` says what difference is allowed"
+    )
 
 
 def _of(store: "Store", fingerprint: str) -> "Record":
@@ -116,9 +118,9 @@ def accept(
 ) -> None:
     """Keep finished cells after a change of source that is neutral.
 
-    Trains a sample of them again. Where every sampled cell comes out as it did (see `crossover verify`), the other
-    finished cells are kept under their new fingerprints, with both digests of the source in their records.
-    Otherwise nothing is kept. Run `dvc repro` next.
+    Trains a sample of them again. Where every sampled cell comes out as it did (see `crossover verify`), and so did all
+    that were trained since the change, the other finished cells are kept under their new fingerprints, with both
+    digests of the source in their records. Otherwise nothing is kept. Run `dvc repro` next.
     """
     from stages.cells.again import compare_cells, require_reproduced
     from stages.cells.pool import run_pool
@@ -126,17 +128,20 @@ def accept(
 
     store = store_from_environment()
     candidates = {item.payload.fingerprint: item for item in _candidates(store, study)}
-    if not candidates:
+    rest = sorted(name for name in candidates if store.record(name) is None)
+    if not rest:
         print("nothing to accept: no finished cell differs from today's plan in its source alone")
         return
-    drawn = random.Random(seed).sample(sorted(candidates), min(verify, len(candidates)))  # noqa: S311 (no secret)
+    sample = random.Random(seed).sample(rest, min(verify, len(rest)))  # noqa: S311 (no secret)
+    # Whoever asks again after a refusal is not given another draw alone: what was trained before still counts.
+    drawn = sorted({*sample, *(name for name in candidates if name not in rest)})
     for plan in {id(item.plan): item.plan for item in candidates.values()}.values():
         run_pool(plan, [name for name in drawn if candidates[name].plan is plan], store)
     found = [
         compare_cells(store, candidates[name].old, store, _of(store, name), candidates[name].plan) for name in drawn
     ]
     _show(found)
-    require_reproduced(found, tolerance)
+    require_reproduced(found, tolerance, "nothing is kept: undo the change, or let `dvc repro` train the others again")
     allowed = max((abs(item.difference or 0.0) for item in found if not item.identical), default=0.0)
     for name, item in candidates.items():
         if name not in drawn:
@@ -149,7 +154,10 @@ def accept(
 
 
 def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]":
-    """Cells that the recorded plans have in the store, wanted today with nothing changed but the source."""
+    """Cells that the recorded plans have in the store, wanted today with nothing changed but the source.
+
+    Some may have been trained by today's source too.
+    """
     from stages.cells.plan import make_plan
     from stages.shards.manifest import read_index
     from stages.study.params import load_params
@@ -162,7 +170,8 @@ def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]
             payload = today.payload(cell)
             name = before.get(_but_source(payload))
             old = store.record(name) if name and name != fingerprint else None
-            if old is not None and store.record(fingerprint) is None:
+            new = store.record(fingerprint)
+            if old is not None and (new is None or not new.accepted):
                 yield _Candidate(today, payload, old)
 
 

@@ -71,9 +71,9 @@ def _loss(plan: Plan, store: Store, record: Record) -> float:
     return float(value)
 
 
-def require_reproduced(found: Iterable[Again], tolerance: float | None) -> None:
-    """Raises `CrossoverError` that names the cells that came out otherwise."""
+def require_reproduced(found: Iterable[Again], tolerance: float | None, remedy: str) -> None:
+    """Raises `CrossoverError` that names the cells that came out otherwise and says what to do."""
     wrong = [item for item in found if not item.reproduces(tolerance)]
     if wrong:
         names = ", ".join(f"{item.fingerprint[:12]} (width {item.width}, seed {item.seed})" for item in wrong)
-        raise CrossoverError(f"{len(wrong)} cell(s) did not come out as they did before: {names}")
+        raise CrossoverError(f"{len(wrong)} cell(s) did not come out as they did before: {names}; {remedy}")

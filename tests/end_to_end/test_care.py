@@ -95,7 +95,10 @@ def test_a_neutral_change_is_accepted_and_another_is_not(done: Project) -> None:
     refused = crossover(done, "accept", "--verify", "2")
     assert refused.returncode == 1
     assert "2 cell(s) did not come out as they did before" in refused.stderr
+    assert "nothing is kept: undo the change" in refused.stderr
     assert done.status()["done"] == 2  # those trained again are cells of the new source; no other was taken over
+    once_more = crossover(done, "accept", "--verify", "1")  # the two of before still speak against it
+    assert "3 cell(s) did not come out as they did before" in once_more.stderr
     edit(done, "_ROPE_BASE = 20_000.0", "_ROPE_BASE = 10_000.0")
     done.repro()
 
