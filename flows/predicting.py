@@ -3,7 +3,7 @@
 crossover predict runs.csv --n N --d D --loss loss --by recipe --at N=7e9,D=2e12 --lodge
 crossover predict --study lr_crossover --scale pocket --width 96 --lodge
 crossover predict --check
-crossover predict --score
+crossover predict --score large.csv --lodge
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from flows.analyse import Json, Loss, Where, parse_place, print_json
 from stages.study.errors import UsageError
 
 if TYPE_CHECKING:
-    from stages.ledger.body import Forecast
+    from stages.ledger.body import Forecast, Outcome
     from stages.ledger.chain import Ledger
     from stages.ledger.forecasting import Runs
     from stages.ledger.scoring import Lookup, Realised, Record
@@ -56,7 +56,9 @@ def predict(
     study: Annotated[str | None, typer.Option(help="A study of params.yaml, instead of a file.")] = None,
     scale: Annotated[str | None, typer.Option(help="Its scale.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="The width to forecast.")] = None,
-    lodge: Annotated[bool, typer.Option("--lodge", help="Write the forecast to data/ledger.jsonl.")] = False,
+    lodge: Annotated[
+        bool, typer.Option("--lodge", help="Write the forecast, or with --score what came, to data/ledger.jsonl.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="What the forecast is called in the ledger.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Is every lodged forecast as it was?")] = False,
     score: Annotated[bool, typer.Option("--score", help="Score them; a file holds what came of other runs.")] = False,
@@ -65,15 +67,18 @@ def predict(
     """Forecast a loss and who wins at a size nobody has trained.
 
     With --lodge the forecast goes into data/ledger.jsonl, where git shows every later change: commit it. Once the cell
-    is trained, --score says how the forecasts did; the report keeps the record. --check reads the ledger alone.
+    is trained, --score says how the forecasts did, and the report keeps the record: of own studies by itself, of other
+    runs by --score FILE --lodge. --check reads the ledger alone.
     """
     if check or score:
-        if (check and (score or file)) or lodge or study or at:
+        if (check and (score or file or lodge)) or study or at:
             raise UsageError("--check and --score stand alone; --score may name a file with what came")
+        if lodge and file is None:
+            raise UsageError("--score --lodge needs a file with what came; own studies are scored by their results")
         if check:
             _check(as_json)
         else:
-            _score(file, where, as_json)
+            _score(file, where, lodge, as_json)
         return
     if (file is None) == (study is None):
         raise UsageError("name a file of runs, or a study with --study, --scale and --width")
@@ -179,13 +184,13 @@ def _lodge(forecast: "Forecast", asked: Asked) -> None:
     if asked.trained or among(forecast.at, forecast.inputs.places):
         raise UsageError(f"{forecast.name}: the target is already trained, so this is no forecast; nothing was lodged")
 
-    def make(ledger: "Ledger") -> "Forecast":
+    def make(ledger: "Ledger") -> "list[Forecast]":
         for known in ledger.forecasts:
             if known.same_question(forecast):
                 raise UsageError(f"this very forecast was lodged as '{known.name}' on {known.date}")
             if known.name == forecast.name:
                 raise UsageError(f"{LEDGER}: '{known.name}' was lodged on {known.date}; give this one another --name")
-        return forecast
+        return [forecast]
 
     append(LEDGER, make)
 
@@ -194,31 +199,58 @@ def _check(as_json: bool) -> None:
     from stages.ledger.chain import LEDGER, read_ledger
 
     ledger = read_ledger()
-    count, witnessed = len(ledger.forecasts), ledger.witnessed
+    forecasts, outcomes, witnessed = len(ledger.forecasts), len(ledger.outcomes), ledger.witnessed
     if as_json:
-        print_json({"ledger": str(LEDGER), "forecasts": count, "committed": witnessed})
+        print_json({"ledger": str(LEDGER), "forecasts": forecasts, "outcomes": outcomes, "committed": witnessed})
         return
-    print(f"{LEDGER}: {count} forecast(s), each as it was lodged")
+    print(f"{LEDGER}: {forecasts} forecast(s) and {outcomes} outcome(s), each as it was lodged")
     if witnessed is None:
         print("no git here: the chain alone was checked, which lines cut off its end would not break")
-    elif witnessed < count:
-        print(f"{count - witnessed} of them are not committed, so nothing witnesses them yet: commit {LEDGER}")
+    elif witnessed < forecasts + outcomes:
+        print(f"{forecasts + outcomes - witnessed} of them are not committed, so nothing witnesses them yet: "
+              f"commit {LEDGER}")  # fmt: skip
 
 
-def _score(file: Path | None, where: str | None, as_json: bool) -> None:
-    from stages.ledger.chain import read_ledger
-    from stages.ledger.own import own_losses
+def _score(file: Path | None, where: str | None, lodge: bool, as_json: bool) -> None:
+    from stages.ledger.chain import LEDGER, append, read_ledger
+    from stages.ledger.own import own_losses, recorded
     from stages.ledger.scoring import score_all
 
     lookup = own_losses if file is None else _table_losses(file, where)
-    forecasts = read_ledger().forecasts
-    if file is not None and not any(lookup(item) for item in forecasts if item.study is None):
+    ledger = read_ledger()
+    if file is not None and not any(lookup(item) for item in ledger.forecasts if item.study is None):
         raise UsageError(f"{file} has no finished run at the target of any lodged forecast, by that forecast's columns")
-    record = score_all(forecasts, lookup)
+    if file is not None and lodge:
+        append(LEDGER, lambda ledger: _outcomes(file, ledger, lookup))
+        ledger = read_ledger()
+    record = score_all(ledger.forecasts, recorded(ledger.outcomes, lookup))
     if as_json:
         print_json(record.to_json())
     else:
         _show_record(record)
+        if lodge:
+            print(f"lodged in {LEDGER}; commit it: the page keeps the record")
+
+
+def _outcomes(file: Path, ledger: "Ledger", lookup: "Lookup") -> "list[Outcome]":
+    """What came in a file and is not on record yet: what was lodged first stands, so that no rerun improves a score."""
+    from stages.ledger.body import Came, Outcome
+    from stages.study.files import sha256_file
+
+    known = {(item.forecast, name) for item in ledger.outcomes for name in item.recipes}
+    date, found = datetime.now(UTC).isoformat(timespec="seconds"), []
+    for forecast in ledger.forecasts:
+        came = {} if forecast.study else {
+            name: Came(loss=one.loss, runs=one.runs)
+            for name, one in lookup(forecast).items() if (forecast.name, name) not in known
+        }  # fmt: skip
+        if came:
+            found.append(
+                Outcome(forecast=forecast.name, date=date, source=str(file), sha256=sha256_file(file), recipes=came)
+            )
+    if not found:
+        raise UsageError(f"what {file} holds at the targets of lodged forecasts is on record already; the first stands")
+    return found
 
 
 def _table_losses(file: Path, where: str | None) -> "Lookup":

@@ -1,4 +1,4 @@
-"""What a lodged forecast says, field by field; strict, so that a body of another kind is refused."""
+"""What a line of the ledger says, a forecast or what came of one, field by field; any other kind is refused."""
 
 from typing import Annotated, Literal
 
@@ -82,3 +82,29 @@ class Forecast(_Strict):
     def same_question(self, other: "Forecast") -> bool:
         """Whether only name, date and commit differ."""
         return self == other.model_copy(update={"name": self.name, "date": self.date, "commit": self.commit})
+
+
+class Came(_Strict):
+    """What one recipe came to at the target."""
+
+    loss: Finite
+    """Mean over its runs, in the unit of the forecast's."""
+    runs: Annotated[int, Field(ge=1)]
+
+
+class Outcome(_Strict):
+    """What came of a forecast of runs that are no study of this project, as it is lodged."""
+
+    kind: Literal["outcome"] = "outcome"
+    forecast: str
+    """Its name."""
+    date: str
+    """When it was lodged: UTC, ISO 8601."""
+    source: str
+    """The file it was read from."""
+    sha256: Sha256
+    """Of that file."""
+    recipes: dict[str, Came]
+
+
+Entry = Annotated[Forecast | Outcome, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""The ledger: one forecast per line, each sealed with the line before it, in a file that git keeps.
+"""The ledger: a forecast or an outcome per line, each sealed with the line before it, in a file that git keeps.
 
 Three things show an alteration, and all are asked whenever the ledger is read:
 
@@ -15,29 +15,40 @@ cannot both be merged: rebase one, and lodge its forecasts again.
 import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from stages.ledger.body import Forecast
+from stages.ledger.body import Entry, Forecast, Outcome
 from stages.ledger.history import committed_versions
 from stages.study.errors import DamageError
 from stages.study.identity import canonical_json, digest
 
 LEDGER = Path("data/ledger.jsonl")
 _START = "0" * 64
+_ENTRY: TypeAdapter[Forecast | Outcome] = TypeAdapter(Entry)
 
 
 @dataclass(frozen=True)
 class Ledger:
     """What the ledger holds, checked."""
 
-    forecasts: list[Forecast]
+    entries: list[Forecast | Outcome]
     witnessed: int | None
     """How many of them are committed in the history of HEAD; None where there is no git to ask."""
+
+    @property
+    def forecasts(self) -> list[Forecast]:
+        """In the order in which they were lodged."""
+        return [entry for entry in self.entries if isinstance(entry, Forecast)]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """In the order in which they were lodged."""
+        return [entry for entry in self.entries if isinstance(entry, Outcome)]
 
 
 def sealed(body: dict[str, Any], previous: str) -> tuple[bytes, str]:
@@ -47,12 +58,12 @@ def sealed(body: dict[str, Any], previous: str) -> tuple[bytes, str]:
 
 
 def read_ledger(path: Path = LEDGER) -> Ledger:
-    """Every forecast; none where there is no ledger. Raises `DamageError` that names the first altered line."""
+    """Every entry; none where there is no ledger. Raises `DamageError` that names the first altered line."""
     return _checked(path, path.read_bytes() if path.exists() else b"")
 
 
-def append(path: Path, make: Callable[[Ledger], Forecast]) -> Forecast:
-    """Lodge what `make` makes of the ledger as it stands, while nobody else may lodge. Returns it.
+def append(path: Path, make: Callable[[Ledger], Sequence[Forecast | Outcome]]) -> None:
+    """Lodge what `make` makes of the ledger as it stands, while nobody else may lodge.
 
     Raises `DamageError` where the ledger has been altered; nothing is written then.
     """
@@ -61,32 +72,34 @@ def append(path: Path, make: Callable[[Ledger], Forecast]) -> Forecast:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         content = file.read()
-        made = make(_checked(path, content))
-        last = json.loads(content.splitlines()[-1])["seal"] if content else _START
-        file.write(sealed(made.model_dump(), last)[0])
+        made, lines = make(_checked(path, content)), []
+        seal = json.loads(content.splitlines()[-1])["seal"] if content else _START
+        for entry in made:
+            line, seal = sealed(entry.model_dump(), seal)
+            lines.append(line)
+        file.write(b"".join(lines))
         file.flush()
         os.fsync(file.fileno())
-    return made
 
 
 def _checked(path: Path, content: bytes) -> Ledger:
-    forecasts = _follow(path, content)
+    entries = _follow(path, content)
     versions = committed_versions(path)
     for commit, older in (versions or {}).items():
         if not content.startswith(older):
             pairs = zip(older.splitlines(), [*content.splitlines(), *[b""] * older.count(b"\n")], strict=False)
             line = 1 + next((i for i, (was, now) in enumerate(pairs) if was != now), 0)
             raise DamageError(
-                f"{path}: line {line} is not what commit {commit[:12]} holds: a lodged forecast was altered or taken "
+                f"{path}: line {line} is not what commit {commit[:12]} holds: what was lodged was altered or taken "
                 f"out; `git show {commit[:12]}:./{path}` has it as it was lodged"
             )
     witnessed = None if versions is None else max([item.count(b"\n") for item in versions.values()], default=0)
-    return Ledger(forecasts, witnessed)
+    return Ledger(entries, witnessed)
 
 
-def _follow(path: Path, content: bytes) -> list[Forecast]:
+def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
     """The bodies along the chain."""
-    found: list[Forecast] = []
+    found: list[Forecast | Outcome] = []
     seal = _START
     for number, line in enumerate(content.splitlines(keepends=True), 1):
         where, remedy = f"{path}: line {number}", f"`git checkout {path}` brings the committed one back"
@@ -98,8 +111,8 @@ def _follow(path: Path, content: bytes) -> list[Forecast]:
         if line != expected:
             raise DamageError(f"{where} does not fit its seal or the line before it: it was altered; {remedy}")
         try:
-            found.append(Forecast.model_validate(body))
+            found.append(_ENTRY.validate_python(body))
         except ValidationError as error:
             key = ".".join(map(str, error.errors()[0]["loc"]))
-            raise DamageError(f"{where} is no forecast of this version ({key}); {remedy}") from None
+            raise DamageError(f"{where} is no forecast or outcome of this version ({key}); {remedy}") from None
     return found

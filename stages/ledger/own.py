@@ -1,15 +1,16 @@
-"""Runs to forecast from, and what came of forecasts: in the results of this project's studies, and in any table."""
+"""Runs to forecast from, and what came of forecasts: in the results of own studies, in any table, and on record."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from stages.fit.runs import Runs as Table
-from stages.ledger.body import Forecast
+from stages.ledger.body import Forecast, Outcome
 from stages.ledger.forecasting import SAME, Runs
-from stages.ledger.scoring import Realised
+from stages.ledger.scoring import Lookup, Realised
 from stages.study.errors import UsageError
 from stages.study.tables import LOSSES, RUNS, read_csv
 
@@ -68,3 +69,16 @@ def table_losses(forecast: Forecast, table: Table) -> dict[str, Realised]:
         if len(values):
             found[name] = Realised(float(values.mean()), len(values))
     return found
+
+
+def recorded(outcomes: Sequence[Outcome], otherwise: Lookup = own_losses) -> Lookup:
+    """What came is what was lodged first; what was not lodged is looked up elsewhere."""
+
+    def look(forecast: Forecast) -> Mapping[str, Realised]:
+        found = dict(otherwise(forecast))
+        for outcome in reversed(outcomes):
+            if outcome.forecast == forecast.name:
+                found |= {name: Realised(came.loss, came.runs) for name, came in outcome.recipes.items()}
+        return found
+
+    return look

@@ -110,7 +110,7 @@ def score_all(forecasts: Sequence[Forecast], realised: Lookup) -> Record:
 
 def score(forecast: Forecast, realised: Mapping[str, Realised]) -> Score:
     """A forecast against what came; refused where it could have known it."""
-    known = {name: found for name, found in realised.items() if name in forecast.recipes}
+    known = {name: realised[name] for name in forecast.recipes if name in realised}
     if why := _knew(forecast, known):
         return Score(forecast.name, forecast.date, REFUSED, why)
     if not known:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from stages.ledger.chain import read_ledger
-from stages.ledger.own import own_losses
+from stages.ledger.own import recorded
 from stages.ledger.scoring import score_all
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
@@ -28,7 +28,8 @@ def main() -> None:
     tokens = read_json(RESULTS / "tokens.check.json", "run `dvc repro check_tokens`")
     verdicts = read_verdicts()
     panels = regimes({params.active[results.key].study: results for results in studies}, verdicts)
-    record = score_all(read_ledger().forecasts, own_losses)
+    ledger = read_ledger()
+    record = score_all(ledger.forecasts, recorded(ledger.outcomes))
     write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, record).encode())
     write_bytes(DOCS / "findings.md", findings(params, studies, verdicts, bool(panels)).encode())
     if panels:

@@ -38,9 +38,9 @@ def test_the_page_comes_to_the_planted_truth(tmp_path: Any) -> None:
     assert re.search(r"^ +1 +x = 1e\+19, 0 +old and new ", advised, re.MULTILINE)
     assert re.search(r"choose new: P = (0\.9|above)", run(after))
     assert "cheapest that detects 0.02" in run(detect)
-    assert "1 forecast(s), each as it was lodged" in run(lodge)
+    assert "1 forecast(s) and 0 outcome(s), each as it was lodged" in run(lodge)
     scored = run(score)
-    (item,) = answer(project, score.splitlines()[-1])["scores"]
+    (item,) = answer(project, "crossover predict --score")["scores"]
     assert [one["error_in_sd"] for one in item["recipes"]] == pytest.approx([0, 0], abs=4)
     assert item["pairs"][0]["outcome"] == 1
     assert item["pairs"][0]["brier"] < 0.25

@@ -97,7 +97,7 @@ def test_lodged_committed_altered_and_scored(here: Path) -> None:
     git(here, "init", "-q")
     git(here, "add", "data/ledger.jsonl")
     git(here, "commit", "-qm", "forecast")
-    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 1, "committed": 1}
+    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 1, "outcomes": 0, "committed": 1}
     assert predict("--score")["track"]["pending"] == 1
 
     table((1e7,), seed=9).to_csv("came.csv", index=False)
@@ -111,12 +111,37 @@ def test_lodged_committed_altered_and_scored(here: Path) -> None:
         assert part["covered"] == (expected["low"] <= came[part["recipe"]] <= expected["high"])
     assert score["pairs"][0]["brier"] == pytest.approx((lodged["pairs"][0]["p_b_wins"] - 1) ** 2)
     assert record["track"]["predictions"] == 2
+    assert predict("--score")["track"]["pending"] == 1  # nothing was lodged unasked
 
     ledger = Path("data/ledger.jsonl")
     ledger.write_text(ledger.read_text().replace('"value":', '"value":1', 1))
     for words in (["--check"], ["--score"], [*ASK, "--lodge", "--name", "more"]):
         with pytest.raises(DamageError, match="line 1 does not fit its seal"):
             predict(*words)
+
+
+def test_what_came_first_stays_on_record(here: Path) -> None:
+    """a comes alone, then both, better than before: a's first loss stands, and the scores need no file any more."""
+    predict(*ASK, "--lodge", "--name", "ten")
+    predict(*ASK, "--law", "power_floor", "--lodge", "--name", "with a floor")
+    came = table((1e7,), seed=9)
+    came[came["recipe"] == "a"].to_csv("a.csv", index=False)
+    came.assign(loss=came["loss"] - 0.5).to_csv("both.csv", index=False)
+    assert "lodged in data/ledger.jsonl; commit it" in predict("--score", "a.csv", "--lodge", as_json=False)
+    first = predict("--score", "both.csv", "--lodge")
+    means = came.groupby("recipe")["loss"].mean()
+    for score in first["scores"]:
+        realised = {part["recipe"]: part["realised"] for part in score["recipes"]}
+        assert realised == pytest.approx({"a": means["a"], "b": means["b"] - 0.5})
+    assert predict("--score") == first
+    assert predict("--score", "both.csv") == first
+    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 2, "outcomes": 4, "committed": None}
+    with pytest.raises(UsageError, match="on record already; the first stands"):
+        predict("--score", "both.csv", "--lodge")
+    ledger = Path("data/ledger.jsonl")
+    ledger.write_text(ledger.read_text().replace('"source":"a.csv"', '"source":"b.csv"', 1))
+    with pytest.raises(DamageError, match="line 3 does not fit its seal"):
+        predict("--score")
 
 
 def test_a_forecast_is_lodged_once(here: Path) -> None:
@@ -139,6 +164,8 @@ def test_a_forecast_is_lodged_once(here: Path) -> None:
         (["runs.csv", "--x", "flops", "--by", "recipe", "--at", "x=1e6", "--lodge"], "already trained"),
         ([], "name a file of runs, or a study"),
         (["--check", "--score"], "stand alone"),
+        (["--check", "--lodge"], "stand alone"),
+        (["--score", "--lodge"], "needs a file with what came"),
         (["--score", "runs.csv"], "has no finished run at the target of any lodged forecast"),
         (["--study", "lr_crossover"], "needs --study, --scale and --width"),
     ],

@@ -36,7 +36,7 @@ def ledger(tmp_path: Path) -> Path:
     """Four forecasts, outside git."""
     path = tmp_path / "data/ledger.jsonl"
     for name in "abcd":
-        append(path, lambda _, name=name: forecast(name))
+        append(path, lambda _, name=name: [forecast(name)])
     return path
 
 
@@ -73,7 +73,7 @@ def committed(ledger: Path) -> Path:
 def test_what_was_lodged_is_read_in_order(ledger: Path, committed: Path, tmp_path: Path) -> None:
     assert [item.name for item in read_ledger(committed).forecasts] == list("abcd")
     assert read_ledger(committed).witnessed == 4
-    append(committed, lambda known: forecast(f"after {len(known.forecasts)}"))
+    append(committed, lambda known: [forecast(f"after {len(known.forecasts)}")])
     assert [item.name for item in read_ledger(committed).forecasts] == [*"abcd", "after 4"]
     assert read_ledger(committed).witnessed == 4
     assert read_ledger(tmp_path / "nothing.jsonl").forecasts == []
@@ -113,7 +113,10 @@ def test_half_a_line_and_another_kind_of_body_are_no_forecasts(ledger: Path) -> 
     with pytest.raises(DamageError, match="line 4 is no entry of a ledger"):
         read_ledger(ledger)
     ledger.write_bytes(rechained([{"kind": "forecast"}]))
-    with pytest.raises(DamageError, match=r"line 1 is no forecast of this version \(name\)"):
+    with pytest.raises(DamageError, match=r"line 1 is no forecast or outcome of this version \(forecast.name\)"):
+        read_ledger(ledger)
+    ledger.write_bytes(rechained([{"kind": "guess"}]))
+    with pytest.raises(DamageError, match=r"line 1 is no forecast or outcome of this version"):
         read_ledger(ledger)
 
 
@@ -147,7 +150,7 @@ def test_a_whole_chain_written_anew_is_found_against_git(committed: Path, forge:
         read_ledger(committed)
     before = committed.read_bytes()
     with pytest.raises(DamageError, match="is not what commit"):
-        append(committed, lambda _: forecast("e"))
+        append(committed, lambda _: [forecast("e")])
     assert committed.read_bytes() == before
 
 
@@ -163,7 +166,7 @@ def test_a_ledger_that_was_deleted_is_missed(committed: Path) -> None:
 def test_what_a_merged_branch_lodged_counts_too(committed: Path) -> None:
     root = committed.parent.parent
     git(root, "checkout", "-qb", "other")
-    append(committed, lambda _: forecast("e"))
+    append(committed, lambda _: [forecast("e")])
     git(root, "commit", "-qam", "lodged")
     git(root, "checkout", "-q", "main")
     (root / "x").write_text("x")
