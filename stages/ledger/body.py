@@ -1,9 +1,20 @@
 """What a line of the ledger says, a forecast or what came of one, field by field; any other kind is refused."""
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
+"""UTC, ISO 8601."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -22,7 +33,7 @@ class Expected(_Strict):
     low: Finite
     high: Finite
     """The ends of the interval."""
-    sd: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    sd: Positive
     """Of the realised mean about `value`: error of the law and noise of the runs."""
     dof: Finite
 
@@ -48,7 +59,7 @@ class Inputs(_Strict):
     rows: int
     digest: str
     """Of the numbers that were fitted."""
-    places: list[dict[str, Finite]]
+    places: list[dict[str, Positive]]
     """Where the runs lie, each place once."""
     cells: list[str] = []
     """Fingerprints, for a study of this project."""
@@ -59,15 +70,15 @@ class Forecast(_Strict):
 
     kind: Literal["forecast"] = "forecast"
     name: str
-    date: str
-    """When it was lodged: UTC, ISO 8601."""
+    date: Moment
+    """When it was lodged."""
     commit: str | None
     """Of the source that made it."""
     study: str | None = None
     """study-scale, for a study of this project."""
     columns: dict[str, str]
     """Which column, or expression of columns, is which input, `loss`, `recipe` and `where`."""
-    at: dict[str, Finite]
+    at: dict[str, Positive]
     """The target, by input."""
     lever_arm_decades: Finite
     """How far outside the runs the target lies, by the input for which that is furthest."""
@@ -78,6 +89,12 @@ class Forecast(_Strict):
     pairs: list[Chance]
     inputs: Inputs
     notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _places_have_its_inputs(self) -> Self:
+        if any(set(place) != set(self.at) for place in self.inputs.places):
+            raise ValueError("places and target have other inputs")
+        return self
 
     def same_question(self, other: "Forecast") -> bool:
         """Whether only name, date and commit differ."""
@@ -98,8 +115,8 @@ class Outcome(_Strict):
     kind: Literal["outcome"] = "outcome"
     forecast: str
     """Its name."""
-    date: str
-    """When it was lodged: UTC, ISO 8601."""
+    date: Moment
+    """When it was lodged."""
     source: str
     """The file it was read from."""
     sha256: Sha256

@@ -18,6 +18,9 @@ from stages.fit.expressions import condition, evaluate
 from stages.fit.runs import read_runs
 from stages.imports import At, find_runs, propose, write_table
 from stages.imports.huggingface import read_trainer
+from stages.ledger.chain import read_ledger
+from stages.ledger.own import recorded
+from stages.ledger.scoring import score_all
 from stages.shards.manifest import Index, Shard, Split, Text, read_index
 from stages.study.errors import CrossoverError
 from stages.study.files import read_json, write_json, write_sealed
@@ -26,6 +29,9 @@ from stages.study.store import Payload, Provenance, Record, Store
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from tests.conftest import REPOSITORY, TINY, make_cell
 from tests.imports.encode import event_file, trainer_state, wandb_log
+from tests.ledger.test_chain import forecast as forecast_entry
+from tests.ledger.test_chain import outcome as outcome_entry
+from tests.ledger.test_chain import rechained
 
 _TOKENS = [
     b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"1.5", b"9" * 30, b"{}", b"[]", b'""', b"\x00",
@@ -139,6 +145,27 @@ def _record(path: Path) -> None:
         store.record(name)
 
 
+def _ledger(path: Path) -> None:
+    """As it lies there; and as a chain made anew of the same bodies, so that what lies behind the seals is reached."""
+
+    def follow() -> None:
+        ledger = read_ledger(path)
+        score_all(ledger.forecasts, recorded(ledger.outcomes, lambda _: {}))
+
+    try:
+        follow()
+    except CrossoverError:
+        bodies = []
+        for line in path.read_bytes().splitlines():
+            try:
+                bodies.append(json.loads(line)["body"])
+                rechained([bodies[-1]])
+            except (ValueError, TypeError, KeyError, RecursionError):
+                return  # nobody could have written it
+        path.write_bytes(rechained(bodies))
+        follow()
+
+
 def _tokenizer(path: Path) -> None:
     spec = Tokenizer(vocab_size=300, file=str(path))
     end_of_text(make_tokenizer(spec, iter(()), path.with_name("taken.json")))
@@ -219,5 +246,6 @@ def parsers(folder: Path) -> dict[str, Parser]:
         "token index": Parser(read_index, [(folder / "index.json").read_bytes()]),
         "plan": Parser(_plan, [_example_plan(folder)]),
         "record": Parser(_record, [sealed]),
+        "ledger": Parser(_ledger, [rechained([forecast_entry().model_dump(), outcome_entry().model_dump()])]),
         "tokenizer": Parser(_tokenizer, [_encoder()]),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.ledger.body import Forecast
+from stages.ledger.body import Came, Forecast, Outcome
 from stages.ledger.chain import append, read_ledger, sealed
 from stages.study.errors import DamageError
 
@@ -29,6 +29,11 @@ def forecast(name: str = "f", **changes: Any) -> Forecast:
         "inputs": {"source": "runs.csv", "sha256": "0" * 64, "rows": 2, "digest": "d", "places": places},
     }  # fmt: skip
     return Forecast.model_validate({**fields, **changes})
+
+
+def outcome(name: str = "f") -> Outcome:
+    came = {"a": Came(loss=3.05, runs=2), "b": Came(loss=3.25, runs=2)}
+    return Outcome(forecast=name, date="2026-11-24T12:00:00+00:00", source="came.csv", sha256="0" * 64, recipes=came)
 
 
 @pytest.fixture
