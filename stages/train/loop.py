@@ -24,6 +24,7 @@ from stages.train.ranks import Ranks
 from stages.train.schedule import learning_rates
 
 _SPIKE = 7.0  # standard deviations above the mean of the preceding window (OLMo 2, arXiv 2501.00656)
+_WORSE = 0.5  # nats above the loss at initialisation, about which the first windows of a slow warmup scatter
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,9 @@ def _hidden(compiled: bool) -> Callable[[Transformer, Tensor], Tensor]:
 
 
 def has_diverged(losses: Tensor, window: int) -> bool:
-    """Not finite in the last window, or on average above the loss at initialisation."""
+    """Not finite in the last window, or on average half a nat above the loss at initialisation."""
     recent = losses[-window:]
-    return not bool(torch.isfinite(recent).all() & (recent.mean() <= losses[0]))
+    return not bool(torch.isfinite(recent).all() & (recent.mean() <= losses[0] + _WORSE))
 
 
 def _load(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, float] | None:

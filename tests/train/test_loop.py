@@ -110,6 +110,14 @@ def test_divergence_by_loss_and_by_nan(tokens: np.ndarray, monkeypatch: pytest.M
     assert nan.steps_done == 20
 
 
+def test_a_warmup_too_slow_to_learn_is_no_divergence(tokens: np.ndarray) -> None:
+    """Whose windows scatter about the loss at initialisation; some of these seeds lie above it on average."""
+    runs = [train(make_cell(lr=1e-6, seed=seed), tokens, CPU) for seed in range(6)]
+    above = [run for run in runs if run.losses[:10].mean() > run.losses[0]]
+    assert 0 < len(above) < 6
+    assert not any(run.diverged for run in runs)
+
+
 def test_the_batch_order_is_the_windows_order(tokens: np.ndarray) -> None:
     """The first loss is that of the windows that `window_order` names, computed here by hand."""
     from stages.model.transformer import build
