@@ -43,19 +43,20 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
     """Where one study stands. Needs no torch; cells beyond the tokenized text are missing."""
     store, before = store_from_environment(), cache(lambda: planned_before(study, scale))  # often nobody asks
     index = read_index() if INDEX.exists() else Index(texts={})
-    states: dict[Cell, str] = {}
+    states: dict[str | Cell, str] = {}  # by fingerprint where there is one: a text has its hash at hand
     reasons: Counter[str] = Counter()
     notes = []
     size = params.scale(scale)
     rows = plan_rows(params.study(study), size)
     known = list(zip(rows, fingerprints(rows, params, size, index), strict=True))
     for row, fingerprint in known:
-        if row.cell in states:
+        distinct = fingerprint or row.cell
+        if distinct in states:
             continue
         found = fingerprint and (store.status(fingerprint) or ("failed" if store.failure(fingerprint) else None))
         former = None if found or fingerprint is None else before().get(place(row))
         moved = former is not None and former != fingerprint and store.status(former)
-        state = states[row.cell] = found or ("stale" if moved else "missing")
+        state = states[distinct] = found or ("stale" if moved else "missing")
         if moved and former and (record := store.record(former)):
             reasons.update(changed_fields(record.payload, payload(row.cell, params, size, index)))
         if state == "failed" and fingerprint:

@@ -156,7 +156,7 @@ class Store:
 
     def status(self, fingerprint: str) -> Literal["done", "diverged"] | None:
         """The status of a finished cell, or None. Raises `DamageError`. For many cells: `record` checks more."""
-        path = self.folder(fingerprint) / "record.json"
+        path = self.root.joinpath(fingerprint, "record.json")
         body = _read_sealed(path)
         if body is None or body.get("fingerprint") != fingerprint:  # absent, or something to complain about
             record = self.record(fingerprint)
