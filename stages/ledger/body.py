@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from stages.study.fields import Fraction, Positive, Strict
 
 
 def _moment(text: str) -> str:
@@ -14,17 +16,11 @@ def _moment(text: str) -> str:
 
 Moment = Annotated[str, AfterValidator(_moment)]
 """UTC, ISO 8601."""
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Expected(_Strict):
+class Expected(Strict):
     """What one recipe's own law says of the mean loss of `runs` new runs at the target, in the unit of the loss."""
 
     formula: str
@@ -38,18 +34,18 @@ class Expected(_Strict):
     dof: Finite
 
 
-class Chance(_Strict):
+class Chance(Strict):
     """How likely B's realised mean loss is below A's."""
 
     a: str
     b: str
-    p_b_wins: Probability
+    p_b_wins: Fraction
     difference: Finite
     """Expected loss(B) - loss(A)."""
     sd: Finite
 
 
-class Inputs(_Strict):
+class Inputs(Strict):
     """The runs that the forecast rests on."""
 
     source: str
@@ -61,11 +57,11 @@ class Inputs(_Strict):
     """Of the numbers that were fitted."""
     places: list[dict[str, Positive]]
     """Where the runs lie, each place once."""
-    cells: list[str] = []
+    cells: list[str] = Field(default_factory=list)
     """Fingerprints, for a study of this project."""
 
 
-class Forecast(_Strict):
+class Forecast(Strict):
     """One forecast, as it is lodged."""
 
     kind: Literal["forecast"] = "forecast"
@@ -84,11 +80,11 @@ class Forecast(_Strict):
     """How far outside the runs the target lies, by the input for which that is furthest."""
     runs: Annotated[int, Field(ge=1)]
     """How many runs of each recipe the realised mean is expected to have."""
-    confidence: Probability
+    confidence: Fraction
     recipes: dict[str, Expected]
     pairs: list[Chance]
     inputs: Inputs
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _places_have_its_inputs(self) -> Self:
@@ -96,12 +92,18 @@ class Forecast(_Strict):
             raise ValueError("places and target have other inputs")
         return self
 
+    @model_validator(mode="after")
+    def _own_study_says_its_width(self) -> Self:
+        if self.study and not self.columns.get("width", "").isdecimal():
+            raise ValueError("a forecast of a study needs its width")
+        return self
+
     def same_question(self, other: "Forecast") -> bool:
         """Whether only name, date and commit differ."""
         return self == other.model_copy(update={"name": self.name, "date": self.date, "commit": self.commit})
 
 
-class Came(_Strict):
+class Came(Strict):
     """What one recipe came to at the target."""
 
     loss: Finite
@@ -109,7 +111,7 @@ class Came(_Strict):
     runs: Annotated[int, Field(ge=1)]
 
 
-class Outcome(_Strict):
+class Outcome(Strict):
     """What came of a forecast of runs that are no study of this project, as it is lodged."""
 
     kind: Literal["outcome"] = "outcome"

@@ -7,27 +7,20 @@ costly step. YAML is read by the parser DVC uses, so both see the same numbers.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from stages.study.corpora import C4, Corpus, Files, Pydocs, Tokenizer
 from stages.study.errors import UsageError
+from stages.study.fields import Count, Fraction, Name, NotNegative, Positive, Strict
 from stages.study.files import sha256_file
 from stages.study.hints import nearest
 from stages.study.identity import digest
 
 PARAMS = Path("params.yaml")
 _T = TypeVar("_T")
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_]*$"
-Name = Annotated[str, Field(pattern=_NAME)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(gt=0, strict=True)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class WidthRule(_Strict):
+class WidthRule(Strict):
     """value(D) = (the scale's value at its pivot width) x factor x (D / pivot)^exponent."""
 
     exponent: float = 0.0
@@ -51,10 +44,9 @@ class DecayRule(WidthRule):
 
 
 _FAN_IN = WidthRule(exponent=-0.5)
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """What differs between two ways of training. Every field can also be an axis of a study."""
 
     label: str | None = None
@@ -108,7 +100,7 @@ class Recipe(_Strict):
 AXES = tuple(name for name in Recipe.model_fields if name != "label")
 
 
-class Study(_Strict):
+class Study(Strict):
     """A question: recipes to compare, along the scale's ladder of widths and along further axes."""
 
     title: str
@@ -175,15 +167,7 @@ class Study(_Strict):
         return [ladder[place - 1] for place in sorted(set(self.rungs))]
 
 
-class Tokenizer(_Strict):
-    """A byte-level BPE trained on the first `train_bytes` of the training split, or a given tokenizer.json."""
-
-    vocab_size: Annotated[int, Field(ge=257, strict=True)]
-    train_bytes: Count = 4_000_000
-    file: str | None = None
-
-
-class Machine(_Strict):
+class Machine(Strict):
     """Where cells are expected to run; used for predictions only."""
 
     name: str
@@ -198,7 +182,7 @@ class Machine(_Strict):
     usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
 
-class Scale(_Strict):
+class Scale(Strict):
     """How big: the ladder of widths and everything that recipes do not name."""
 
     corpus: Name
@@ -254,40 +238,7 @@ class Scale(_Strict):
         return f"{self.corpus}-{stem}{self.tokenizer.vocab_size}"
 
 
-class Pydocs(_Strict):
-    """Docstrings and prose of installed packages; `python` is the standard library."""
-
-    kind: Literal["pydocs"]
-    packages: Annotated[list[str], Field(min_length=1)]
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of the subpackages, each of which is held out as a whole or not at all."""
-
-
-class C4(_Strict):
-    """C4's own layout, from the hub at a pinned revision or from a local folder."""
-
-    kind: Literal["c4"]
-    path: str = "allenai/c4"
-    config: str = "en"
-    revision: str | None = None
-    train_shards: Count = 1024
-    validation_shards: Count = 8
-
-
-class Files(_Strict):
-    """Globs of txt, jsonl, json.gz or parquet. Without validation globs, documents are split by their digest."""
-
-    kind: Literal["files"]
-    train: Annotated[list[str], Field(min_length=1)]
-    validation: list[str] = Field(default_factory=list)
-    text_column: str = "text"
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-
-
-Corpus = Annotated[Pydocs | C4 | Files, Field(discriminator="kind")]
-
-
-class Command(_Strict):
+class Command(Strict):
     """A program that trains a cell instead of our loop (docs/bring-your-trainer.md)."""
 
     command: Annotated[str, Field(min_length=1)]
@@ -314,7 +265,7 @@ class Command(_Strict):
         return digest([self.command, files])
 
 
-class Active(_Strict):
+class Active(Strict):
     """One study at one scale, run by `dvc repro`."""
 
     study: Name
@@ -328,7 +279,7 @@ Measure = Literal[
 ]  # fmt: skip
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """A statement that tables can support or refute, with what would count fixed before they are looked at."""
 
     statement: str
@@ -357,7 +308,7 @@ class Claim(_Strict):
         return self
 
 
-class Params(_Strict):
+class Params(Strict):
     """All of params.yaml."""
 
     active: dict[str, Active]

@@ -16,10 +16,11 @@ from tokenizers import Tokenizer as Encoder
 from tqdm import tqdm
 
 from stages.shards.manifest import INDEX, TOKENS, Index, Split, SplitName, Text
+from stages.study.corpora import Corpus
 from stages.study.errors import UsageError, guarded
 from stages.study.files import read_json, sha256_file, write_json
 from stages.study.identity import digest, source_digest
-from stages.study.params import Corpus, load_params
+from stages.study.params import load_params
 from stages.study.plan import TextNeed, texts_needed
 from stages.study.processes import die_with_this_parent
 from stages.tokens.corpora import CorpusReader, open_corpus

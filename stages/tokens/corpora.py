@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stages.shards.manifest import SplitName
+from stages.study.corpora import C4, Corpus, Files, Pydocs
 from stages.study.errors import CrossoverError, UsageError
 from stages.study.hints import nearest
-from stages.study.params import C4, Corpus, Files, Pydocs
 from stages.tokens import pydocs
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -20,7 +20,7 @@ from rich.table import Table
 from tokenizers import Tokenizer as Encoder
 
 from stages.shards.manifest import SplitName, Text
-from stages.study.params import C4, Pydocs, Tokenizer
+from stages.study.corpora import C4, Pydocs, Tokenizer
 from stages.tokens.corpora import CorpusReader, open_corpus
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from stages.tokens.writing import ShardWriter, append
@@ -45,7 +45,7 @@ class Books:
     own_split = True
 
     def documents(self, _: SplitName) -> Iterator[str]:
-        from stages.study.params import Files
+        from stages.study.corpora import Files
 
         folder = SHARED / "corpus/mixed_en/en"
         paths = sorted(map(str, folder.glob("c4-train.*")))

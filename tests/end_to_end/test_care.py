@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pyarrow.csv
 import pyarrow.parquet
@@ -41,6 +42,21 @@ def test_cells_reproduce_to_the_bit_and_the_store_is_left_alone(done: Project) -
     cells = json.loads(found.stdout)
     assert [(cell["identical"], cell["same_build"], cell["difference"]) for cell in cells] == [(True, True, 0.0)] * 2
     assert {path: path.stat().st_mtime_ns for path in (done.root / "data/store").rglob("*")} == before
+
+
+def test_a_study_that_was_never_planned_is_passed_over(done: Project) -> None:
+    def activate(values: dict[str, Any]) -> None:
+        values["studies"]["later"] = values["studies"]["tiny"]
+        values["active"]["later-mini"] = {"study": "later", "scale": "mini"}
+
+    done.params(activate)
+    verified, accepted = crossover(done, "verify", "-k", "1"), crossover(done, "accept")
+    asked = crossover(done, "verify", "--study", "later-mini")
+    done.params()
+    assert verified.returncode == 0, verified.stderr
+    assert "nothing to accept" in accepted.stdout, accepted.stderr
+    assert asked.returncode == 1
+    assert "dvc repro" in asked.stderr
 
 
 @pytest.mark.long

@@ -22,9 +22,10 @@ from stages.ledger.chain import read_ledger
 from stages.ledger.own import recorded
 from stages.ledger.scoring import score_all
 from stages.shards.manifest import Index, Shard, Split, Text, read_index
+from stages.study.corpora import Tokenizer
 from stages.study.errors import CrossoverError
 from stages.study.files import read_json, write_json, write_sealed
-from stages.study.params import Tokenizer, load_params
+from stages.study.params import load_params
 from stages.study.store import Payload, Provenance, Record, Store
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from tests.conftest import REPOSITORY, TINY, make_cell

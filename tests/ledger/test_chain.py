@@ -120,6 +120,9 @@ def test_half_a_line_and_another_kind_of_body_are_no_forecasts(ledger: Path) -> 
     ledger.write_bytes(rechained([{"kind": "forecast"}]))
     with pytest.raises(DamageError, match=r"line 1 is no forecast or outcome of this version \(forecast.name\)"):
         read_ledger(ledger)
+    ledger.write_bytes(rechained([{**forecast("e").model_dump(), "study": "s-pocket"}]))  # of which width?
+    with pytest.raises(DamageError, match="line 1 is no forecast or outcome of this version"):
+        read_ledger(ledger)
     ledger.write_bytes(rechained([{"kind": "guess"}]))
     with pytest.raises(DamageError, match=r"line 1 is no forecast or outcome of this version"):
         read_ledger(ledger)
