@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from ruamel.yaml import YAML
 from stages.study.cell import Cell
 
 os.environ.update(DVC_NO_ANALYTICS="1", DO_NOT_TRACK="1", GX_ANALYTICS_ENABLED="false", HF_HUB_OFFLINE="1")
+# A job in a shell's background is born deaf to ^C, and so would be every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
