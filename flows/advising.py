@@ -63,7 +63,7 @@ def advise(
         if scale is None:
             raise UsageError("--study needs --scale, as --scale pocket")
         advice = advise_study(study, scale, target, budget, only, width or [], seeds, noise, sure)
-        unit = "hours"
+        unit, pair = "hours", "seed"
     else:
         assert file is not None
         columns = {name: text for name, text in (("x", x), ("N", n), ("D", d)) if text is not None}
@@ -75,7 +75,7 @@ def advise(
     if as_json:
         print_json(advice.to_json())
     else:
-        _show(advice, unit)
+        _show(advice, unit, pair)
 
 
 def _advise_file(
@@ -134,7 +134,7 @@ def _without_loss(runs: "Runs", loss: str) -> tuple["Runs", "Runs"]:
     return Runs(runs.path, runs.table[~empty], runs.left_out), Runs(runs.path, runs.table[empty])
 
 
-def _show(advice: "Advice", unit: str) -> None:
+def _show(advice: "Advice", unit: str, pair: str | None) -> None:
     from rich.markup import escape
 
     from flows.shown import console, make_table, note_left_out
@@ -144,11 +144,12 @@ def _show(advice: "Advice", unit: str) -> None:
         console.print(line, markup=False)
     two = advice.now.regret is not None
     last = "expected regret" if two else "s.d. of the answer"
-    table = make_table("what to run next", "step", "cell", *(["recipe"] if two else []), unit, "together", last, left=2)
+    title = "what further runs would bring" if advice.stop else "what to run next"
+    table = make_table(title, "step", "cell", *(["recipe"] if two else []), unit, "together", last, left=2)
     for i, step in enumerate(advice.steps[:_SHOWN], 1):
         after = step.regret if step.regret is not None else step.sd
         recipe = [" and ".join(step.recipe)] if two else []
-        cells = (str(i), _cell(step), *recipe, f"{step.cost:.3g}", f"{step.cumulative_cost:.3g}", f"{after:.3g}")
+        cells = (str(i), _cell(step, pair), *recipe, f"{step.cost:.3g}", f"{step.cumulative_cost:.3g}", f"{after:.3g}")
         table.add_row(*map(escape, cells))
     if advice.steps:
         console.print(table)
@@ -176,6 +177,6 @@ def _headline(advice: "Advice") -> list[str]:
     ]
 
 
-def _cell(step: "Step") -> str:
+def _cell(step: "Step", pair: str | None) -> str:
     at = ", ".join(f"{name} = {value:.4g}" for name, value in step.at.items())
-    return f"{at}, {step.pair}" if step.pair else at
+    return f"{at}, {pair} {step.pair}" if step.pair else at

@@ -44,6 +44,7 @@ def test_rows_without_a_loss_are_candidates(runs: Path) -> None:
     assert priced["steps"][0]["cost"] <= 3
     shown = CliRunner().invoke(app, ["advise", *given]).stdout
     assert "what to run next" in shown
+    assert "Go on: " in shown
     assert "s.d. of the answer" in shown
 
 
@@ -65,6 +66,7 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
     assert result["now"]["value"] < 0
     shown = CliRunner().invoke(app, ["advise", *given]).stdout
     assert "tuned beats plain at x = 1e+19 with probability" in shown
+    assert "x = 1e+18, seed 1" in shown
 
 
 def test_a_study_is_advised_in_hours(monkeypatch: pytest.MonkeyPatch) -> None:
