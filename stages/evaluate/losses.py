@@ -21,7 +21,7 @@ from stages.shards.windows import fresh_sample, seen_sample
 from stages.study.cell import Cell
 
 BLOCKS = 64
-_TOKENS_PER_BATCH = 8192
+_TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 8192}  # on a CPU what passes between two layers stays in its cache
 Floats = npt.NDArray[np.float64]
 
 
@@ -92,7 +92,7 @@ def losses_per_token(model: Transformer, cell: Cell, tokens: TokenArray, windows
     device = next(model.parameters()).device
     data = torch.from_numpy(tokens).to(device)
     parts: list[Tensor] = []
-    for batch in torch.from_numpy(windows).to(device).split(max(1, _TOKENS_PER_BATCH // cell.seq_len)):
+    for batch in torch.from_numpy(windows).to(device).split(max(1, _TOKENS_PER_BATCH[device.type] // cell.seq_len)):
         inputs_BxS, targets_BxS = gather(data, batch, cell.seq_len)
         with precision(cell, device):
             parts.append(token_losses(model.hidden(inputs_BxS), model.head.weight, targets_BxS).flatten())

@@ -1,12 +1,14 @@
-"""Three parts of a step with backward passes of our own, because torch's cost most of a small model's time.
+"""Four parts of a step with backward passes of our own, because torch's cost most of a small model's time.
 
-GELU by one sigmoid; attention over many small heads as batched products, feature axis first, so that its norm and its
-rotation run along whole rows; and cross-entropy that takes its gradient while the logits of a few rows are at hand, so
-that no array of all tokens times the vocabulary is ever held. Each equals its plain form to rounding.
+Matrix products by NumPy's BLAS (see `products`); GELU by one sigmoid; attention over many small heads as batched
+products, feature axis first, so that its norm and its rotation run along whole rows; and cross-entropy that takes its
+gradient while the logits of a few rows are at hand, so that no array of all tokens times the vocabulary is ever held.
+Each equals its plain form to rounding.
 Letters in names as in `transformer`; N = B x S tokens, C rows of a chunk, h = K / 2.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.model.products import matmul, pays
+
 _SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(_SLOPE x + _CUBE x^3), the form with tanh
 _CUBE = _SLOPE * 0.044715
 _EPSILON = 1e-5  # of torch's layer norm
@@ -22,6 +26,18 @@ _CHUNK = {"cpu": 2**19, "cuda": 2**28}  # logits at hand at once: on a CPU those
 _SCORES = 2**18  # attention scores at hand at once
 _LONGEST = 256
 Function = torch.autograd.Function
+
+
+class _Linear(Function):
+    @staticmethod
+    def forward(ctx: Any, x_NxI: Tensor, weight_OxI: Tensor) -> Tensor:
+        ctx.save_for_backward(x_NxI, weight_OxI)
+        return matmul(x_NxI, weight_OxI.T)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        x_NxI, weight_OxI = ctx.saved_tensors
+        return matmul(gradients[0], weight_OxI), matmul(gradients[0].T, x_NxI)
 
 
 class _Gelu(Function):
@@ -50,14 +66,17 @@ class _Attention(Function):
         q_NxKxS, k_NxKxS = _turned(normed * gains, *rope_2xhxS).view(2, B * H, K, S)
         v_NxKxS = x_3xBxHxKxS[2].view(B * H, K, S)
         future_SxS = x_3xBxHxKxS.new_full((S, S), -torch.inf).triu_(1)
-        weights_NxSxS: Tensor = q_NxKxS.new_empty(B * H, S, S)
         y_NxSxK: Tensor = q_NxKxS.new_empty(B * H, S, K)
-        for q_CxKxS, k_CxKxS, v_CxKxS, weights_CxSxS, y_CxSxK in _parts(
-            q_NxKxS, k_NxKxS, v_NxKxS, weights_NxSxS, y_NxSxK
+        kept = ctx.needs_input_grad[0]  # else all heads use the same few matrices, in the cache
+        weights_NxSxS = q_NxKxS.new_empty(B * H if kept else min(B * H, _at_once(S)), S, S)
+        weights = weights_NxSxS.split(_at_once(S)) if kept else itertools.repeat(weights_NxSxS)
+        for (q_CxKxS, k_CxKxS, v_CxKxS, y_CxSxK), weights_CxSxS in zip(
+            _parts(q_NxKxS, k_NxKxS, v_NxKxS, y_NxSxK), weights, strict=False
         ):
-            torch.baddbmm(future_SxS, q_CxKxS.mT, k_CxKxS, out=weights_CxSxS)
+            weights_CxSxS = weights_CxSxS[: len(q_CxKxS)]
+            matmul(q_CxKxS.mT, k_CxKxS, out=weights_CxSxS).add_(future_SxS)
             torch.softmax(weights_CxSxS, -1, out=weights_CxSxS)
-            torch.bmm(weights_CxSxS, v_CxKxS.mT, out=y_CxSxK)
+            matmul(weights_CxSxS, v_CxKxS.mT, out=y_CxSxK)
         ctx.save_for_backward(normed, shrink, gains, rope_2xhxS, q_NxKxS, k_NxKxS, v_NxKxS, weights_NxSxS, y_NxSxK)
         return y_NxSxK.view(B, H, S, K)
 
@@ -72,10 +91,10 @@ class _Attention(Function):
         for q_CxKxS, k_CxKxS, v_CxKxS, weights_CxSxS, along_CxSx1, d_y_CxKxS, d_q_CxKxS, d_k_CxKxS, d_v_CxKxS in _parts(
             q_NxKxS, k_NxKxS, v_NxKxS, weights_NxSxS, along_NxSx1, d_y_NxKxS, d_q_NxKxS, d_k_NxKxS, d_v_NxKxS
         ):
-            torch.bmm(d_y_CxKxS, weights_CxSxS, out=d_v_CxKxS)
-            d_scores_CxSxS = torch.baddbmm(along_CxSx1, d_y_CxKxS.mT, v_CxKxS, beta=-1).mul_(weights_CxSxS)
-            torch.bmm(k_CxKxS, d_scores_CxSxS.mT, out=d_q_CxKxS)
-            torch.bmm(q_CxKxS, d_scores_CxSxS, out=d_k_CxKxS)
+            matmul(d_y_CxKxS, weights_CxSxS, out=d_v_CxKxS)
+            d_scores_CxSxS = matmul(d_y_CxKxS.mT, v_CxKxS).sub_(along_CxSx1).mul_(weights_CxSxS)
+            matmul(k_CxKxS, d_scores_CxSxS.mT, out=d_q_CxKxS)
+            matmul(q_CxKxS, d_scores_CxSxS, out=d_k_CxKxS)
         cos_hxS, sin_hxS = rope_2xhxS
         d_scaled, d_normed = _turned(d_x_3xBxHxKxS[:2], cos_hxS, -sin_hxS), d_x_3xBxHxKxS[:2]
         torch.mul(d_scaled, gains, out=d_normed)
@@ -90,8 +109,12 @@ class _Attention(Function):
 
 def _parts(*tensors_NxAxS: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same few heads of every tensor, so few that their scores stay in the cache."""
-    S = tensors_NxAxS[0].shape[-1]
-    return zip(*(tensor.split(max(1, _SCORES // S**2)) for tensor in tensors_NxAxS), strict=True)
+    heads = _at_once(tensors_NxAxS[0].shape[-1])
+    return zip(*(tensor.split(heads) for tensor in tensors_NxAxS), strict=True)
+
+
+def _at_once(S: int) -> int:
+    return max(1, _SCORES // S**2)
 
 
 def _gains(gains_2xK: Tensor | None, x_3xBxHxKxS: Tensor) -> Tensor:
@@ -115,23 +138,14 @@ class _HeadLoss(Function):
     def forward(
         ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, targets_N: Tensor, z_loss: float
     ) -> tuple[Tensor, Tensor]:
-        kind = hidden_NxD.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NxD.dtype
-        x_NxD, w_VxD = hidden_NxD.to(dtype), weight_VxD.to(dtype)
+        x_NxD, w_VxD = _in_autocast_type(hidden_NxD, weight_VxD)
         d_hidden_NxD, d_weight_VxD = torch.empty_like(x_NxD), torch.zeros_like(weight_VxD)
-        turn = _compiled_turn() if kind == "cuda" else _loss_and_gradient
+        turn = _compiled_turn() if x_NxD.is_cuda else _loss_and_gradient
         losses, objectives = [], []
-        rows = max(1, _CHUNK[kind] // len(weight_VxD))
-        logits_RxV = x_NxD.new_empty(min(rows, len(x_NxD)), len(w_VxD))
-        parts = (part.split(rows) for part in (x_NxD, targets_N, d_hidden_NxD))
-        for x_CxD, targets_C, d_CxD in zip(*parts, strict=True):
-            logits_CxV = torch.mm(x_CxD, w_VxD.T, out=logits_RxV[: len(x_CxD)])
-            loss_C, objective_C, d_logits_CxV = turn(logits_CxV, targets_C, z_loss, 1 / len(targets_N))
-            torch.mm(d_logits_CxV, w_VxD, out=d_CxD)
-            if dtype == weight_VxD.dtype:
-                d_weight_VxD.addmm_(d_logits_CxV.T, x_CxD)
-            else:
-                d_weight_VxD += d_logits_CxV.T @ x_CxD
+        for part, logits_CxV in _logits(x_NxD, w_VxD):
+            loss_C, objective_C, d_logits_CxV = turn(logits_CxV, targets_N[part], z_loss, 1 / len(targets_N))
+            matmul(d_logits_CxV, w_VxD, out=d_hidden_NxD[part])
+            d_weight_VxD += matmul(d_logits_CxV.T, x_NxD[part])
             losses.append(loss_C)
             objectives.append(objective_C)
         ctx.save_for_backward(d_hidden_NxD.to(hidden_NxD.dtype), d_weight_VxD)
@@ -145,20 +159,39 @@ class _HeadLoss(Function):
         return d_hidden_NxD * gradients[0], d_weight_VxD * gradients[0], None, None
 
 
+def _in_autocast_type(hidden_NxD: Tensor, weight_VxD: Tensor) -> tuple[Tensor, Tensor]:
+    kind = hidden_NxD.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NxD.dtype
+    return hidden_NxD.to(dtype), weight_VxD.to(dtype)
+
+
+def _logits(x_NxD: Tensor, weight_VxD: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """A few rows at a time, and which; the next ones take their place in memory."""
+    rows = max(1, _CHUNK[x_NxD.device.type] // len(weight_VxD))
+    logits_RxV = x_NxD.new_empty(min(rows, len(x_NxD)), len(weight_VxD))
+    for start in range(0, len(x_NxD), rows):
+        part = slice(start, min(start + rows, len(x_NxD)))
+        yield part, matmul(x_NxD[part], weight_VxD.T, out=logits_RxV[: part.stop - start])
+
+
+def _cross_entropy(logits_CxV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy and log-sum-exp of every row, shape (C, 1), and the softmax, which may take the logits' place."""
+    z_CxV = logits_CxV.to(torch.promote_types(logits_CxV.dtype, torch.float32))
+    top_Cx1, right_Cx1 = z_CxV.amax(1, keepdim=True), z_CxV.gather(1, targets_C[:, None])
+    p_CxV = torch.softmax(z_CxV, 1, out=z_CxV)
+    log_total_Cx1 = top_Cx1 - p_CxV.amax(1, keepdim=True).log()  # the largest is exp(top) / total
+    return log_total_Cx1 - right_Cx1, log_total_Cx1, p_CxV
+
+
 def _loss_and_gradient(
     logits_CxV: Tensor, targets_C: Tensor, z_loss: float, share: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss and objective of every row, and the gradient of the objectives' sum times `share`, in the logits' type."""
-    z_CxV = logits_CxV.to(torch.promote_types(logits_CxV.dtype, torch.float32))
-    top_Cx1, right_Cx1 = z_CxV.amax(1, keepdim=True), z_CxV.gather(1, targets_C[:, None])
-    z_CxV = z_CxV.sub_(top_Cx1).exp_()
-    total_Cx1 = z_CxV.sum(1, keepdim=True)
-    log_total_Cx1 = total_Cx1.log() + top_Cx1
-    loss_Cx1 = log_total_Cx1 - right_Cx1
-    z_CxV.mul_(share * (1 + 2 * z_loss * log_total_Cx1) / total_Cx1)
-    z_CxV.scatter_add_(1, targets_C[:, None], torch.full_like(right_Cx1, -share))
+    loss_Cx1, log_total_Cx1, p_CxV = _cross_entropy(logits_CxV, targets_C)
+    p_CxV.mul_(share * (1 + 2 * z_loss * log_total_Cx1))
+    p_CxV.scatter_add_(1, targets_C[:, None], torch.full_like(loss_Cx1, -share))
     objective_Cx1 = loss_Cx1 + z_loss * log_total_Cx1.square()
-    return loss_Cx1[:, 0], objective_Cx1[:, 0], z_CxV.to(logits_CxV.dtype)
+    return loss_Cx1[:, 0], objective_Cx1[:, 0], p_CxV.to(logits_CxV.dtype)
 
 
 @functools.cache
@@ -170,6 +203,14 @@ def _compiled_turn() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
 def attention_pays(qkv_BxSxC: Tensor) -> bool:
     """Whether `attention` beats torch's own: in float32 on a CPU, as far as was measured (`make bench`)."""
     return qkv_BxSxC.device.type == "cpu" and qkv_BxSxC.dtype != torch.bfloat16 and qkv_BxSxC.shape[1] <= _LONGEST
+
+
+def linear(x: Tensor, weight_OxI: Tensor) -> Tensor:
+    """x W^T over the last axis of x, as `torch.nn.functional.linear` without a bias."""
+    if not pays(x):
+        return F.linear(x, weight_OxI)
+    out_NxO: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight_OxI)  # type: ignore[no-untyped-call]
+    return out_NxO.view(*x.shape[:-1], -1)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -205,11 +246,8 @@ def head_loss(
 
 
 def token_losses(hidden_BxSxD: Tensor, weight_VxD: Tensor, targets_BxS: Tensor) -> Tensor:
-    """Cross-entropy in nats of every token, at least in float32, shape (B, S); a few rows of logits at a time."""
-    rows = max(1, _CHUNK[hidden_BxSxD.device.type] // len(weight_VxD))
-    losses = []
-    for x_CxD, targets_C in zip(hidden_BxSxD.flatten(0, 1).split(rows), targets_BxS.flatten().split(rows), strict=True):
-        logits_CxV = F.linear(x_CxD, weight_VxD)
-        logits_CxV = logits_CxV.to(torch.promote_types(logits_CxV.dtype, torch.float32))
-        losses.append(logits_CxV.logsumexp(1) - logits_CxV.gather(1, targets_C[:, None])[:, 0])
+    """Cross-entropy in nats of every token, at least in float32, shape (B, S); no gradient is recorded."""
+    targets_N = targets_BxS.flatten()
+    parts = _logits(*_in_autocast_type(hidden_BxSxD.flatten(0, 1), weight_VxD))
+    losses = [_cross_entropy(logits_CxV, targets_N[part])[0] for part, logits_CxV in parts]
     return torch.cat(losses).view(targets_BxS.shape)

@@ -29,14 +29,25 @@ class Norm(nn.Module):
         return F.layer_norm(x, self.gain.shape, self.gain)
 
 
+class Linear(nn.Linear):
+    """A matrix and no bias."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x W^T over the last axis."""
+        return fused.linear(x, self.weight)
+
+
 class Attention(nn.Module):
     """Causal self-attention with rotary positions; queries and keys normalised per head where the cell says so."""
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
         width, self.heads = cell.width, cell.heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
         head_dim = width // cell.heads
         self.query_norm = Norm(head_dim) if cell.qk_norm else nn.Identity()
         self.key_norm = Norm(head_dim) if cell.qk_norm else nn.Identity()
@@ -64,8 +75,8 @@ class MLP(nn.Module):
     def __init__(self, cell: Cell) -> None:
         super().__init__()
         self.gated = cell.activation == "geglu"
-        self.up = nn.Linear(cell.width, cell.hidden * (2 if self.gated else 1), bias=False)
-        self.down = nn.Linear(cell.hidden, cell.width, bias=False)
+        self.up = Linear(cell.width, cell.hidden * (2 if self.gated else 1))
+        self.down = Linear(cell.hidden, cell.width)
 
     def forward(self, x_BxSxD: Tensor) -> Tensor:
         """Each position alone; shape kept."""
@@ -106,7 +117,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(cell.vocab_size, cell.width)
         self.blocks = nn.ModuleList(Block(cell) for _ in range(cell.depth))
         self.norm = Norm(cell.width)
-        self.head = nn.Linear(cell.width, cell.vocab_size, bias=False)
+        self.head = Linear(cell.width, cell.vocab_size)
         self.register_buffer("rope_2xSxh", rotary(cell.seq_len, cell.width // cell.heads), persistent=False)
 
     def hidden(self, tokens_BxS: Tensor) -> Tensor:

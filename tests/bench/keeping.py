@@ -31,6 +31,8 @@ def keep(part: str, figures: dict[str, Any], device: str = "cpu") -> None:
     before = _last(part, name)
     path = FOLDER / f"{now:%Y-%m-%d-%H%M%S}-{part}.json"
     about = {"date": now.isoformat(timespec="seconds"), "device": name, "cores": CORES, "versions": versions}
+    if kernels := os.environ.get("OPENBLAS_CORETYPE"):  # numpy's products are not the processor's own choice
+        about["OPENBLAS_CORETYPE"] = kernels
     write_json(path, {**about, part: figures})
     if before:
         _show_moved(part, before, figures)
