@@ -51,6 +51,16 @@ def test_attention_and_its_gradients(normed: bool, batch: int, length: int, head
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_attention_that_keeps_nothing_is_the_same(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gradients all heads share the memory of a few, of which the last ones may be fewer."""
+    qkv, gains, rope = random(2, 16, 4 * 3 * 8), random(2, 8), rotary(16, 8).double()
+    kept = fused.attention(qkv, 4, gains, rope)
+    monkeypatch.setattr(fused, "_SCORES", at_once * 16**2)
+    with torch.no_grad():
+        torch.testing.assert_close(fused.attention(qkv.detach(), 4, gains, rope), kept, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("z_loss", [0.0, 0.01])
 @pytest.mark.parametrize("chunk", [64, 640, 10**6])
 def test_head_loss_and_its_gradients(z_loss: float, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
