@@ -8,7 +8,7 @@ import pyarrow.parquet
 
 from stages.cells.plan import Plan
 from stages.study.errors import CrossoverError
-from stages.study.store import Record, Store
+from stages.study.store import Provenance, Record, Store
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ def compare_cells(before: Store, old: Record, now: Store, new: Record, plan: Pla
         and _curve(before, old).equals(_curve(now, new))
         and _weights(old, new),
         difference=losses[1] - losses[0] if len(losses) == 2 else None,
-        same_build=(a.torch, a.device, a.python) == (b.torch, b.device, b.python),
+        same_build=_build(a) == _build(b),
     )
+
+
+def _build(where: Provenance) -> tuple[str, ...]:
+    return where.torch, where.numpy, where.device, where.python
 
 
 def _curve(store: Store, record: Record) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
 from safetensors.torch import load_file, save_file
@@ -156,6 +157,7 @@ def _provenance(device: torch.device, started: str, trained: Trained | Left, cel
         host=platform.node(),
         device=device_name(device),
         torch=torch.__version__,
+        numpy=" ".join(filter(None, (np.__version__, os.environ.get("OPENBLAS_CORETYPE")))),
         python=platform.python_version(),
         started=started,
         seconds=round(trained.seconds, 2),

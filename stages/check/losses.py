@@ -27,7 +27,8 @@ def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataF
     table["seen_if_done"] = table["loss_seen"].where(done, 1.0)
     table["error_if_done"] = table["loss_validation_se"].where(done, 0.0)
     table["null_if_diverged"] = done | table["loss_validation"].isna()
-    build = dict(zip(runs["fingerprint"], runs["device"] + " / torch " + runs["torch"], strict=True))
+    builds = runs["device"] + " / torch " + runs["torch"] + " / numpy " + runs["numpy"]
+    build = dict(zip(runs["fingerprint"], builds, strict=True))
     table["build"] = [build.get(fingerprint) for fingerprint in table["fingerprint"]]
     pairs = table.groupby(["width", "axes", "seed"])["build"].transform(lambda builds: builds.nunique(dropna=False))
     table["builds_in_pair"] = pairs

@@ -197,7 +197,7 @@ def provenance(results: StudyResults) -> dict[str, str]:
     return {
         "cells": f"{len(runs)} trained cells, {runs['seconds'].sum():.0f} s of training in all",
         "device": ", ".join(sorted(set(runs["device"]))),
-        "torch / Python": ", ".join(sorted(set(runs["torch"] + " / " + runs["python"]))),
+        "torch / NumPy / Python": ", ".join(sorted(set(runs[["torch", "numpy", "python"]].agg(" / ".join, axis=1)))),
         "code": ", ".join(sorted(set(runs["commit"]))),
         "trained": f"{runs['started'].min()} to {runs['started'].max()}",
         "tokens": f"{losses['tokens'].min():,} to {losses['tokens'].max():,} per cell",

@@ -72,6 +72,8 @@ class Provenance(BaseModel):
     host: str
     device: str
     torch: str
+    numpy: str = ""
+    """And the kernels of its BLAS where OPENBLAS_CORETYPE names them; "" in records older than its use in training."""
     python: str
     started: str
     seconds: float

@@ -85,6 +85,7 @@ RUNS = _schema(
     ("device", _S, "processor that trained it"),
     ("host", _S, "machine that trained it"),
     ("torch", _S, "torch version and build"),
+    ("numpy", _S, "NumPy version, whose BLAS multiplies matrices on a CPU, and its kernels where they were named"),
     ("python", _S, "Python version"),
     ("commit", _S, "commit of the working tree that trained it"),
     ("started", _S, "UTC, ISO 8601"),

@@ -20,7 +20,7 @@ LOSSES = np.linspace(5, 4, 10)
 
 def finished(
     plan: Plan, store: Store, losses: np.ndarray = LOSSES, loss: float | None = 4.0, weights: bytes | None = None,
-    status: Any = "done", torch: str = "2.13",
+    status: Any = "done", torch: str = "2.13", numpy: str = "2.4",
 ) -> Record:  # fmt: skip
     """The first cell of a plan, finished with this curve and held-out loss."""
     cell = plan.rows[0].cell
@@ -34,7 +34,8 @@ def finished(
         fingerprint=payload.fingerprint, payload=payload, status=status, steps_done=len(losses), n_spikes=0,
         loss_init=5.0, loss_online=4.0, files={path.name: sha256_file(path) for path in folder.iterdir()},
         provenance=Provenance(
-            commit="c", host="h", device="cpu", torch=torch, python="3.11", started="s", seconds=1, tokens_per_second=1
+            commit="c", host="h", device="cpu", torch=torch, numpy=numpy, python="3.11", started="s", seconds=1,
+            tokens_per_second=1,
         ),
     )  # fmt: skip
     store.finish(record)
@@ -70,9 +71,12 @@ def test_on_one_build_anything_else_is_another_cell(tmp_path: Path, now: dict[st
         require_reproduced([found], None, "undo it")
 
 
+@pytest.mark.parametrize("build", [{"torch": "2.14"}, {"numpy": "2.4 Haswell"}], ids=["torch", "the kernels of numpy"])
 @pytest.mark.parametrize(("loss", "same"), [(4.019, True), (3.981, True), (4.021, False), (3.0, False)])
-def test_on_another_build_the_held_out_loss_decides_on_both_sides(tmp_path: Path, loss: float, same: bool) -> None:
-    found = again(tmp_path, {}, {"losses": LOSSES + 1e-3, "loss": loss, "torch": "2.14"})
+def test_on_another_build_the_held_out_loss_decides_on_both_sides(
+    tmp_path: Path, loss: float, same: bool, build: dict[str, str]
+) -> None:
+    found = again(tmp_path, {}, {"losses": LOSSES + 1e-3, "loss": loss, **build})
     assert not found.same_build
     assert found.difference == pytest.approx(loss - 4)
     assert found.reproduces(None) == same

@@ -48,7 +48,8 @@ def good_losses() -> pd.DataFrame:
 
 
 def good_runs() -> pd.DataFrame:
-    return pd.DataFrame({"fingerprint": [row.fingerprint for row in make_plan().rows], "device": "cpu", "torch": "2"})
+    rows = [row.fingerprint for row in make_plan().rows]
+    return pd.DataFrame({"fingerprint": rows, "device": "cpu", "torch": "2", "numpy": "2"})
 
 
 def failed(losses: pd.DataFrame, runs: pd.DataFrame | None = None) -> dict[str, Finding]:
@@ -108,9 +109,10 @@ def test_a_diverged_cell_without_loss_is_a_result() -> None:
     assert failed(losses) == {}
 
 
-def test_mixed_devices_in_a_pair_warn_but_do_not_stop() -> None:
+@pytest.mark.parametrize("column", ["device", "torch", "numpy"])
+def test_mixed_builds_in_a_pair_warn_but_do_not_stop(column: str) -> None:
     runs = good_runs()
-    runs.loc[0, "device"] = "gpu"
+    runs.loc[0, column] = "another"
     (finding,) = failed(good_losses(), runs).values()
     assert "one device class" in finding.rule
     assert not finding.stops

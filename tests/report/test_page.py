@@ -38,8 +38,8 @@ def results(title: str = "Which?", exponent: float = 0.32, meeting: int | None =
         ]
     )
     runs = pd.DataFrame(
-        {"fingerprint": table["fingerprint"].iloc[0], "device": "cpu", "host": "h", "torch": "2", "python": "3",
-         "commit": "c", "started": "s", "seconds": 1.0, "tokens_per_second": 1.0}, index=[0]
+        {"fingerprint": table["fingerprint"].iloc[0], "device": "cpu", "host": "h", "torch": "2", "numpy": "2",
+         "python": "3", "commit": "c", "started": "s", "seconds": 1.0, "tokens_per_second": 1.0}, index=[0]
     )  # fmt: skip
     study = Study.model_validate({"title": title, "recipes": {"a": {"label": "<b>A</b>"}, "b": {}}})
     gate = {"passed": True, "rules": [{"rule": "r", "passed": True, "stops": True, "offenders": []}]}
