@@ -1,5 +1,6 @@
 """The ledger: every kind of alteration is found, in the chain or against git; nothing else is."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_what_was_lodged_is_read_in_order(ledger: Path, committed: Path, tmp_pat
     assert [item.name for item in read_ledger(committed).forecasts] == [*"abcd", "after 4"]
     assert read_ledger(committed).witnessed == 4
     assert read_ledger(tmp_path / "nothing.jsonl").forecasts == []
+
+
+def test_a_seal_is_the_digest_of_its_line_and_of_the_one_before(ledger: Path) -> None:
+    """So that the last seal alone, written down elsewhere, vouches for every line."""
+    previous = START
+    for line in ledger.read_bytes().splitlines():
+        entry = json.loads(line)
+        by_hand = json.dumps({"body": entry["body"], "previous": previous}, sort_keys=True, separators=(",", ":"))
+        assert entry["seal"] == hashlib.sha256(by_hand.encode()).hexdigest()
+        previous = entry["seal"]
 
 
 def test_outside_git_nothing_is_witnessed(ledger: Path) -> None:
