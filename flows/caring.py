@@ -116,7 +116,7 @@ def accept(
     tolerance: Tolerance = None,
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
 ) -> None:
-    """Keep finished cells after a change of source that is neutral.
+    """Keep finished cells after a change of source that is neutral: before the next `dvc repro`, which plans anew.
 
     Trains a sample of them again. Where every sampled cell comes out as it did (see `crossover verify`), and so did all
     that were trained since the change, the other finished cells are kept under their new fingerprints, with both
@@ -130,7 +130,10 @@ def accept(
     candidates = {item.payload.fingerprint: item for item in _candidates(store, study)}
     rest = sorted(name for name in candidates if store.record(name) is None)
     if not rest:
-        print("nothing to accept: no finished cell differs from today's plan in its source alone")
+        print(
+            "nothing to accept: no finished cell of the recorded plans differs from today's in its source alone. "
+            "Once `dvc repro` has planned anew, those before are no longer known."
+        )
         return
     sample = random.Random(seed).sample(rest, min(verify, len(rest)))  # noqa: S311 (no secret)
     # Whoever asks again after a refusal is not given another draw alone: what was trained before still counts.

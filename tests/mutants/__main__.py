@@ -20,6 +20,12 @@ _AREAS = {
     "evaluate": ["tests/evaluate", "tests/shards", "tests/cells", "tests/end_to_end/test_dvc.py"],
     "gates": ["tests/check"],
     "train": ["tests/train", "tests/study"],
+    "trainers": ["tests/cells/test_command.py"],
+    "advise": ["tests/fit/test_advise.py", "tests/flows/test_advising.py"],
+    "forecasts": ["tests/ledger", "tests/flows/test_predicting.py"],
+    "import": ["tests/imports", "tests/flows/test_importing.py"],
+    "power": ["tests/verdicts/test_design.py"],
+    "accept": ["tests/cells/test_again.py"],
 }
 
 
@@ -50,7 +56,7 @@ BUGS = [
     Bug("fit", "Welch's variance over n", "stages/verdicts/groups.py",
         "_squares(self.values[name]) / repeats[name]", "_squares(self.values[name]) / (repeats[name] + 1)"),
     Bug("fingerprint", "JSON whose keys keep their order", "stages/study/identity.py",
-        "json.dumps(value, sort_keys=True", "json.dumps(value, sort_keys=False"),
+        "JSONEncoder(sort_keys=True", "JSONEncoder(sort_keys=False"),
     Bug("fingerprint", "the shard of the last target is left out", "stages/cells/plan.py",
         'text.digests("train", cell.unique_tokens + 1)', 'text.digests("train", cell.unique_tokens)'),
     Bug("fingerprint", "imports of imports are not followed", "stages/study/identity.py",
@@ -64,7 +70,7 @@ BUGS = [
     Bug("evaluate", "unseen windows are those trained on", "stages/shards/windows.py",
         "return windows + np.sort(drawn)", "return np.sort(drawn)"),
     Bug("evaluate", "the last window is forgotten", "stages/evaluate/losses.py",
-        "np.arange((len(held_out) - 1) // cell.seq_len)", "np.arange((len(held_out) - 1) // cell.seq_len - 1)"),
+        "np.arange(validation_tokens // cell.seq_len)", "np.arange(validation_tokens // cell.seq_len - 1)"),
     Bug("evaluate", "no correction for few blocks", "stages/evaluate/losses.py",
         "np.sqrt(blocks / (blocks - 1) * ", "np.sqrt("),
     Bug("evaluate", "training text is held out", "stages/cells/one.py",
@@ -85,40 +91,79 @@ BUGS = [
         "(step - cell.warmup_steps + 1)", "(step - cell.warmup_steps)"),
     Bug("train", "a checkpoint of any owner is taken", "stages/train/checkpoint.py",
         'f"{self.owner} {step} {seconds!r}"', 'f"{step} {seconds!r}"'),
+    Bug("trainers", "each of the three held-out sets is checked for the size of the first", "stages/cells/command.py",
+        "if found[name].size != len(numbers) * cell.seq_len or", "if found[name].size % cell.seq_len or"),
+    Bug("trainers", "the program is no part of its cells' fingerprints", "stages/cells/plan.py",
+        "trained_by = trainers[cell.trainer].source if cell.trainer else source", "trained_by = source"),
+    Bug("trainers", "divergence is looked for at the end alone", "stages/cells/command.py",
+        "ends = [*range(cell.window, len(steps), cell.window), len(steps)]", "ends = [len(steps)]"),
+    Bug("advise", "the gain of a choice without what it gives up", "stages/fit/advise.py",
+        "- abs(mean) * special.ndtr(-ratio)", "- 0.0 * abs(mean) * special.ndtr(-ratio)"),
+    Bug("advise", "P(B wins) with the sign of P(A wins)", "stages/fit/advise.py",
+        "special.ndtr(-value / max(sd, 1e-300))), regret)", "special.ndtr(value / max(sd, 1e-300))), regret)"),
+    Bug("advise", "the second run of a pair has all of the noise", "stages/fit/sequence.py",
+        "self.cells.noise[cells] * (1 - lean[:, 0] ** 2)", "self.cells.noise[cells]"),
+    Bug("advise", "a chosen cell leaves what the others would tell as it was", "stages/fit/sequence.py",
+        "self.cov -= seen.T * seen / spread", "self.cov -= 0 * seen.T * seen / spread"),
+    Bug("advise", "what was spent is not missed", "stages/fit/sequence.py",
+        "self.left -= float(cost[best])", "self.left -= 0.0 * float(cost[best])"),
+    Bug("forecasts", "a line sealed without the one before it", "stages/ledger/chain.py",
+        'seal = digest({"body": body, "previous": previous})', 'seal = digest({"body": body})'),
+    Bug("forecasts", "a whole chain written anew passes", "stages/ledger/chain.py",
+        "if not content.startswith(older):", "if content.count(b\"\\n\") < older.count(b\"\\n\"):"),
+    Bug("forecasts", "the Brier score of the other recipe", "stages/ledger/scoring.py",
+        "0.5 if a == b else float(b < a)", "0.5 if a == b else float(a < b)"),
+    Bug("forecasts", "a one-sided interval of the coverage", "stages/ledger/scoring.py",
+        "tail = (1 - CONFIDENCE) / 2", "tail = 1 - CONFIDENCE"),
+    Bug("forecasts", "the mean of many runs scatters as one does", "stages/ledger/forecasting.py",
+        "fitted.cov.residual_sd / math.sqrt(count)", "fitted.cov.residual_sd"),
+    Bug("forecasts", "cells in training before the forecast are scored", "stages/ledger/scoring.py",
+        "datetime.fromisoformat(found.started) < lodged", "datetime.fromisoformat(found.started) > lodged"),
+    Bug("import", "beside the smallest loss, the other metrics of the end", "stages/imports/picking.py",
+        "[step for step in curve if step <= end]", "list(curve)"),
+    Bug("import", "what was logged first at a step counts", "stages/imports/logged.py",
+        "setdefault(metric, {})[step] = value", "setdefault(metric, {}).setdefault(step, value)"),
+    Bug("import", "val/loss is taken for the training loss", "stages/imports/guessing.py",
+        "sorted(role.names, key=len, reverse=True)", "sorted(role.names, key=len)"),
+    Bug("import", "a mean from the first points", "stages/imports/picking.py",
+        "list(points.values())[-count:]", "list(points.values())[:count]"),
+    Bug("power", "a normal quantile for the noncentral t", "stages/verdicts/design.py",
+        "special.nctdtrinc(dof, 1 - power, factor)", "(factor + special.ndtri(power))"),
+    Bug("power", "noise of a run for that of a pair", "stages/verdicts/design.py",
+        "math.sqrt(2) * self.seed_sd", "self.seed_sd"),
+    Bug("accept", "a loss far lower passes for the same", "stages/cells/again.py",
+        "abs(self.difference) <= allowed", "self.difference <= allowed"),
+    Bug("accept", "the same steps are the same curve", "stages/cells/again.py",
+        "and _curve(before, old).equals(_curve(now, new))", "and len(_curve(before, old)) == len(_curve(now, new))"),
 ]  # fmt: skip
 
 
-def caught(bug: Bug, folder: Path) -> str:
-    """The test that failed, or nothing."""
-    for name in ("stages", "flows", "tests"):
+_COPIED = ("stages", "flows", "tests", "trainers", "docs")
+_LINKED = (
+    "pyproject.toml", "params.yaml", "dvc.yaml", "constraints.txt", "README.md", ".dvcignore", ".gitignore", ".dvc",
+    "data",
+)  # fmt: skip
+
+
+def lay_out(folder: Path) -> None:
+    """A working tree of which a bug may have the source."""
+    for name in _COPIED:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (
-        "pyproject.toml",
-        "params.yaml",
-        "dvc.yaml",
-        "constraints.txt",
-        ".dvcignore",
-        ".gitignore",
-        ".dvc",
-        "data",
-    ):
+    for name in _LINKED:
         (folder / name).symlink_to(REPOSITORY / name)
+
+
+def plant(bug: Bug, folder: Path) -> None:
+    """Put the wrong words in place of the right ones."""
     path = folder / bug.file
     text = path.read_text()
     assert text.count(bug.right) == 1, f"{bug.what}: the source has changed; update the bug"
     path.write_text(text.replace(bug.right, bug.wrong))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-m",
-        "not slow",
-        "-p",
-        "no:cacheprovider",
-        *_AREAS[bug.area],
-    ]
+
+
+def failing(area: str, folder: Path) -> str:
+    """The first test of the area that fails, or nothing."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *_AREAS[area]]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(folder)}
     )
@@ -126,13 +171,25 @@ def caught(bug: Bug, folder: Path) -> str:
     return failed[0].rsplit("/", 1)[-1].split("[")[0] if failed else ""
 
 
+def require_passing(areas: set[str]) -> None:
+    """A test that fails without any bug would be taken for one that catches it. Raises `SystemExit`."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        lay_out(Path(folder))
+        for area in sorted(areas):
+            if test := failing(area, Path(folder)):
+                raise SystemExit(f"{area}: {test} fails without a bug; nothing was planted")
+
+
 def main() -> None:
     """Plant them all, or those named by number; exit code 1 where more than one is missed."""
     chosen = [BUGS[int(number) - 1] for number in sys.argv[1:]] or BUGS
+    require_passing({bug.area for bug in chosen})
     lines, missed = [], 0
     for bug in chosen:
         with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-            test = caught(bug, Path(folder))
+            lay_out(Path(folder))
+            plant(bug, Path(folder))
+            test = failing(bug.area, Path(folder))
         missed += not test
         lines.append(f"| {bug.area} | {bug.what} | {f'`{test}`' if test else '**missed**'} |")
         print(lines[-1], flush=True)
