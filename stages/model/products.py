@@ -1,7 +1,7 @@
 """Products of float matrices on a CPU, by NumPy's BLAS.
 
 torch's is MKL, which uses only the narrower vector units of a processor that is not Intel's. On an AMD EPYC with
-AVX-512 OpenBLAS, which NumPy brings, takes half of its time, and of many small products a third (`make bench`).
+AVX-512 OpenBLAS, which NumPy brings, takes half of its time, of many small products too.
 """
 
 import numpy as np

@@ -114,6 +114,14 @@ def test_a_program_that_diverged_needs_no_losses(tokenized: Project, tmp_path: P
     assert (record.status, record.steps_done) == ("diverged", 16)
 
 
+def test_a_program_that_went_on_after_divergence_has_diverged(tokenized: Project, tmp_path: Path) -> None:
+    """As our loop would have, which looks at every window and not at the last alone."""
+    plan = planned(tokenized, LEFT.replace("CHANGE", "rows[3] = '3,384,0.1,nan,1'; losses = {}"))
+    cell = plan.cells[fingerprint(plan)]
+    assert 4 + cell.window <= cell.steps
+    assert left(plan, tmp_path / "work").diverged
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -122,6 +130,7 @@ def test_a_program_that_diverged_needs_no_losses(tokenized: Project, tmp_path: P
         ("rows = ['a,b,c,d,e']", "it must leave curve.csv with the columns step, tokens, lr, loss, grad_norm"),
         ("del losses['seen']", "it must hold validation, seen, fresh"),
         ("losses['fresh'] = losses['fresh'][1:]", "`fresh` must hold 1024 finite losses.*it has 1023"),
+        ("losses['fresh'] = losses['fresh'][16:]", "`fresh` must hold 1024 finite losses.*it has 1008"),
         ("losses['seen'][5] = np.nan", "`seen` must hold .* finite losses.* of them finite"),
         ("raise SystemExit('no such dataset')", "ended with exit code 1: no such dataset \\(all: .*log.txt\\)"),
     ],

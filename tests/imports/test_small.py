@@ -1,5 +1,6 @@
 """Logs of a few bytes encoded here, so that the readers are tried also where the libraries are not installed."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def test_each_kind_is_known_by_its_name(tmp_path: Path, name: str) -> None:
         (run,) = find_runs([path])
         assert run.curves[metric] == {0: 4.0, 1: 3.0, 2: 2.5}
         assert not run.notes
+
+
+def test_what_was_logged_later_at_a_step_counts(tmp_path: Path) -> None:
+    """A trainer that was resumed logs its steps since the checkpoint again."""
+    entries = [{"step": 1, "loss": 4.0}, {"step": 2, "loss": 3.0}, {"step": 2, "loss": 2.5}]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": entries, "global_step": 2}))
+    (run,) = find_runs([tmp_path])
+    assert run.curves["loss"] == {1: 4.0, 2: 2.5}
 
 
 @pytest.mark.parametrize("name", list(KINDS)[:2])
