@@ -75,7 +75,7 @@ def verify(
 
 def _of(store: "Store", fingerprint: str) -> "Record":
     record = store.record(fingerprint)
-    assert record is not None, "the pool has just finished it"
+    assert record is not None, "it has just been finished, or listed"
     return record
 
 
@@ -116,7 +116,7 @@ def accept(
     tolerance: Tolerance = None,
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
 ) -> None:
-    """Keep finished cells after a change of source that is neutral: before the next `dvc repro`, which plans anew.
+    """Keep finished cells after a change of source that is neutral, so that `dvc repro` need not train them again.
 
     Trains a sample of them again. Where every sampled cell comes out as it did (see `crossover verify`), and so did all
     that were trained since the change, the other finished cells are kept under their new fingerprints, with both
@@ -130,10 +130,7 @@ def accept(
     candidates = {item.payload.fingerprint: item for item in _candidates(store, study)}
     rest = sorted(name for name in candidates if store.record(name) is None)
     if not rest:
-        print(
-            "nothing to accept: no finished cell of the recorded plans differs from today's in its source alone. "
-            "Once `dvc repro` has planned anew, those before are no longer known."
-        )
+        print("nothing to accept: no finished cell in the store differs from one planned today in its source alone")
         return
     sample = random.Random(seed).sample(rest, min(verify, len(rest)))  # noqa: S311 (no secret)
     # Whoever asks again after a refusal is not given another draw alone: what was trained before still counts.
@@ -157,25 +154,41 @@ def accept(
 
 
 def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]":
-    """Cells that the recorded plans have in the store, wanted today with nothing changed but the source.
+    """Cells in the store of one earlier source, wanted today with nothing changed but the source.
 
-    Some may have been trained by today's source too.
+    Of the source that the recorded plans name; where that is today's, of the one with most such cells, the latest of
+    several. Some cells may have been trained by today's source too.
     """
     from stages.cells.plan import make_plan
     from stages.shards.manifest import read_index
     from stages.study.params import load_params
 
-    params, index = load_params(), read_index()
-    for recorded in _plans(keys):
-        today = make_plan(params, recorded.study, recorded.scale, index)
-        before = {_but_source(recorded.payload(cell)): name for name, cell in recorded.cells.items()}
-        for fingerprint, cell in today.cells.items():
-            payload = today.payload(cell)
-            name = before.get(_but_source(payload))
-            old = store.record(name) if name and name != fingerprint else None
-            new = store.record(fingerprint)
-            if old is not None and (new is None or not new.accepted):
-                yield _Candidate(today, payload, old)
+    params, index, recorded = load_params(), read_index(), _plans(keys)
+    plans = [make_plan(params, plan.study, plan.scale, index) for plan in recorded]
+    wanted = [(plan, plan.payload(cell)) for plan in plans for cell in plan.cells.values()]
+    matches = _earlier(store, [payload for _, payload in wanted])
+    named = [plan.source for plan in recorded if plan.source in matches]
+    chosen = named[0] if named else max(matches, key=lambda source: _weight(matches[source]), default=None)
+    for plan, payload in wanted:
+        old = matches.get(chosen or "", {}).get(_but_source(payload))
+        new = store.record(payload.fingerprint)
+        if old is not None and (new is None or not new.accepted):
+            yield _Candidate(plan, payload, old)
+
+
+def _earlier(store: "Store", wanted: "list[Payload]") -> "dict[str, dict[str, Record]]":
+    """Records of wanted cells under other source: by that, and by what else identifies them."""
+    today, names = {payload.fingerprint for payload in wanted}, {_but_source(payload) for payload in wanted}
+    found: dict[str, dict[str, Record]] = {}
+    for path in sorted(store.root.glob("*/record.json")):
+        fingerprint = path.parent.name
+        if fingerprint not in today and (name := _but_source((record := _of(store, fingerprint)).payload)) in names:
+            found.setdefault(record.payload.source, {})[name] = record
+    return found
+
+
+def _weight(records: "dict[str, Record]") -> tuple[int, str]:
+    return len(records), max(record.provenance.started for record in records.values())
 
 
 def _but_source(payload: "Payload") -> str:

@@ -40,9 +40,7 @@ def compare_cells(before: Store, old: Record, now: Store, new: Record, plan: Pla
     """A cell in one store against the same cell, trained again, in another."""
     a, b = old.provenance, new.provenance
     cell = new.payload.cell
-    losses = [
-        _loss(plan, store, record) for store, record in ((before, old), (now, new)) if record.status != "diverged"
-    ]
+    losses = _losses(plan, (before, old), (now, new))
     return Again(
         fingerprint=new.fingerprint,
         width=cell.width,
@@ -68,11 +66,13 @@ def _weights(old: Record, new: Record) -> bool:
     return not (name in old.files and name in new.files) or old.files[name] == new.files[name]
 
 
-def _loss(plan: Plan, store: Store, record: Record) -> float:
-    found = store.evaluation(record.fingerprint, plan.evaluation(record.payload.cell))
-    value = found["loss_validation"] if found else record.loss_online
-    assert value is not None, "a cell that is done has a loss"
-    return float(value)
+def _losses(plan: Plan, *cells: tuple[Store, Record]) -> list[float]:
+    """Held-out losses of those that did not diverge, or their last training losses where one was not evaluated so."""
+    whole = [(store, record) for store, record in cells if record.status != "diverged"]
+    found = [store.evaluation(record.fingerprint, plan.evaluation(record.payload.cell)) for store, record in whole]
+    if all(found):
+        return [float(losses["loss_validation"]) for losses in found if losses]
+    return [record.loss_online for _, record in whole if record.loss_online is not None]
 
 
 def require_reproduced(found: Iterable[Again], tolerance: float | None, remedy: str) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from stages.cells.command import Left, run_command
 from stages.cells.plan import Plan
-from stages.evaluate.losses import evaluate, summarise
+from stages.evaluate.losses import Evaluation, evaluate, summarise
 from stages.model.transformer import Transformer, build
 from stages.shards.reading import TokenArray, read_prefix
 from stages.study.cell import Cell
@@ -25,6 +25,7 @@ from stages.study.store import Provenance, Record, Store
 from stages.study.tables import CURVE, write_parquet
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Curve, Trained, train
+from stages.train.ranks import ALONE, Ranks
 
 CHECKPOINT_SECONDS = float(os.environ.get("CROSSOVER_CHECKPOINT_SECONDS", "30"))
 
@@ -36,6 +37,7 @@ class Worker:
     plan: Plan
     store: Store
     device: torch.device
+    ranks: Ranks = ALONE
 
     def complete(self, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]) -> Record:
         """Train and evaluate the cell as far as the store lacks it; returns its record."""
@@ -52,7 +54,10 @@ class Worker:
     def follow(self, fingerprint: str, stopping: Callable[[], bool]) -> None:
         """Take part in the training of a cell that another process records (see `stages.train.ranks`)."""
         self.plan.require_this_source()
-        self._run(self.plan.cells[fingerprint], None, lambda _: None, stopping)
+        cell = self.plan.cells[fingerprint]
+        trained = self._run(cell, None, lambda _: None, stopping)
+        if self.ranks.sharded and not trained.diverged:
+            self._losses(cell, trained.model)
 
     def _train(
         self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
@@ -88,7 +93,7 @@ class Worker:
         self, cell: Cell, checkpoint: Checkpoint | None, report: Callable[[int], None], stopping: Callable[[], bool]
     ) -> Trained:
         tokens = self._stream(cell.unique_tokens + 1)
-        return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping)
+        return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping, ranks=self.ranks)
 
     def _command(
         self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
@@ -108,14 +113,16 @@ class Worker:
         return model.to(self.device)
 
     def _evaluate(self, cell: Cell, fingerprint: str, outcome: Transformer | Left) -> None:
+        losses = self._losses(cell, outcome)
+        self.store.put_evaluation(fingerprint, self.plan.evaluation(cell), asdict(losses))
+
+    def _losses(self, cell: Cell, outcome: Transformer | Left) -> Evaluation:
         plan = self.plan
         held_out = read_prefix(plan.text_name, plan.text, "validation", plan.validation_tokens + 1)
         if isinstance(outcome, Left):
-            losses = summarise(cell.seq_len, outcome.evaluated, held_out, plan.text.end_of_text)
-        else:
-            stream = self._stream(cell.reach(plan.seen_tokens))
-            losses = evaluate(outcome, cell, stream, held_out, plan.text.end_of_text, plan.seen_tokens)
-        self.store.put_evaluation(fingerprint, plan.evaluation(cell), asdict(losses))
+            return summarise(cell.seq_len, outcome.evaluated, held_out, plan.text.end_of_text)
+        stream = self._stream(cell.reach(plan.seen_tokens))
+        return evaluate(outcome, cell, stream, held_out, plan.text.end_of_text, plan.seen_tokens)
 
     def _stream(self, tokens: int) -> TokenArray:
         return read_prefix(self.plan.text_name, self.plan.text, "train", tokens)

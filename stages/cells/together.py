@@ -3,7 +3,8 @@
 torchrun --nproc-per-node 8 -m stages.cells.together lr_crossover paper 3fa9c1
 
 The cell is named by the beginning of its fingerprint, as in data/studies/lr_crossover-paper/plan.json. That says not
-on how many devices it runs, nor on which: losses agree to the rounding of sums in another order.
+on how many devices it runs, nor on which: losses agree to the rounding of sums in another order. Parameters, gradients
+and moments are sharded over the devices (FSDP2) where they would fill more than half of one, or with --shard.
 """
 
 import argparse
@@ -17,12 +18,16 @@ import torch.distributed as dist
 
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, read_plan
+from stages.study.cell import Cell
+from stages.study.costs import count_parameters
 from stages.study.errors import UsageError, guarded
 from stages.study.store import store_from_environment
 from stages.train.ranks import Ranks
 
+_STATE = 16  # bytes per parameter in training: itself, its gradient and two moments, in float32
 
-def together(study: str, scale: str, beginning: str) -> None:
+
+def together(study: str, scale: str, beginning: str, shard: bool) -> None:
     """Train, evaluate and record one cell. Raises `UsageError` for an unknown cell or a batch that cannot be shared."""
     plan = read_plan(study, scale)
     fingerprint = _find(plan, beginning)
@@ -35,7 +40,9 @@ def together(study: str, scale: str, beginning: str) -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if gpus else "gloo")
     try:
-        _train(Worker(plan, store_from_environment(), device), fingerprint, Ranks.here())
+        sharded = shard or _crowded(plan.cells[fingerprint], device)
+        ranks = Ranks(dist.get_rank(), dist.get_world_size(), sharded)
+        _train(Worker(plan, store_from_environment(), device, ranks), fingerprint)
     finally:
         dist.destroy_process_group()
 
@@ -47,8 +54,15 @@ def _find(plan: Plan, beginning: str) -> str:
     return found[0]
 
 
-def _train(worker: Worker, fingerprint: str, ranks: Ranks) -> None:
-    cell, stop = worker.plan.cells[fingerprint], threading.Event()
+def _crowded(cell: Cell, device: torch.device) -> bool:
+    """Whether the state of training would leave less than half of a GPU to everything else."""
+    if device.type == "cpu":
+        return False
+    return 2 * _STATE * count_parameters(cell).n_total > torch.cuda.get_device_properties(device).total_memory
+
+
+def _train(worker: Worker, fingerprint: str) -> None:
+    cell, ranks, stop = worker.plan.cells[fingerprint], worker.ranks, threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: stop.set())
     if cell.batch % ranks.count:
@@ -70,8 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="torchrun -m stages.cells.together", description=__doc__)
     for name in ("study", "scale", "cell"):
         parser.add_argument(name)
+    parser.add_argument("--shard", action="store_true", help="shard parameters even where they would fit whole")
     arguments = parser.parse_args()
-    together(arguments.study, arguments.scale, arguments.cell)
+    together(arguments.study, arguments.scale, arguments.cell, arguments.shard)
 
 
 if __name__ == "__main__":

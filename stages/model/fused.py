@@ -176,11 +176,15 @@ def _logits(x_NxD: Tensor, weight_VxD: Tensor) -> Iterator[tuple[slice, Tensor]]
 
 def _cross_entropy(logits_CxV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy and log-sum-exp of every row, shape (C, 1), and the softmax, which may take the logits' place."""
-    z_CxV = logits_CxV.to(torch.promote_types(logits_CxV.dtype, torch.float32))
+    z_CxV = _at_least_float(logits_CxV)
     top_Cx1, right_Cx1 = z_CxV.amax(1, keepdim=True), z_CxV.gather(1, targets_C[:, None])
     p_CxV = torch.softmax(z_CxV, 1, out=z_CxV)
     log_total_Cx1 = top_Cx1 - p_CxV.amax(1, keepdim=True).log()  # the largest is exp(top) / total
     return log_total_Cx1 - right_Cx1, log_total_Cx1, p_CxV
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _loss_and_gradient(
@@ -249,5 +253,5 @@ def token_losses(hidden_BxSxD: Tensor, weight_VxD: Tensor, targets_BxS: Tensor) 
     """Cross-entropy in nats of every token, at least in float32, shape (B, S); no gradient is recorded."""
     targets_N = targets_BxS.flatten()
     parts = _logits(*_in_autocast_type(hidden_BxSxD.flatten(0, 1), weight_VxD))
-    losses = [_cross_entropy(logits_CxV, targets_N[part])[0] for part, logits_CxV in parts]
+    losses = [F.cross_entropy(_at_least_float(z_CxV), targets_N[part], reduction="none") for part, z_CxV in parts]
     return torch.cat(losses).view(targets_BxS.shape)

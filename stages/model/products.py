@@ -6,15 +6,20 @@ AVX-512 OpenBLAS, which NumPy brings, takes half of its time, of many small prod
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 _TYPES = (torch.float32, torch.float64)
 
 
 def pays(x: Tensor) -> bool:
-    """Whether NumPy multiplies `x`: on a CPU, in full precision, and not while torch's compiler looks on."""
+    """Whether NumPy multiplies `x`: on a CPU, in full precision, and not while torch's compiler looks on.
+
+    Nor in one of several processes: FSDP empties tensors in place, which no longer works once NumPy has seen them.
+    """
     on_cpu = x.device.type == "cpu" and x.dtype in _TYPES
-    return on_cpu and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    plain = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return on_cpu and plain and not (dist.is_available() and dist.is_initialized())
 
 
 def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

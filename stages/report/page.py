@@ -194,10 +194,11 @@ def _costs(results: StudyResults) -> Iterator[dict[str, Any]]:
 def provenance(results: StudyResults) -> dict[str, str]:
     """Where the numbers come from."""
     runs, losses = results.runs, results.losses
+    builds = runs[["torch", "numpy", "python"]].drop_duplicates().itertuples(index=False)
     return {
         "cells": f"{len(runs)} trained cells, {runs['seconds'].sum():.0f} s of training in all",
         "device": ", ".join(sorted(set(runs["device"]))),
-        "torch / NumPy / Python": ", ".join(sorted(set(runs[["torch", "numpy", "python"]].agg(" / ".join, axis=1)))),
+        "torch / NumPy / Python": ", ".join(sorted(" / ".join(build) for build in builds)),
         "code": ", ".join(sorted(set(runs["commit"]))),
         "trained": f"{runs['started'].min()} to {runs['started'].max()}",
         "tokens": f"{losses['tokens'].min():,} to {losses['tokens'].max():,} per cell",

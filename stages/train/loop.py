@@ -19,8 +19,9 @@ from stages.shards.windows import window_order
 from stages.study.cell import Cell
 from stages.study.errors import DamageError, Interrupted
 from stages.train.checkpoint import Checkpoint
-from stages.train.optimizer import FlatParameters, Optimizer
-from stages.train.ranks import Ranks
+from stages.train.optimizer import Optimizer
+from stages.train.parameters import FlatParameters, ShardedParameters
+from stages.train.ranks import ALONE, Ranks
 from stages.train.schedule import learning_rates
 
 _SPIKE = 7.0  # standard deviations above the mean of the preceding window (OLMo 2, arXiv 2501.00656)
@@ -80,44 +81,37 @@ def train(
     report: Callable[[int], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
     compiled: bool | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train `cell` on `tokens` (its prefix of the stream and one token more), resuming from `checkpoint` if it exists.
 
     Writes a checkpoint every `every` seconds and when `stopping` says so, then raises `Interrupted`. `report` gets
     the number of steps done at every window. By default the model is compiled on a GPU, once per shape and process
-    whatever the learning rate, and not on a CPU, where that takes half a minute and gains a tenth at most.
+    whatever the learning rate, and not on a CPU, where that takes half a minute and gains a tenth at most. Of several
+    processes (`ranks`) only the first needs `checkpoint`.
     """
-    started, ranks = time.monotonic(), Ranks.here()
+    started = time.monotonic()
     model = build(cell).to(device)
-    flat = FlatParameters(model)
+    compiled = device.type == "cuda" if compiled is None else compiled
+    flat = ShardedParameters(model, ranks, compiled) if ranks.sharded else FlatParameters(model, ranks)
     optimizer = Optimizer(cell, flat)
     losses, norms = torch.full((2, cell.steps), torch.nan, device=device)
-    step, earlier = 0, 0.0
-    if checkpoint and ranks.first and (saved := _load(checkpoint)):
-        tensors, step, earlier = saved
-        flat.values.copy_(tensors["parameters"])
-        optimizer.moments.copy_(tensors["moments"])
-        losses.copy_(tensors["losses"])
-        norms.copy_(tensors["grad_norms"])
-    optimizer.steps = step = ranks.follow_first(step, flat.values, optimizer.moments, losses, norms)
+    earlier = _resume(checkpoint, ranks, optimizer, losses, norms)
+    step = optimizer.steps
 
     def seconds() -> float:
         return earlier + time.monotonic() - started
 
     def save() -> None:
-        if checkpoint and ranks.first:
-            tensors = {
-                "parameters": flat.values,
-                "moments": optimizer.moments,
-                "losses": losses,
-                "grad_norms": norms,
-            }
+        state = {"parameters": flat.whole(flat.values), "moments": flat.whole(optimizer.moments)}
+        if checkpoint:
+            tensors = {**state, "losses": losses, "grad_norms": norms}
             checkpoint.save_behind(tensors, step, seconds())
 
     data = torch.from_numpy(tokens).to(device)
     order = torch.from_numpy(window_order(cell)).to(device)
     lrs = learning_rates(cell)
-    hidden = _hidden(device.type == "cuda" if compiled is None else compiled)
+    hidden = _hidden(compiled and not ranks.sharded)
     due, diverged = time.monotonic() + every, False
     with checkpoint or nullcontext():
         while step < cell.steps and not diverged:
@@ -132,17 +126,19 @@ def train(
                     )
                 objective.backward(torch.full_like(objective, share))
                 loss += share * part_loss
-            ranks.average(flat.gradients)
+            flat.gather()
             norms[step] = optimizer.step(lrs[step])
+            flat.spread()
             losses[step] = ranks.average(loss)
             step += 1
             if step % cell.window == 0 or step == cell.steps:
                 diverged = has_diverged(losses[:step], cell.window)
                 report(step)
-            if ranks.agree(stopping, step, cell.window, device):
+            stop, overdue = ranks.agree((stopping(), time.monotonic() > due), step, cell.window, device)
+            if stop:
                 save()
                 raise Interrupted(f"stopped after step {step} of {cell.steps}")
-            if time.monotonic() > due and step < cell.steps and not diverged:
+            if overdue and step < cell.steps and not diverged:
                 save()
                 due = time.monotonic() + every
     return Trained(
@@ -157,13 +153,27 @@ def train(
 
 
 def _hidden(compiled: bool) -> Callable[[Transformer, Tensor], Tensor]:
-    return torch.compile(Transformer.hidden, dynamic=False) if compiled else Transformer.hidden
+    return torch.compile(Transformer.hidden, dynamic=False) if compiled else lambda model, tokens: model.hidden(tokens)
 
 
 def has_diverged(losses: Tensor, window: int) -> bool:
     """Not finite in the last window, or on average half a nat above the loss at initialisation."""
     recent = losses[-window:]
     return not bool(torch.isfinite(recent).all() & (recent.mean() <= losses[0] + _WORSE))
+
+
+def _resume(checkpoint: Checkpoint | None, ranks: Ranks, optimizer: Optimizer, losses: Tensor, norms: Tensor) -> float:
+    """Bring everybody to where the first process's checkpoint stands; returns the seconds spent until then."""
+    tensors, step, earlier = (checkpoint and _load(checkpoint)) or ({}, 0, 0.0)
+    if step:
+        losses.copy_(tensors["losses"])
+        norms.copy_(tensors["grad_norms"])
+    optimizer.steps = ranks.follow_first(step, losses, norms)
+    if optimizer.steps:
+        optimizer.flat.take(optimizer.flat.values, tensors.get("parameters"))
+        optimizer.flat.take(optimizer.moments, tensors.get("moments"))
+        optimizer.flat.spread()
+    return earlier
 
 
 def _load(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, float] | None:

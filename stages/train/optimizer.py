@@ -1,7 +1,4 @@
-"""AdamW and Lion with independent weight decay, on one flat vector of parameters.
-
-All parameters are views into one vector (matrices first, then gains), all gradients into another: one update and one
-norm per step instead of one per tensor, which is what small models spend their time on.
+"""AdamW and Lion with independent weight decay, on one flat vector of parameters (see `parameters`).
 
 Independent decay (arXiv 2309.14322): each step multiplies matrices by 1 - weight_decay x (lr / peak lr), so the
 strength does not move when the peak learning rate does. Gains are not decayed, and no L2 term pulls at them.
@@ -10,50 +7,12 @@ strength does not move when the peak learning rate does. Gains are not decayed, 
 from itertools import groupby
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.study.cell import Cell
+from stages.train.parameters import FlatParameters
 
-_GROUPS = ("embedding", "blocks", "head", "gains")
-"""Parameters with a learning rate of their own, in the order of the vector."""
 _TINY = 1e-12  # a gradient of zero stays zero when it is normalised
-
-
-class FlatParameters:
-    """A module's parameters and gradients as two vectors that share memory with them."""
-
-    def __init__(self, model: nn.Module) -> None:
-        named = sorted(model.named_parameters(), key=lambda item: _GROUPS.index(_group(*item)))  # stable
-        self.shapes = {name: parameter.shape for name, parameter in named}
-        self.values = torch.cat([parameter.detach().flatten() for _, parameter in named])
-        self.gradients = torch.zeros_like(self.values)
-        self.n_matrices = sum(parameter.numel() for _, parameter in named if parameter.ndim > 1)
-        self.sizes = {
-            group: sum(parameter.numel() for _, parameter in members)
-            for group, members in groupby(named, key=lambda item: _group(*item))
-        }
-        start = 0
-        for _, parameter in named:
-            stop = start + parameter.numel()
-            parameter.data = self.values[start:stop].view_as(parameter)
-            parameter.grad = self.gradients[start:stop].view_as(parameter)
-            start = stop
-
-    def tensors(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """A vector of the parameters' length cut into flat views, one per parameter."""
-        parts: tuple[Tensor, ...] = vector.split([shape.numel() for shape in self.shapes.values()])
-        return parts
-
-    def named(self) -> dict[str, Tensor]:
-        """Copies of the parameters by name, on the CPU."""
-        parts = zip(self.shapes.items(), self.tensors(self.values.cpu()), strict=True)
-        return {name: part.view(shape).clone() for (name, shape), part in parts}
-
-
-def _group(name: str, parameter: Tensor) -> str:
-    if parameter.ndim == 1:
-        return "gains"
-    return {"embedding.weight": "embedding", "head.weight": "head"}.get(name, "blocks")
 
 
 class Optimizer:
@@ -67,7 +26,7 @@ class Optimizer:
     """
 
     def __init__(self, cell: Cell, parameters: FlatParameters) -> None:
-        self._cell, self._flat = cell, parameters
+        self._cell, self.flat = cell, parameters
         self._update = {"adamw": self._adamw, "lion": self._lion}[cell.optimizer]
         values = parameters.values
         self.moments = torch.zeros(2 if cell.optimizer == "adamw" else 1, len(values), device=values.device)
@@ -79,14 +38,14 @@ class Optimizer:
 
         The norm is that of the objective's gradient, L2 term included, before it is clipped or normalised.
         """
-        cell, flat, gradient = self._cell, self._flat, self._flat.gradients
+        cell, flat, gradient = self._cell, self.flat, self.flat.gradients
         matrices = flat.values[: flat.n_matrices]
         if cell.l2:
             gradient[: flat.n_matrices].add_(matrices, alpha=cell.l2)
-        norm: Tensor = torch.linalg.vector_norm(gradient)
+        norm = flat.norm(gradient)
         if cell.normalise:
             for part in flat.tensors(gradient):
-                part.div_(torch.linalg.vector_norm(part) + _TINY)
+                part.div_(flat.norm(part) + _TINY)
         elif cell.clip is not None:
             gradient.mul_((cell.clip / (norm + 1e-6)).clamp(max=1.0))
         self.steps += 1
@@ -100,7 +59,7 @@ class Optimizer:
         count = torch.full((), float(self.steps), device=gradient.device)
         for part, rate in self._parts:
             torch._fused_adamw_(
-                [self._flat.values[part]], [gradient[part]], [first[part]], [second[part]], [], [count], lr=rate * lr,
+                [self.flat.values[part]], [gradient[part]], [first[part]], [second[part]], [], [count], lr=rate * lr,
                 beta1=cell.beta1, beta2=cell.beta2, eps=cell.eps, weight_decay=0.0, amsgrad=False, maximize=False,
             )  # fmt: skip
 
@@ -108,7 +67,7 @@ class Optimizer:
         cell, (moment,) = self._cell, self.moments
         direction = moment.lerp(gradient, 1 - cell.beta1).sign_()
         for part, rate in self._parts:
-            self._flat.values[part].add_(direction[part], alpha=-rate * lr)
+            self.flat.values[part].add_(direction[part], alpha=-rate * lr)
         moment.lerp_(gradient, 1 - cell.beta2)
 
 

@@ -1,10 +1,9 @@
 """One cell on several devices: every process takes its share of each batch, and gradients are averaged.
 
-Plain data parallelism over torch's collectives: parameters and gradients are one vector each, so that one all-reduce
-does a step's communication. A process that is alone (no torchrun) communicates nothing and computes what it always did.
+Parameters are whole in every process (plain data parallelism: one all-reduce of one vector per step) or sharded (see
+`parameters`). A process that is alone (no torchrun) communicates nothing and computes what it always did.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,13 +17,7 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-
-    @classmethod
-    def here(cls) -> "Ranks":
-        """From torch's process group, where there is one."""
-        if dist.is_available() and dist.is_initialized():
-            return cls(dist.get_rank(), dist.get_world_size())
-        return cls()
+    sharded: bool = False
 
     @property
     def first(self) -> bool:
@@ -51,10 +44,13 @@ class Ranks:
             dist.broadcast(tensor, 0)
         return int(position)
 
-    def agree(self, asked: Callable[[], bool], step: int, window: int, device: torch.device) -> bool:
-        """Whether to stop after `step`: alone at once, together at a window's end, so that nobody waits in vain."""
+    def agree(self, wishes: tuple[bool, ...], step: int, window: int, device: torch.device) -> list[bool]:
+        """Which wishes somebody has: alone at once, together at a window's end, so that nobody waits in vain."""
         if self.count == 1:
-            return asked()
+            return list(wishes)
         if step % window:
-            return False
-        return bool(self.average(torch.tensor([float(asked())], device=device)) > 0)
+            return [False] * len(wishes)
+        return (self.average(torch.tensor(wishes, dtype=torch.float32, device=device)) > 0).tolist()
+
+
+ALONE = Ranks()

@@ -5,10 +5,13 @@
 
 Needs torch, numpy, pydantic and the modules that training imports. Tokens/s, model FLOP utilisation (matrix products of
 forward and backward pass over the device's dense bf16 peak) and peak memory. The grid is five learning rates of one
-shape, one after the other in one process: one compilation serves all.
+shape, one after the other in one process: one compilation serves all. Last, several cells beside each other on one
+device, a process each: the count from which on tokens/s of all together no longer grow is what `cells_at_once` of the
+scale's `machine` in params.yaml should say, and what the pool then starts per GPU.
 """
 
 import gc
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +33,7 @@ from tests.conftest import make_cell
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, vendor's data sheets
 GRID_LRS = (0.5, 1.0, 2.0, 4.0, 8.0)
+AT_ONCE = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,33 @@ def grid(shape: Shape, tokens: np.ndarray, device: torch.device) -> dict[str, fl
     return {"first_seconds": seconds[0], "next_seconds": float(np.median(seconds[1:])), "graphs": graphs}
 
 
+def sharing(shape: Shape, width: int, tokens: np.ndarray, device: torch.device) -> dict[str, float]:
+    """Tokens/s of 1, 2 and 4 cells at once on the device, all together, from their first common step to the last."""
+    spawn, found = multiprocessing.get_context("spawn"), {}
+    for count in AT_ONCE:
+        ready, results = spawn.Barrier(count), spawn.Queue()
+        beside = [
+            spawn.Process(target=_beside, args=(shape, width, tokens, device, ready, results)) for _ in range(count)
+        ]
+        for process in beside:
+            process.start()
+        spans = [results.get() for _ in beside]
+        for process in beside:
+            process.join()
+        wall = max(end for _, end in spans) - min(start for start, _ in spans)
+        found[str(count)] = count * shape.cell(width, shape.steps).tokens / wall
+    return found
+
+
+def _beside(shape: Shape, width: int, tokens: np.ndarray, device: torch.device, ready: Any, results: Any) -> None:
+    torch.set_num_threads(1)
+    train(shape.cell(width, 3), tokens, device)
+    ready.wait()
+    started = time.time()
+    train(shape.cell(width, shape.steps), tokens, device)
+    results.put((started, time.time()))
+
+
 def main() -> None:
     """Measure, print and keep."""
     small = "--miniature" in sys.argv
@@ -207,6 +238,9 @@ def main() -> None:
     Console().print(table)
     results["grid"] = grid(shape, tokens, device)
     print(f"five learning rates at width {shape.grid_width}: {results['grid']}")
+    for width in widths[:2]:
+        results[f"sharing at {width}"] = beside = sharing(shape, width, tokens, device)
+        print(f"width {width}: {', '.join(f'{count} at once {rate:,.0f} tokens/s' for count, rate in beside.items())}")
     if not small:
         keep("gpu", results, device.type)
 

@@ -20,7 +20,7 @@ LOSSES = np.linspace(5, 4, 10)
 
 def finished(
     plan: Plan, store: Store, losses: np.ndarray = LOSSES, loss: float | None = 4.0, weights: bytes | None = None,
-    status: Any = "done", torch: str = "2.13", numpy: str = "2.4",
+    online: float = 4.0, status: Any = "done", torch: str = "2.13", numpy: str = "2.4",
 ) -> Record:  # fmt: skip
     """The first cell of a plan, finished with this curve and held-out loss."""
     cell = plan.rows[0].cell
@@ -32,7 +32,7 @@ def finished(
         (folder / "weights.safetensors").write_bytes(weights)
     record = Record(
         fingerprint=payload.fingerprint, payload=payload, status=status, steps_done=len(losses), n_spikes=0,
-        loss_init=5.0, loss_online=4.0, files={path.name: sha256_file(path) for path in folder.iterdir()},
+        loss_init=5.0, loss_online=online, files={path.name: sha256_file(path) for path in folder.iterdir()},
         provenance=Provenance(
             commit="c", host="h", device="cpu", torch=torch, numpy=numpy, python="3.11", started="s", seconds=1,
             tokens_per_second=1,
@@ -88,5 +88,6 @@ def test_a_stated_tolerance_counts_on_one_build_too(tmp_path: Path) -> None:
     assert not found.reproduces(0.09)
 
 
-def test_what_was_not_evaluated_is_compared_by_its_last_training_losses(tmp_path: Path) -> None:
-    assert again(tmp_path, {"loss": 4.5}, {"loss": None}).difference == pytest.approx(-0.5)
+def test_both_are_compared_by_their_last_training_losses_where_one_was_not_evaluated(tmp_path: Path) -> None:
+    found = again(tmp_path, {"loss": 4.5, "online": 4.25}, {"loss": None, "online": 4.5})
+    assert found.difference == pytest.approx(0.25)

@@ -26,6 +26,7 @@ _AREAS = {
     "import": ["tests/imports", "tests/flows/test_importing.py"],
     "power": ["tests/verdicts/test_design.py"],
     "accept": ["tests/cells/test_again.py"],
+    "sharded": ["-m", "slow", "tests/cells/test_together.py"],  # the last -m counts
 }
 
 
@@ -135,6 +136,16 @@ BUGS = [
         "abs(self.difference) <= allowed", "self.difference <= allowed"),
     Bug("accept", "the same steps are the same curve", "stages/cells/again.py",
         "and _curve(before, old).equals(_curve(now, new))", "and len(_curve(before, old)) == len(_curve(now, new))"),
+    Bug("accept", "two that were not evaluated are told nothing of", "stages/cells/again.py",
+        "    return [record.loss_online for _, record in whole if record.loss_online is not None]", "    return []"),
+    Bug("sharded", "the norm of this process's part alone", "stages/train/parameters.py",
+        "        dist.all_reduce(square)\n", ""),
+    Bug("sharded", "parameters of a checkpoint that never arrive", "stages/train/parameters.py",
+        "            part.copy_(laid.to_local().flatten())\n", "            laid.to_local()\n"),
+    Bug("sharded", "moments of a checkpoint that never arrive", "stages/train/parameters.py",
+        "                self.take(row, whole_row)", "                whole_row"),
+    Bug("sharded", "an update that the model never sees", "stages/train/parameters.py",
+        "self._part(parameter.detach()).copy_(", "self._part(parameter.detach()).clone().copy_("),
 ]  # fmt: skip
 
 
@@ -194,7 +205,7 @@ def main() -> None:
         lines.append(f"| {bug.area} | {bug.what} | {f'`{test}`' if test else '**missed**'} |")
         print(lines[-1], flush=True)
     if chosen is BUGS:
-        count = f"{len(BUGS) - missed} of {len(BUGS)} are caught by the fast tests"
+        count = f"{len(BUGS) - missed} of {len(BUGS)} are caught"
         head = f"# Bugs planted by hand\n\n`make mutants`: {count}.\n"
         DOCUMENT.write_text("\n".join([head, "| where | bug | caught by |", "|---|---|---|", *lines, ""]))
     sys.exit(missed > 1)

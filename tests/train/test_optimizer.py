@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from stages.train.optimizer import FlatParameters, Optimizer
+from stages.train.optimizer import Optimizer
+from stages.train.parameters import FlatParameters
 from stages.train.schedule import learning_rates
 from tests.conftest import make_cell
 
