@@ -44,10 +44,23 @@ comparison as the best that was found, not as a forecast for other data.
 """
 
 
-def spread(values: np.ndarray) -> str:
-    """Mean in % with the 90% t interval of the mean."""
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean in % and the ends of its 90% t interval."""
     mean, half = values.mean(), stats.t.ppf(0.95, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{100 * mean:.2f} [{100 * (mean - half):.2f}, {100 * (mean + half):.2f}]"
+    return 100 * mean, 100 * (mean - half), 100 * (mean + half)
+
+
+def spread(values: np.ndarray) -> str:
+    """The same in words."""
+    mean, low, high = interval(values)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def sides(differences: list[np.ndarray]) -> str:
+    """How many intervals lie above zero, how many below."""
+    ends = [interval(values)[1:] for values in differences]
+    above, below = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
+    return f"above zero in {above} of {len(ends)} comparisons, below in {below}"
 
 
 def replay(pool: Pool, share: float, repeat: int) -> dict[str, tuple[float, float, int]]:
@@ -66,6 +79,8 @@ def tables(repeats: int) -> Iterator[str]:
     """One line per pool, share and way of choosing."""
     yield "| data | share of cost | chosen by | runs | error, belief | error, Huber | same fit | as usual |"
     yield "|---|---|---|---|---|---|---|---|"
+    same: list[np.ndarray] = []
+    usual: list[np.ndarray] = []
     for pool in (chinchilla(), steplaw()):
         everything = 100 * error_of_belief(pool, pool.open), 100 * error_of_fit(pool, pool.open)
         yield f"| {pool.name} | 100% | all | {len(pool.open)} | {everything[0]:.2f} | {everything[1]:.2f} | – | – |"
@@ -75,10 +90,15 @@ def tables(repeats: int) -> Iterator[str]:
             ours = np.array([one["advise"][0] for one in found])
             for name in STRATEGIES:
                 belief, huber, count = (np.array([one[name][k] for one in found]) for k in range(3))
-                versus = "– | –" if name == "advise" else f"{spread(belief - ours)} | {spread(huber - ours)}"
+                versus = "– | –"
+                if name != "advise":
+                    same, usual = [*same, belief - ours], [*usual, huber - ours]
+                    versus = f"{spread(same[-1])} | {spread(usual[-1])}"
                 cells = f"{count.mean():.0f} | {spread(belief)} | {spread(huber)} | {versus}"
                 yield f"| {pool.name} | {share:.0%} | {name} | {cells} |"
             print(f"{pool.name} {share:.0%}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    yield ""
+    yield f"As usual: {sides(usual)}. Same fit: {sides(same)}."
 
 
 def ladders(draws: int) -> Iterator[str]:
