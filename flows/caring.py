@@ -4,14 +4,14 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.study.errors import UsageError
+from stages.study.errors import DamageError, UsageError
 
 if TYPE_CHECKING:
     from stages.cells.again import Again
@@ -115,6 +115,7 @@ def accept(
     study: Keys = None,
     tolerance: Tolerance = None,
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
+    source: Annotated[str | None, typer.Option(help="Of the earlier source whose digest begins so.")] = None,
 ) -> None:
     """Keep finished cells after a change of source that is neutral, so that `dvc repro` need not train them again.
 
@@ -127,11 +128,14 @@ def accept(
     from stages.study.store import Acceptance, store_from_environment
 
     store = store_from_environment()
-    candidates = {item.payload.fingerprint: item for item in _candidates(store, study)}
+    listed, others = _candidates(store, study, source)
+    candidates = {item.payload.fingerprint: item for item in listed}
     rest = sorted(name for name in candidates if store.record(name) is None)
     if not rest:
         print("nothing to accept: no finished cell in the store differs from one planned today in its source alone")
         return
+    before = {name: candidates[name].old for name in rest}
+    print(f"cells of source {before[rest[0]].payload.source[:12]}, the last of {_last(before)}")
     sample = random.Random(seed).sample(rest, min(verify, len(rest)))  # noqa: S311 (no secret)
     # Whoever asks again after a refusal is not given another draw alone: what was trained before still counts.
     drawn = sorted({*sample, *(name for name in candidates if name not in rest)})
@@ -151,13 +155,15 @@ def accept(
             )
             store.accept(old, item.payload, grounds, item.plan.evaluation(item.payload.cell))
     print(f"{len(drawn)} cells trained again came out as before; {len(candidates) - len(drawn)} others are kept")
+    if others:
+        print(f"for cells that this source lacks ask again, --source {' or '.join(name[:12] for name in others)}")
 
 
-def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]":
-    """Cells in the store of one earlier source, wanted today with nothing changed but the source.
+def _candidates(store: "Store", keys: list[str] | None, of: str | None) -> "tuple[list[_Candidate], list[str]]":
+    """Cells in the store of one earlier source, wanted today with nothing else changed; and what other sources have.
 
-    Of the source that the recorded plans name; where that is today's, of the one with most such cells, the latest of
-    several. Some cells may have been trained by today's source too.
+    Of the sources that have cells still missing under today's: the one whose digest begins with `of`, else one that the
+    recorded plans name, else the latest. Some of its cells may have been trained by today's source too.
     """
     from stages.cells.plan import make_plan
     from stages.shards.manifest import read_index
@@ -165,30 +171,43 @@ def _candidates(store: "Store", keys: list[str] | None) -> "Iterator[_Candidate]
 
     params, index, recorded = load_params(), read_index(), _plans(keys)
     plans = [make_plan(params, plan.study, plan.scale, index) for plan in recorded]
-    wanted = [(plan, plan.payload(cell)) for plan in plans for cell in plan.cells.values()]
-    matches = _earlier(store, [payload for _, payload in wanted])
-    named = [plan.source for plan in recorded if plan.source in matches]
-    chosen = named[0] if named else max(matches, key=lambda source: _weight(matches[source]), default=None)
-    for plan, payload in wanted:
-        old = matches.get(chosen or "", {}).get(_but_source(payload))
-        new = store.record(payload.fingerprint)
-        if old is not None and (new is None or not new.accepted):
-            yield _Candidate(plan, payload, old)
+    wanted = {name: (plan, plan.payload(cell)) for plan in plans for name, cell in plan.cells.items()}
+    planned = {name for plan in recorded for name in plan.cells}
+    found = _earlier(store, planned, {name: payload for name, (_, payload) in wanted.items()})
+    missing = {source: [name for name in cells if store.record(name) is None] for source, cells in found.items()}
+    waiting = [source for source, names in missing.items() if names and source.startswith(of or "")]
+    if not waiting:
+        return [], []
+    recent = {name for name in waiting if any(old.fingerprint in planned for old in found[name].values())}
+    chosen = max(waiting, key=lambda name: (name in recent, _last(found[name])))
+    candidates = [
+        _Candidate(*wanted[name], old)
+        for name, old in found[chosen].items()
+        if (new := store.record(name)) is None or not new.accepted
+    ]
+    return candidates, [name for name in missing if set(missing[name]) - set(missing[chosen])]
 
 
-def _earlier(store: "Store", wanted: "list[Payload]") -> "dict[str, dict[str, Record]]":
-    """Records of wanted cells under other source: by that, and by what else identifies them."""
-    today, names = {payload.fingerprint for payload in wanted}, {_but_source(payload) for payload in wanted}
+def _earlier(store: "Store", planned: set[str], wanted: "dict[str, Payload]") -> "dict[str, dict[str, Record]]":
+    """Records of wanted cells under other source, by that and by the cell's fingerprint today.
+
+    Of what lies in the store here, and of what recorded plans name, which may lie in a remote one.
+    """
+    today = {_but_source(payload): name for name, payload in wanted.items()}
     found: dict[str, dict[str, Record]] = {}
-    for path in sorted(store.root.glob("*/record.json")):
-        fingerprint = path.parent.name
-        if fingerprint not in today and (name := _but_source((record := _of(store, fingerprint)).payload)) in names:
-            found.setdefault(record.payload.source, {})[name] = record
+    for name in sorted((planned | {path.parent.name for path in store.root.glob("*/record.json")}) - set(wanted)):
+        try:
+            record = store.record(name)
+        except DamageError as error:
+            print(f"left out: {error}")
+            continue
+        if record and (target := today.get(_but_source(record.payload))):
+            found.setdefault(record.payload.source, {})[target] = record
     return found
 
 
-def _weight(records: "dict[str, Record]") -> tuple[int, str]:
-    return len(records), max(record.provenance.started for record in records.values())
+def _last(records: "dict[str, Record]") -> str:
+    return max(record.provenance.started for record in records.values())
 
 
 def _but_source(payload: "Payload") -> str:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -40,8 +41,9 @@ def together(study: str, scale: str, beginning: str, shard: bool) -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if gpus else "gloo")
     try:
-        sharded = shard or _crowded(plan.cells[fingerprint], device)
-        ranks = Ranks(dist.get_rank(), dist.get_world_size(), sharded)
+        ranks = Ranks(dist.get_rank(), dist.get_world_size())
+        sharded = ranks.follow_first(shard or _crowded(plan.cells[fingerprint], device), torch.zeros(1, device=device))
+        ranks = replace(ranks, sharded=bool(sharded))
         _train(Worker(plan, store_from_environment(), device, ranks), fingerprint)
     finally:
         dist.destroy_process_group()

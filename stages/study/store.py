@@ -86,11 +86,11 @@ class Acceptance(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     fingerprint: str
-    """Under which it was trained."""
+    """Under which it was kept before: trained, or accepted in its turn."""
     source: str
-    """Digest of the source it was trained with."""
+    """Digest of the source that it had then."""
     verified: list[str]
-    """Fingerprints of the sampled cells that were trained with both, and came out the same."""
+    """Fingerprints of the sampled cells that were trained again, and came out the same."""
     tolerance: float
     """Of their held-out losses, in nats; 0: bit by bit."""
 

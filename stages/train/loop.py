@@ -88,10 +88,10 @@ def train(
     Writes a checkpoint every `every` seconds and when `stopping` says so, then raises `Interrupted`. `report` gets
     the number of steps done at every window. By default the model is compiled on a GPU, once per shape and process
     whatever the learning rate, and not on a CPU, where that takes half a minute and gains a tenth at most. Of several
-    processes (`ranks`) only the first needs `checkpoint`.
+    processes (`ranks`) only the first needs `checkpoint`; sharded ones write it at the end of a window.
     """
     started = time.monotonic()
-    model = build(cell).to(device)
+    model = build(cell) if ranks.sharded else build(cell).to(device)  # sharding moves it, block by block
     compiled = device.type == "cuda" if compiled is None else compiled
     flat = ShardedParameters(model, ranks, compiled) if ranks.sharded else FlatParameters(model, ranks)
     optimizer = Optimizer(cell, flat)
@@ -134,8 +134,9 @@ def train(
             if step % cell.window == 0 or step == cell.steps:
                 diverged = has_diverged(losses[:step], cell.window)
                 report(step)
-            stop, overdue = ranks.agree((stopping(), time.monotonic() > due), step, cell.window, device)
-            if stop:
+            overdue = ranks.agree_to_save(time.monotonic() > due, step, cell.window, device)
+            stop = ranks.agree(stopping(), step, cell.window, device)
+            if stop and not diverged:  # who goes on from a checkpoint takes it for sound
                 save()
                 raise Interrupted(f"stopped after step {step} of {cell.steps}")
             if overdue and step < cell.steps and not diverged:
@@ -169,10 +170,11 @@ def _resume(checkpoint: Checkpoint | None, ranks: Ranks, optimizer: Optimizer, l
         losses.copy_(tensors["losses"])
         norms.copy_(tensors["grad_norms"])
     optimizer.steps = ranks.follow_first(step, losses, norms)
-    if optimizer.steps:
+    if optimizer.steps or not ranks.sharded:  # else another host's processor may begin with other roundings
         optimizer.flat.take(optimizer.flat.values, tensors.get("parameters"))
+    if optimizer.steps:
         optimizer.flat.take(optimizer.moments, tensors.get("moments"))
-        optimizer.flat.spread()
+    optimizer.flat.spread()
     return earlier
 
 

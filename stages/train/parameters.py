@@ -55,7 +55,7 @@ class FlatParameters:
         return norm
 
     def whole(self, vector: Tensor) -> Tensor:
-        """All of a vector of which each process has its part, in the first process; empty in the others."""
+        """All of a vector of which each process has its part: here the vector itself."""
         return vector
 
     def take(self, vector: Tensor, whole: Tensor | None) -> None:
@@ -65,7 +65,7 @@ class FlatParameters:
         self._ranks.follow_first(0, vector)
 
     def named(self) -> dict[str, Tensor]:
-        """Copies of the parameters by name, on the CPU, in the first process."""
+        """Copies of the parameters by name, on the CPU, at least in the first process."""
         whole = self.whole(self.values).cpu()
         parts = whole.split([parameter.numel() for parameter in self._named.values()]) if len(whole) else ()
         return {name: part.view(self._named[name].shape).clone() for name, part in zip(self._named, parts)}  # noqa: B905
@@ -84,8 +84,8 @@ class ShardedParameters(FlatParameters):
     """Of every parameter the rows of this process; FSDP2 brings a block's others when it is computed.
 
     Gradients and moments are sharded likewise, so each of n processes holds an n-th of at most 24 bytes per parameter
-    (torch's parts of parameters and gradients besides our vectors), embedding and head, and one block whole (stage 3 of
-    Rajbhandari et al., arXiv 1910.02054). Compiled by blocks.
+    (torch's parts of parameters and gradients besides our vectors), embedding and head, and two blocks whole, one of
+    them on its way (stage 3 of Rajbhandari et al., arXiv 1910.02054). Compiled by blocks.
     """
 
     def __init__(self, model: Transformer, ranks: Ranks, compiled: bool) -> None:

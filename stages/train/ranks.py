@@ -44,13 +44,17 @@ class Ranks:
             dist.broadcast(tensor, 0)
         return int(position)
 
-    def agree(self, wishes: tuple[bool, ...], step: int, window: int, device: torch.device) -> list[bool]:
-        """Which wishes somebody has: alone at once, together at a window's end, so that nobody waits in vain."""
+    def agree(self, wish: bool, step: int, window: int, device: torch.device) -> bool:
+        """Whether somebody wishes it: alone at once, together at a window's end, so that nobody waits in vain."""
         if self.count == 1:
-            return list(wishes)
+            return wish
         if step % window:
-            return [False] * len(wishes)
-        return (self.average(torch.tensor(wishes, dtype=torch.float32, device=device)) > 0).tolist()
+            return False
+        return bool(self.average(torch.tensor([float(wish)], device=device)) > 0)
+
+    def agree_to_save(self, wish: bool, step: int, window: int, device: torch.device) -> bool:
+        """The same for a checkpoint, in which all take part if sharded; else each goes by its own clock."""
+        return self.agree(wish, step, window, device) if self.sharded else wish
 
 
 ALONE = Ranks()

@@ -34,6 +34,7 @@ from tests.conftest import make_cell
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, vendor's data sheets
 GRID_LRS = (0.5, 1.0, 2.0, 4.0, 8.0)
 AT_ONCE = (1, 2, 4)
+_PATIENCE = 600.0  # seconds to wait for one that may have died
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def sharing(shape: Shape, width: int, tokens: np.ndarray, device: torch.device) 
         ]
         for process in beside:
             process.start()
-        spans = [results.get() for _ in beside]
+        spans = [results.get(timeout=_PATIENCE) for _ in beside]
         for process in beside:
             process.join()
         wall = max(end for _, end in spans) - min(start for start, _ in spans)
@@ -205,7 +206,7 @@ def sharing(shape: Shape, width: int, tokens: np.ndarray, device: torch.device) 
 def _beside(shape: Shape, width: int, tokens: np.ndarray, device: torch.device, ready: Any, results: Any) -> None:
     torch.set_num_threads(1)
     train(shape.cell(width, 3), tokens, device)
-    ready.wait()
+    ready.wait(_PATIENCE)
     started = time.time()
     train(shape.cell(width, shape.steps), tokens, device)
     results.put((started, time.time()))

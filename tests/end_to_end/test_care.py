@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow.csv
@@ -112,14 +114,57 @@ def test_a_neutral_change_is_accepted_and_another_is_not(done: Project) -> None:
     late = crossover(done, "accept", "--verify", "1")
     assert "1 cells trained again came out as before; 5 others are kept" in late.stdout, late.stderr
     edit(done, "_ROPE_BASE = 10_000.0 * 1.0", "_ROPE_BASE = 20_000.0")
+    stray = done.root / "data/store" / ("d" * 64) / "record.json"
+    stray.parent.mkdir()
+    stray.write_text("{}")  # which no plan names: it must not be in the way
     refused = crossover(done, "accept", "--verify", "2")
     assert refused.returncode == 1
     assert "2 cell(s) did not come out as they did before" in refused.stderr
     assert "nothing is kept: undo the change" in refused.stderr
     assert done.status()["done"] == 2  # those trained again are cells of the new source; no other was taken over
+    assert "left out: " in refused.stdout
+    shutil.rmtree(stray.parent)
     once_more = crossover(done, "accept", "--verify", "1")  # the two of before still speak against it
     assert "3 cell(s) did not come out as they did before" in once_more.stderr
     edit(done, "_ROPE_BASE = 20_000.0", "_ROPE_BASE = 10_000.0")
+    done.repro()
+
+
+def test_cells_in_a_remote_store_are_accepted(done: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    near, kept = done.root / "data/store", tmp_path / "kept"
+    shutil.copytree(near, tmp_path / "far")
+    near.rename(kept)
+    monkeypatch.setitem(done.environment, "CROSSOVER_STORE", f"file://{tmp_path / 'far'}")
+    edit(done, "_ROPE_BASE = 10_000.0", "_ROPE_BASE = 2.0 * 5_000.0")
+    accepted = crossover(done, "accept", "--verify", "1")
+    edit(done, "_ROPE_BASE = 2.0 * 5_000.0", "_ROPE_BASE = 10_000.0")
+    shutil.rmtree(near)
+    kept.rename(near)
+    assert "1 cells trained again came out as before; 5 others are kept" in accepted.stdout, accepted.stderr
+
+
+def test_cells_of_two_earlier_sources_are_accepted_one_source_after_the_other(done: Project) -> None:
+    store = done.root / "data/store"
+    before = planned(done)
+    edit(done, "_ROPE_BASE = 10_000.0", "_ROPE_BASE = 2.0 * 5_000.0")
+    assert "5 others are kept" in crossover(done, "accept", "--verify", "1").stdout
+    done.run(sys.executable, "-m", "stages.cells", "plan", "tiny", "mini")
+    after = planned(done)
+    away = done.root / "away"
+    away.mkdir()
+    for name in (*before[:3], *after[3:]):
+        (store / name).rename(away / name)
+    edit(done, "_ROPE_BASE = 2.0 * 5_000.0", "_ROPE_BASE = 4.0 * 2_500.0")
+    first = crossover(done, "accept", "--verify", "1")
+    assert "1 cells trained again came out as before; 2 others are kept" in first.stdout, first.stderr
+    assert "--source" in first.stdout.splitlines()[-1]
+    second = crossover(done, "accept", "--verify", "1", "--source", first.stdout.split()[-1])
+    assert "1 cells trained again came out as before; 2 others are kept" in second.stdout, second.stderr
+    assert done.status()["done"] == 6
+    for path in away.iterdir():
+        path.rename(store / path.name)
+    away.rmdir()
+    edit(done, "_ROPE_BASE = 4.0 * 2_500.0", "_ROPE_BASE = 10_000.0")
     done.repro()
 
 

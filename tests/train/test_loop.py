@@ -92,6 +92,18 @@ def test_another_cell_s_checkpoint_is_refused(tmp_path: Path, tokens: np.ndarray
     assert same(train(make_cell(), tokens, CPU, Checkpoint(path, "cell")), train(make_cell(), tokens, CPU))
 
 
+@pytest.mark.parametrize("steps", [10, 40])
+def test_asked_to_stop_where_it_diverges_it_has_diverged(tmp_path: Path, tokens: np.ndarray, steps: int) -> None:
+    """Not interrupted: who went on from a checkpoint of that step would take it for sound."""
+    cell = make_cell(lr=30.0, clip=None, warmup_steps=0, schedule="constant", steps=steps)
+    calm, calls = train(cell, tokens, CPU), iter(range(1, 1000))
+    assert calm.diverged
+    checkpoint, last = Checkpoint(tmp_path / "c.safetensors", "cell"), calm.steps_done
+    asked = train(cell, tokens, CPU, checkpoint, stopping=lambda: next(calls) >= last)
+    assert asked.diverged
+    assert same(asked, calm)
+
+
 def test_divergence_by_loss_and_by_nan(tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     wild = train(make_cell(lr=30.0, clip=None, warmup_steps=0, schedule="constant"), tokens, CPU)
     assert wild.diverged
