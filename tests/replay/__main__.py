@@ -14,7 +14,7 @@ from scipy import stats
 
 from tests.replay.ladders import SHAPES, TRUTHS, decide
 from tests.replay.strategies import STRATEGIES, error_of_belief, error_of_fit
-from tests.replay.tables import Pool, chinchilla, steplaw
+from tests.replay.tables import EXAMS, Pool, chinchilla, steplaw
 
 REPEATS, DRAWS = 20, 20
 SHARES = (0.05, 0.1, 0.2)
@@ -132,6 +132,8 @@ def ladders(draws: int) -> Iterator[str]:
 
 def main() -> None:
     """Replay everything and write the document."""
+    if not EXAMS.exists():
+        raise SystemExit(f"no published runs in {EXAMS}: put chinchilla_points.csv and steplaw_dense.csv there")
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS
     draws = int(sys.argv[2]) if len(sys.argv) > 2 else DRAWS
     lines = [*INTRODUCTION.format(repeats=repeats, first=_FIRST).splitlines()]
