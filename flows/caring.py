@@ -132,7 +132,8 @@ def accept(
     candidates = {item.payload.fingerprint: item for item in listed}
     rest = sorted(name for name in candidates if store.record(name) is None)
     if not rest:
-        print("nothing to accept: no finished cell in the store differs from one planned today in its source alone")
+        where = f"the store, of source {source}," if source else "the store"
+        print(f"nothing to accept: no finished cell in {where} differs from one planned today in its source alone")
         return
     before = {name: candidates[name].old for name in rest}
     print(f"cells of source {before[rest[0]].payload.source[:12]}, the last of {_last(before)}")
@@ -156,7 +157,8 @@ def accept(
             store.accept(old, item.payload, grounds, item.plan.evaluation(item.payload.cell))
     print(f"{len(drawn)} cells trained again came out as before; {len(candidates) - len(drawn)} others are kept")
     if others:
-        print(f"for cells that this source lacks ask again, --source {' or '.join(name[:12] for name in others)}")
+        options = " or ".join(f"--source {name[:12]}" for name in others)
+        print(f"for cells that this source lacks ask again, {options}")
 
 
 def _candidates(store: "Store", keys: list[str] | None, of: str | None) -> "tuple[list[_Candidate], list[str]]":
