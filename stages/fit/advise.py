@@ -146,7 +146,7 @@ def advise(
     rows, order = order_runs(runs, names)
     losses = losses[order]
     relative = None if noise is None else noise / float(np.exp(np.log(losses).mean()))
-    belief = believe(chosen, rows, losses, len(names), places=np.concatenate([cells.log_x, goal], 1), sd=relative)
+    belief = believe(chosen, rows, losses, len(names), sd=relative)
     return _advice(belief, rows, runs.label[order], cells, goal, budget, names, sure, left_out)
 
 

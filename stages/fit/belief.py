@@ -1,4 +1,4 @@
-"""What runs so far say of a law, as weighted members: uncertainty of its shape and of its coefficients.
+"""What runs so far say of a law, as weighted members: uncertainty of its shape, of its coefficients and of its fit.
 
 A law is linear in its coefficients c once its exponents are fixed, so each point of a grid of exponents is a Bayesian
 linear regression in closed form (variable projection, Golub and Pereyra 1973, with a prior), and its evidence is its
@@ -7,11 +7,15 @@ across basins, without starts to choose. Two recipes are one model: coefficients
 difference, and the prior takes differences to be small, the same way whichever recipe is named first.
 
 No law is exact, and many cheap runs then agree on something that is wrong at the target. So the loss is the law plus a
-smooth discrepancy, a Gaussian process over the log inputs with a range of 1.5 decades (Kennedy and O'Hagan 2001),
-whose size is estimated with the noise by their evidence. It is what makes runs near the target worth their cost.
+discrepancy common to all recipes, a Gaussian process over the log inputs (Kennedy and O'Hagan 2001): nearly smooth, so
+that a trend carries on beyond the runs, or rough, so that what runs show of it is true of their neighbourhood alone.
+Which one it is, its size and the noise's are not taken as known. Members are spread over all of them by their evidence;
+with few runs, one best size is often far too small. The discrepancy is what makes runs near the target worth their
+cost. Noise is Student's t with 4 degrees of freedom, so that a run that went astray moves little (the EM weights of
+Lange, Little and Taylor 1989).
 
 Priors are weak and in the runs' own units: inputs are divided by their geometric mean, so that every coefficient is a
-share of the loss in the middle of the runs. Noise is relative (normal on log loss to first order).
+share of the loss in the middle of the runs. Noise is relative (of log loss to first order).
 """
 
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.linalg import solve_triangular
 
 from stages.fit.laws import Floats, Law
 
@@ -31,15 +36,17 @@ _SPREAD_RATIO = 0.3  # of the log ratio of two recipes' exponents
 _SPREAD_SHARE = 1.0  # of a coefficient, in losses
 _SPREAD_DIFFERENCE = (0.03, 0.2)  # of two recipes' floors and of their other coefficients, in losses
 _REACH = 3.0  # of the grid, in prior standard deviations
-_POINTS = {0: 2, 1: 64, 2: 14, 3: 9, 4: 6}  # along each exponent
+_POINTS = {0: 1, 1: 64, 2: 14, 3: 9, 4: 6}  # along each exponent
 _ROUNDS = 8
-_LIGHT = 1e-5  # relative weight below which a member is left out
+_LIGHT = 1e-4  # relative weight below which a member is left out
 _BLOCK = 1 << 21  # numbers held at once
 _RANGE = 1.5 * np.log(10)  # of the discrepancy, in log inputs
-_KNOTS = 14
-_MEDIAN_SD = 0.005  # of the noise, relative, known to a factor e
-_MEDIAN_DISCREPANCY = 0.05  # likewise; with 0.005 advice trusts small runs too much (tests/replay)
-_SIZES = np.geomspace(0.0003, 0.3, 31)
+_MEDIANS = np.array([0.005, 0.02])  # of the noise and of the discrepancy, relative, each known to a factor e
+_LOG_SIZES = np.linspace(np.log(0.0003), np.log(0.3), 31)  # where sizes that count are looked for
+_NODES = 4  # sizes of the noise, and of the discrepancy, that members have
+_ROUGH = (0.03, 1.0)  # share of the discrepancy's variance that is rough: hardly any, or all
+_FREEDOM = 4.0  # of Student's t
+_TURNS = 3  # of estimating sizes, shares and weights by the last members
 _PAIRS = 2.0  # pairs that the prior share of common noise, one half, is worth
 
 
@@ -66,7 +73,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Model:
-    """What the loss is linear in, once exponents are fixed."""
+    """The law as it is linear in its coefficients, once exponents are fixed, and the covariance of what it lacks."""
 
     law: Law
     recipes: int
@@ -74,84 +81,141 @@ class Model:
     """Of the log inputs, [inputs]."""
     level: float
     """Geometric mean of the losses."""
-    knots: Floats
-    """Places that carry the discrepancy, [inputs, Z]."""
 
     def basis(self, eta_GxQ: Floats, log_x: Floats, recipe: Ints) -> Floats:
-        """Derivative of the loss with respect to what it is linear in, [G, n, K + Z]."""
+        """Derivative of the loss with respect to the coefficients, [G, n, K]."""
         width = eta_GxQ.shape[1] // self.recipes
         parts = []
         for r in range(self.recipes):
             terms = self.law.terms(log_x - self.centre[:, None], eta_GxQ[:, r * width : (r + 1) * width])
             shape = (len(eta_GxQ), log_x.shape[1])
             parts.append(np.stack([np.ones(shape) if t.log_phi is None else np.exp(t.log_phi) for t in terms], 2))
-        phi = parts[0]
-        if self.recipes == 2:
-            second = (recipe == 1)[None, :, None]
-            phi = np.where(second, parts[1], parts[0])
-            phi = np.concatenate([phi, np.where(second, 0.5, -0.5) * phi], 2)
-        smooth = np.broadcast_to(self._smooth(log_x), (len(eta_GxQ), log_x.shape[1], self.knots.shape[1]))
-        return np.concatenate([phi, smooth], 2)
+        if self.recipes == 1:
+            return parts[0]
+        second = (recipe == 1)[None, :, None]
+        phi = np.where(second, parts[1], parts[0])
+        return np.concatenate([phi, np.where(second, 0.5, -0.5) * phi], 2)
 
-    def _smooth(self, log_x: Floats) -> Floats:
-        """Features of a process of unit variance, [n, Z]: those of its knots (Nystrom)."""
-        root = np.linalg.cholesky(_kernel(self.knots, self.knots) + 1e-6 * np.eye(self.knots.shape[1]))
-        features: Floats = np.linalg.solve(root, _kernel(self.knots, log_x)).T
-        return features
+    def prior(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the coefficients, [K]."""
+        count = len(self.law.coefficients)
+        mean, spread = np.full(count, self.level / count), np.full(count, _SPREAD_SHARE * self.level)
+        if self.recipes == 1:
+            return mean, spread
+        floor = np.array([name in self.law.levels for name in self.law.coefficients])
+        apart = np.where(floor, *_SPREAD_DIFFERENCE) * self.level
+        return np.concatenate([mean, np.zeros(count)]), np.concatenate([spread, apart])
 
-    def prior(self, discrepancy: float) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of what the loss is linear in, [K + Z]."""
-        count, width = len(self.law.coefficients), self.knots.shape[1]
-        mean, spread = [np.full(count, self.level / count)], [np.full(count, _SPREAD_SHARE * self.level)]
-        if self.recipes == 2:
-            floor = np.array([name in self.law.levels for name in self.law.coefficients])
-            mean.append(np.zeros(count))
-            spread.append(np.where(floor, *_SPREAD_DIFFERENCE) * self.level)
-        mean.append(np.zeros(width))
-        spread.append(np.full(width, max(discrepancy, 1e-9) * self.level))
-        return np.concatenate(mean), np.concatenate(spread)
+    def covariance(self, a: Floats, b: Floats, rough: float) -> Floats:
+        """Of a discrepancy of relative size one between places [inputs, m] and [inputs, n], [m, n]."""
+        square = ((a[:, :, None] - b[:, None, :]) ** 2).sum(0) / _RANGE**2
+        value: Floats = self.level**2 * ((1 - rough) * np.exp(-0.5 * square) + rough * np.exp(-np.sqrt(square)))
+        return value
 
 
-def _kernel(a: Floats, b: Floats) -> Floats:
-    square = ((a[:, :, None] - b[:, None, :]) ** 2).sum(0)
-    value: Floats = np.exp(-0.5 * square / _RANGE**2)
-    return value
+class _Runs:
+    """Runs turned so that noise and discrepancy are independent from row to row, whatever their sizes.
+
+    Noise has covariance s^2 N and the discrepancy d^2 C. With N = F F^T and F^-1 C F^-T = U diag(v) U^T, rows U^T F^-1
+    of the losses have covariance s^2 I + d^2 diag(v). `width` [n] is by how much a run's noise is wider than others'.
+    """
+
+    def __init__(self, model: Model, rows: Rows, loss: Floats, shared: float, width: Floats, rough: float) -> None:
+        self.model, self.rows, self.rough = model, rows, rough
+        later = np.flatnonzero(rows.partner >= 0)
+        first = rows.partner[later]
+        scale = loss.copy()
+        scale[later] = scale[first] = np.sqrt(loss[later] * loss[first])
+        scale *= width
+        noise = np.diag(scale**2)
+        noise[later, first] = noise[first, later] = shared * scale[later] * scale[first]
+        factor = np.linalg.cholesky(noise)
+        half = solve_triangular(factor, model.covariance(rows.log_x, rows.log_x, rough), lower=True)
+        spread, turn = np.linalg.eigh(solve_triangular(factor, half.T, lower=True))
+        self.spread = np.maximum(spread, 0.0)
+        self.turn = solve_triangular(factor, turn, lower=True, trans="T").T
+        self.target = self.turn @ loss
+
+    def basis(self, eta_GxQ: Floats) -> Floats:
+        """The turned basis, [G, n, K]."""
+        return _apply(self.turn, self.model.basis(eta_GxQ, self.rows.log_x, self.rows.recipe))
+
+    def precision(self, sizes_Sx2: Floats) -> Floats:
+        """Of every turned row at every size, [S, n]."""
+        square = sizes_Sx2[:, :, None] ** 2
+        precision: Floats = 1 / (square[:, 0] + square[:, 1] * self.spread)
+        return precision
+
+
+def _apply(matrix: Floats, basis_GxnxK: Floats) -> Floats:
+    """Matrix [m, n] times every basis, [G, m, K]; one product of matrices is many times faster than G small ones."""
+    G, n, K = basis_GxnxK.shape
+    flat = matrix @ basis_GxnxK.transpose(1, 0, 2).reshape(n, -1)
+    return flat.reshape(len(matrix), G, K).transpose(1, 0, 2)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Members with a discrepancy of one roughness: G exponents at each of S sizes."""
+
+    runs: _Runs
+    sizes_Sx2: Floats
+    """Relative s.d. of noise and of discrepancy."""
+    weight_SxG: Floats
+    mean_SxGxK: Floats
+    """Coefficients: means over the recipes, then (of two) differences."""
+    cov_SxGxKxK: Floats
+
+    def at(self, eta_GxQ: Floats, log_x: Floats, recipe: Ints) -> tuple[Floats, Floats]:
+        """Value of every member [S G, m], and the weighted sum of their covariances [m, m]."""
+        model, runs = self.runs.model, self.runs
+        here, there = model.basis(eta_GxQ, log_x, recipe), runs.basis(eta_GxQ)
+        across = model.covariance(log_x, runs.rows.log_x, runs.rough) @ runs.turn.T
+        between = model.covariance(log_x, log_x, runs.rough)
+        precision = runs.precision(self.sizes_Sx2)
+        values, cov = [], np.zeros_like(between)
+        for s, (_, size) in enumerate(self.sizes_Sx2):
+            gain = size**2 * across * precision[s]
+            left = here - _apply(gain, there)
+            values.append((left @ self.mean_SxGxK[s, :, :, None])[:, :, 0] + gain @ runs.target)
+            root = left @ np.linalg.cholesky(self.cov_SxGxKxK[s]) * np.sqrt(self.weight_SxG[s])[:, None, None]
+            flat = root.transpose(1, 0, 2).reshape(len(recipe), -1)
+            cov += self.weight_SxG[s].sum() * size**2 * (between - gain @ across.T) + flat @ flat.T
+        return np.concatenate(values), cov
 
 
 @dataclass(frozen=True)
 class Belief:
-    """G members of a law, or of two recipes' laws, after the runs."""
+    """Members of a law, or of two recipes' laws, after the runs. Their weights sum to one."""
 
     model: Model
     eta_GxQ: Floats
     """Exponents of the recipes, one recipe after the other."""
-    weight_G: Floats
-    mean_GxK: Floats
-    """Coefficients: means over the recipes, then (of two) differences, then the discrepancy's."""
-    root_GxKxK: Floats
-    """R with R R^T their covariance."""
+    parts: list[_Part]
     noise: Noise
+    """Root mean squares over the members."""
 
     def at(self, log_x: Floats, recipe: Ints) -> tuple[Floats, Floats]:
         """Mean [m] and covariance [m, m] of the loss without noise: within members plus across them."""
-        basis = self.model.basis(self.eta_GxQ, log_x, recipe)
-        value_Gxm = np.einsum("gmk,gk->gm", basis, self.mean_GxK)
-        mean = self.weight_G @ value_Gxm
-        apart = (value_Gxm - mean) * np.sqrt(self.weight_G)[:, None]
-        root = basis @ self.root_GxKxK * np.sqrt(self.weight_G)[:, None, None]
-        flat = root.transpose(1, 0, 2).reshape(len(recipe), -1)
-        return mean, flat @ flat.T + apart.T @ apart
+        values, within = zip(*(part.at(self.eta_GxQ, log_x, recipe) for part in self.parts), strict=True)
+        value, weight = np.concatenate(values), np.concatenate([part.weight_SxG.ravel() for part in self.parts])
+        mean = weight @ value
+        apart = (value - mean) * np.sqrt(weight)[:, None]
+        return mean, sum(within) + apart.T @ apart
+
+    def heaviest(self) -> "Belief":
+        """The weightiest member alone."""
+        part = max(self.parts, key=lambda part: float(part.weight_SxG.max()))
+        s, g = np.unravel_index(int(part.weight_SxG.argmax()), part.weight_SxG.shape)
+        at = (slice(s, s + 1), slice(g, g + 1))
+        sizes = part.sizes_Sx2[at[0]]
+        one = _Part(part.runs, sizes, np.ones((1, 1)), part.mean_SxGxK[at], part.cov_SxGxKxK[at])
+        sd, discrepancy = sizes[0].tolist()
+        return Belief(self.model, self.eta_GxQ[at[1]], [one], Noise(sd, self.noise.shared, discrepancy))
 
 
 def believe(
-    law: Law,
-    rows: Rows,
-    loss: Floats,
-    recipes: int,
-    *,
-    places: Floats | None = None,
-    sd: float | None = None,
-    noise: Noise | None = None,
+    law: Law, rows: Rows, loss: Floats, recipes: int, *, sd: float | None = None, noise: Noise | None = None
 ) -> Belief:
     """The posterior after runs with `loss` [n].
 
@@ -160,72 +224,66 @@ def believe(
         rows: where the runs lie.
         loss: their losses, in any unit.
         recipes: 1, or 2 whose laws are of one form.
-        places: log inputs [inputs, m] at which the belief will be asked, so that the discrepancy reaches them.
         sd: the relative noise of a run, where it is known.
         noise: all sizes, where they are known; nothing is estimated then.
     """
-    every = rows.log_x if places is None else np.concatenate([rows.log_x, places], 1)
-    model = Model(law, recipes, rows.log_x.mean(1), float(np.exp(np.log(loss).mean())), _spread_out(every))
-    if noise is not None:
-        return _posterior(model, rows, loss, noise)
+    model = Model(law, recipes, rows.log_x.mean(1), float(np.exp(np.log(loss).mean())))
     paired = bool((rows.partner >= 0).any())
-    belief = _posterior(model, rows, loss, Noise(sd or 2 * _MEDIAN_SD, 0.5 if paired else 0.0, 2 * _MEDIAN_DISCREPANCY))
-    for _ in range(3):
-        found = _sizes(belief, rows, loss, _SIZES if sd is None else np.array([sd]))
-        if found == belief.noise:
-            break
-        belief = _posterior(model, rows, loss, found)
+    start = noise or Noise(sd or 2 * _MEDIANS[0], 0.5 if paired else 0.0, 2 * _MEDIANS[1])
+    runs = [_Runs(model, rows, loss, start.shared, np.ones(len(loss)), rough) for rough in _ROUGH]
+    belief = _posterior([_Option(one, np.array([[start.sd, start.discrepancy]])) for one in runs], start.shared)
+    for _ in range(0 if noise else _TURNS):
+        best = belief.heaviest()
+        width, shared = _scatter(best, rows, loss)
+        runs = [_Runs(model, rows, loss, shared, width, rough) for rough in _ROUGH]
+        belief = _posterior([_sizes(one, best.eta_GxQ, sd) for one in runs], shared)
     return belief
 
 
-def _spread_out(log_x: Floats) -> Floats:
-    """At most `_KNOTS` of some places, each as far from the others as can be."""
-    places = np.unique(log_x.round(9), axis=1)
-    chosen = [0]
-    away = np.full(places.shape[1], np.inf)
-    while len(chosen) < min(_KNOTS, places.shape[1]):
-        away = np.minimum(away, ((places - places[:, chosen[-1:]]) ** 2).sum(0))
-        chosen.append(int(away.argmax()))
-    return places[:, chosen]
+def _scatter(belief: Belief, rows: Rows, loss: Floats) -> tuple[Floats, float]:
+    """How wide the noise of each run is, and the share of it that a partner has too, by what runs are off the belief.
 
-
-def _sizes(belief: Belief, rows: Rows, loss: Floats, sds: Floats) -> Noise:
-    """Noise and discrepancy with the most evidence at the weightiest member, times their priors (MacKay 1992)."""
-    model, top = belief.model, [int(belief.weight_G.argmax())]
-    shared = _shared(belief, rows, loss)
-    unit = Noise(1.0, shared)
-    basis_GxnxK, target = _whitened(model, rows, loss, unit, belief.eta_GxQ[top])
-    gram, right = basis_GxnxK[0].T @ basis_GxnxK[0], basis_GxnxK[0].T @ target
-    best, found = -np.inf, belief.noise
-    for discrepancy in _SIZES:
-        prior, spread = model.prior(discrepancy)
-        values, vectors = np.linalg.eigh(gram * np.outer(spread, spread))
-        values = np.maximum(values, 0)[:, None]
-        along = (vectors.T @ (spread * (right - gram @ prior)))[:, None]
-        rest = target @ target - 2 * prior @ right + prior @ gram @ prior
-        score = -len(loss) * np.log(sds) - 0.5 * np.log1p(values / sds**2).sum(0)
-        score -= 0.5 * (rest - (along**2 / (values + sds**2)).sum(0)) / sds**2
-        score -= 0.5 * np.log(sds / _MEDIAN_SD) ** 2 + 0.5 * np.log(discrepancy / _MEDIAN_DISCREPANCY) ** 2
-        if score.max() > best:
-            best, found = score.max(), Noise(float(sds[score.argmax()]), shared, float(discrepancy))
-    return found
-
-
-def _shared(belief: Belief, rows: Rows, loss: Floats) -> float:
-    """The share of a run's noise that its partner has too: their covariance over their variance, about the belief."""
+    A width is the root of (4 + r^2) / (4 + 1), where r^2 is expected in noise variances; a share is the partners'
+    covariance over their variance.
+    """
+    mean, cov = belief.at(rows.log_x, rows.recipe)
+    off, unit = (loss - mean) / loss, belief.noise.sd
+    width = np.sqrt((_FREEDOM + (off**2 + np.diag(cov) / loss**2) / unit**2) / (_FREEDOM + 1))
     later = np.flatnonzero(rows.partner >= 0)
     if not len(later):
-        return 0.0
-    value = np.einsum("gnk,gk->gn", belief.model.basis(belief.eta_GxQ, rows.log_x, rows.recipe), belief.mean_GxK)
-    off = (loss - belief.weight_G @ value) / loss
-    second, first = off[later], off[rows.partner[later]]
-    prior = _PAIRS * belief.noise.sd**2
+        return width, 0.0
+    second, first = (off / width)[later], (off / width)[rows.partner[later]]
+    prior = _PAIRS * unit**2
     share = (0.5 * prior + (first * second).sum()) / (prior + 0.5 * (first**2 + second**2).sum())
-    return float(np.clip(share, 0.0, 0.95))
+    return width, float(np.clip(share, 0.0, 0.95))
 
 
-def _posterior(model: Model, rows: Rows, loss: Floats, noise: Noise) -> Belief:
-    """Narrow the grid until the members that count are many."""
+@dataclass(frozen=True)
+class _Option:
+    """Runs with a discrepancy of one roughness, and the sizes at which members are asked for."""
+
+    runs: _Runs
+    sizes_Sx2: Floats
+    log_cell: float = 0.0
+    """Log of the area, in log sizes, that each of the sizes stands for."""
+
+
+def _sizes(runs: _Runs, eta: Floats, sd: float | None) -> _Option:
+    """A grid over the sizes of noise and discrepancy that count at exponents [1, Q]."""
+    known = None if sd is None else np.log([sd])
+    log_sizes = np.array(list(product(_LOG_SIZES if known is None else known, _LOG_SIZES)))
+    score = _regress(_Option(runs, np.exp(log_sizes)), eta)[0][:, 0]
+    counted = log_sizes[score > score.max() + np.log(0.05)]
+    half = (_LOG_SIZES[1] - _LOG_SIZES[0]) / 2
+    ends = np.linspace(counted.min(0) - half, counted.max(0) + half, _NODES + 1)
+    first, second = ((ends[1:] + ends[:-1]) / 2).T
+    log_cell = float(np.log(ends[1] - ends[0])[0 if known is None else 1 :].sum())
+    return _Option(runs, np.exp(list(product(first if known is None else known, second))), log_cell)
+
+
+def _posterior(options: list[_Option], shared: float) -> Belief:
+    """Narrow the grid of exponents until the members that count are many."""
+    model = options[0].runs.model
     dims = len(model.law.shape) * model.recipes
     spread = np.full(dims, _SPREAD_EXPONENT)
     spread[len(model.law.shape) :] = _SPREAD_RATIO
@@ -233,19 +291,28 @@ def _posterior(model: Model, rows: Rows, loss: Floats, noise: Noise) -> Belief:
     for _ in range(_ROUNDS):
         axes = [np.linspace(a, b, _POINTS[dims]) for a, b in zip(low, high, strict=True)]
         grid = np.array(list(product(*axes)))
-        score, mean, root = _regress(model, rows, loss, noise, _exponents(grid, model.recipes))
-        score = score - 0.5 * ((grid / spread) ** 2).sum(1)
-        weight = np.exp(score - score.max())
-        counted = grid[weight > 1e-3]
-        step = (high - low) / (_POINTS[dims] - 1)
+        eta = _exponents(grid, model.recipes)
+        found = [_regress(option, eta) for option in options]
+        scores = [score - 0.5 * ((grid / spread) ** 2).sum(1) for score, _, _ in found]
+        best = max(score.max() for score in scores)
+        height = np.max([score.max(0) - best for score in scores], axis=0)
+        counted = grid[height > np.log(1e-3)]
+        step = (high - low) / max(_POINTS[dims] - 1, 1)
         narrow = np.maximum(counted.min(0) - step, low), np.minimum(counted.max(0) + step, high)
         if (narrow[1] - narrow[0] > 0.6 * (high - low)).all():
             break
         low, high = narrow
-    kept = weight > _LIGHT
-    return Belief(
-        model, _exponents(grid[kept], model.recipes), weight[kept] / weight[kept].sum(), mean[kept], root[kept], noise
-    )
+    kept = height > np.log(_LIGHT)
+    total = sum(np.exp(score - best)[:, kept].sum() for score in scores)
+    parts = []
+    for option, score, (_, mean, cov) in zip(options, scores, found, strict=True):
+        at = np.ix_(score.max(1) - best > np.log(_LIGHT), kept)
+        if at[0].size:
+            parts.append(
+                _Part(option.runs, option.sizes_Sx2[at[0][:, 0]], np.exp(score[at] - best) / total, mean[at], cov[at])
+            )
+    sd, discrepancy = np.sqrt(sum(part.weight_SxG.sum(1) @ part.sizes_Sx2**2 for part in parts))
+    return Belief(model, eta[kept], parts, Noise(float(sd), shared, float(discrepancy)))
 
 
 def _exponents(grid: Floats, recipes: int) -> Floats:
@@ -258,44 +325,35 @@ def _exponents(grid: Floats, recipes: int) -> Floats:
     return exponents
 
 
-def _whitened(model: Model, rows: Rows, loss: Floats, noise: Noise, eta: Floats) -> tuple[Floats, Floats]:
-    """Basis [G, n, K] and losses [n] with independent noise of unit variance."""
-    basis = model.basis(eta, rows.log_x, rows.recipe)
-    later = np.flatnonzero(rows.partner >= 0)
-    scale = loss.copy()
-    scale[later] = scale[rows.partner[later]] = np.sqrt(loss[later] * loss[rows.partner[later]])
-    lean = np.where(rows.partner >= 0, noise.shared, 0.0)
-    sd = noise.sd * scale * np.sqrt(1 - lean**2)  # what is left of a run's noise once its partner's is known
-    if lean.any():
-        basis = basis - lean[:, None] * basis[:, rows.partner]
-    return basis / sd[:, None], (loss - lean * loss[rows.partner]) / sd
+def _regress(option: _Option, eta: Floats) -> tuple[Floats, Floats, Floats]:
+    """Log evidence [S, G], and mean [S, G, K] and covariance [S, G, K, K] of the coefficients, at every size.
 
-
-def _regress(model: Model, rows: Rows, loss: Floats, noise: Noise, eta: Floats) -> tuple[Floats, Floats, Floats]:
-    """Log evidence [G], and mean [G, K] and root [G, K, K] of the coefficients at every point of the grid.
-
-    In units of the prior's standard deviations, so that the matrix to be factored is the identity plus what runs tell.
+    In units of the prior's standard deviations, so that the matrix to be inverted is the identity plus what runs tell.
     """
-    prior, spread = model.prior(noise.discrepancy)
-    size = max(1, _BLOCK // (len(loss) * len(prior)))
+    runs, sizes = option.runs, option.sizes_Sx2
+    prior, spread = runs.model.prior()
+    precision = runs.precision(sizes)
+    block = max(1, _BLOCK // (len(runs.target) * len(prior) ** 2))
     parts = []
-    for i in range(0, len(eta), size):
-        basis, target = _whitened(model, rows, loss, noise, eta[i : i + size])
-        off = target - basis @ prior
-        scaled = basis * spread
-        factor = np.linalg.cholesky(scaled.transpose(0, 2, 1) @ scaled + np.eye(len(prior)))
-        inverse = np.linalg.inv(factor)
-        along = np.einsum("gij,gnj,gn->gi", inverse, scaled, off, optimize=True)
-        root = spread[:, None] * inverse.transpose(0, 2, 1)
-        mean = prior + np.einsum("gij,gj->gi", root, along)
-        score = 0.5 * (along**2).sum(1) - 0.5 * (off**2).sum(1) - np.log(np.einsum("gii->gi", factor)).sum(1)
-        parts.append((score + _positive(mean, root, len(model.law.coefficients)), mean, root))
-    score, mean, root = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return score, mean, root
+    for i in range(0, len(eta), block):
+        basis = runs.basis(eta[i : i + block])
+        off, scaled = runs.target - basis @ prior, basis * spread
+        products = (scaled[:, :, :, None] * scaled[:, :, None, :]).reshape(*off.shape, -1)
+        gram = (precision @ products).transpose(1, 0, 2).reshape(len(sizes), len(off), len(prior), -1)
+        gram = gram + np.eye(len(prior))
+        right = (precision @ (scaled * off[:, :, None])).transpose(1, 0, 2)
+        inverse = np.linalg.inv(gram)
+        along = np.einsum("sgij,sgj->sgi", inverse, right)
+        score = 0.5 * ((right * along).sum(2) - precision @ (off**2).T - np.linalg.slogdet(gram)[1])
+        mean, cov = prior + spread * along, inverse * np.outer(spread, spread)
+        parts.append((score + _positive(mean, cov, len(runs.model.law.coefficients)), mean, cov))
+    score, mean, cov = (np.concatenate(part, 1) for part in zip(*parts, strict=True))
+    likely = 0.5 * np.log(precision).sum(1) - 0.5 * (np.log(np.maximum(sizes, 1e-9) / _MEDIANS) ** 2).sum(1)
+    return score + likely[:, None] + option.log_cell, mean, cov
 
 
-def _positive(mean: Floats, root: Floats, count: int) -> Floats:
+def _positive(mean: Floats, cov: Floats, count: int) -> Floats:
     """Log of the chance that the first coefficients are positive, taken as if they were independent."""
-    sd = np.sqrt((root[:, :count] ** 2).sum(2))
-    chance: Floats = special.log_ndtr(mean[:, :count] / sd).sum(1)
+    sd = np.sqrt(np.einsum("sgii->sgi", cov)[:, :, :count])
+    chance: Floats = special.log_ndtr(mean[:, :, :count] / sd).sum(2)
     return chance

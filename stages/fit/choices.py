@@ -13,6 +13,9 @@ from stages.fit.result import LeftOut
 from stages.fit.rows import require_positive, same_length
 from stages.study.errors import UsageError
 
+_MOST = 3000
+"""Finished runs: time grows with their third power, minutes here."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -46,7 +49,10 @@ def _texts(values: Sequence[Any] | None, count: int, what: str) -> npt.NDArray[n
 def read_finished(
     law: Law, inputs: Mapping[str, Floats], loss: Floats, recipe: Sequence[str] | None, pair: Sequence[Any] | None
 ) -> tuple[Table, Floats, list[LeftOut]]:
-    """Runs with a loss, their losses, and what was left out. Raises `UsageError` for too few, or for three recipes."""
+    """Runs with a loss, their losses, and what was left out.
+
+    Raises `UsageError` for too few or too many runs, and for three recipes.
+    """
     columns = same_length({**{name: inputs[name] for name in law.inputs}, "loss": loss})
     used = np.asarray(np.isfinite(columns).all(0))
     left_out = [LeftOut("a value is missing or infinite", int((~used).sum()))] if not used.all() else []
@@ -58,6 +64,10 @@ def read_finished(
     for name in dict.fromkeys(named[used].tolist()) or [""]:
         if (count := int((named[used] == name).sum())) < 2:
             raise UsageError(f"{count} finished run(s){f' of {name}' * bool(name)}; run two cells first, small ones")
+    if columns.shape[1] > _MOST:
+        raise UsageError(
+            f"{columns.shape[1]} finished runs; advice is made from at most {_MOST}: keep the best run of every place"
+        )
     logs = np.log(columns)
     table = Table(logs[:-1], named[used], _texts(pair, len(used), "pair")[used], np.zeros(int(used.sum())))
     return table, columns[-1], left_out

@@ -7,7 +7,7 @@ from scipy import stats
 from stages.fit import Candidates, advise
 from stages.fit.advise import knowledge_gradient
 from stages.fit.belief import Noise, Rows, believe
-from stages.fit.laws import Floats, Law, Term
+from stages.fit.laws import LAWS, Floats, Law, Term
 from stages.fit.sequence import Cells, plan
 from stages.study.errors import UsageError
 
@@ -43,7 +43,7 @@ def test_for_a_linear_law_the_expected_reduction_is_bayesian_linear_regressions(
     steps = plan(cov, np.array([[0.0], [0], [1]]), Cells(np.arange(2), noise, np.ones(2), none, none), 2.0, removal, 9)
 
     centre, level = np.log(x).mean(), np.exp(np.log(loss).mean())
-    assert belief.model.prior(0.0)[0][:2] == pytest.approx([level / 2] * 2)
+    assert belief.model.prior()[0] == pytest.approx([level / 2] * 2)
 
     def basis(at: np.ndarray) -> np.ndarray:
         return np.stack([np.ones_like(at), np.exp(-0.3 * (np.log(at) - centre))], 1)
@@ -56,6 +56,68 @@ def test_for_a_linear_law_the_expected_reduction_is_bayesian_linear_regressions(
     assert steps[-1].variance == pytest.approx(goal @ np.linalg.solve(after, goal), rel=1e-6)
     right = basis(x).T @ (loss / (0.01 * loss) ** 2) + prior @ np.full(2, level / 2)
     assert mean[2] == pytest.approx(goal @ np.linalg.solve(before, right), rel=1e-6)
+
+
+def test_two_recipes_with_pairs_and_a_discrepancy_are_a_gaussian_process() -> None:
+    """Brute force over the joint covariance of runs and targets, smooth and rough mixed by their evidence."""
+    x, recipe = np.array([1e3, 3e3, 1e4, 1e3, 3e3, 2e4]), np.array([0, 0, 0, 1, 1, 1])
+    loss, partner = np.array([4.1, 3.7, 3.2, 4.0, 3.5, 3.0]), np.array([-1, -1, -1, 0, 1, -1])
+    sd, shared, discrepancy = 0.01, 0.6, 0.03
+    law = Straight()
+    rows = Rows(np.log(x)[None], recipe, partner)
+    belief = believe(law, rows, loss, 2, noise=Noise(sd, shared, discrepancy))
+    goal, which = np.array([1e5, 1e5, 3e3]), np.array([0, 1, 0])
+    mean, cov = belief.at(np.log(goal)[None], which)
+
+    centre, level = np.log(x).mean(), np.exp(np.log(loss).mean())
+    at, of = np.log(np.concatenate([x, goal])), np.concatenate([recipe, which])
+    phi = np.stack([np.ones_like(at), np.exp(-0.3 * (at - centre))], 1)
+    phi = np.concatenate([phi, np.where(of == 1, 0.5, -0.5)[:, None] * phi], 1)
+    prior, spread = belief.model.prior()
+    noise = (sd * loss) ** 2
+    for late, early in ((3, 0), (4, 1)):
+        noise[[late, early]] = sd**2 * loss[late] * loss[early]
+    scatter = np.diag(np.concatenate([noise, np.zeros(3)]))
+    for late, early in ((3, 0), (4, 1)):
+        scatter[late, early] = scatter[early, late] = shared * noise[late]
+    away = np.abs(at[:, None] - at) / (1.5 * np.log(10))
+    found = []
+    for rough in (0.03, 1.0):
+        process = (1 - rough) * np.exp(-0.5 * away**2) + rough * np.exp(-away)
+        whole = (phi * spread**2) @ phi.T + (discrepancy * level) ** 2 * process + scatter
+        gain = np.linalg.solve(whole[:6, :6], whole[:6, 6:]).T
+        evidence = stats.multivariate_normal(phi[:6] @ prior, whole[:6, :6]).pdf(loss)
+        found.append(
+            (evidence, phi[6:] @ prior + gain @ (loss - phi[:6] @ prior), whole[6:, 6:] - gain @ whole[:6, 6:])
+        )
+    weight = np.array([evidence for evidence, _, _ in found]) / sum(evidence for evidence, _, _ in found)
+    expected = sum(w * value for w, (_, value, _) in zip(weight, found, strict=True))
+    within = sum(w * spread for w, (_, _, spread) in zip(weight, found, strict=True))
+    apart = sum(
+        w * np.outer(value - expected, value - expected) for w, (_, value, _) in zip(weight, found, strict=True)
+    )
+    assert 0.05 < weight[0] < 0.95  # both count, so that either one missing is seen
+    assert mean == pytest.approx(expected, rel=1e-4)
+    assert cov == pytest.approx(within + apart, rel=1e-3)
+
+
+def test_a_run_that_went_astray_moves_little_and_hides_little() -> None:
+    """One loss of twelve is 15% too high: Gaussian noise makes the doubt at the target five times as large."""
+    x = np.geomspace(1e15, 1e19, 12)
+    goal, first = np.log([[1e20]]), np.zeros(1, int)
+
+    def answer(loss: np.ndarray) -> tuple[float, float]:
+        mean, cov = believe(LAWS["power_floor"], rows_of(x), loss, 1).at(goal, first)
+        return float(mean[0]), float(np.sqrt(cov[0, 0]))
+
+    growth = []
+    for seed in range(5):
+        loss = single(x, seed)
+        sound, sd = answer(loss)
+        astray, wider = answer(loss * np.where(np.arange(12) == 7, 1.15, 1.0))
+        assert abs(astray - sound) < sd
+        growth.append(wider / sd)
+    assert np.median(growth) < 3
 
 
 def removal(removed: np.ndarray) -> np.ndarray:
@@ -173,6 +235,26 @@ def test_the_answers_standard_deviation_is_honest() -> None:
     assert now.sd < 0.1
 
 
+def test_the_standard_deviation_is_honest_where_the_law_is_wrong() -> None:
+    """The truth has a wave of 2% that no power law has, and noise Student's tails; 40 draws of runs and wave."""
+    x = np.geomspace(1e15, 3e18, 12)
+    target, inside, sds = 3e19, 0, []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        phase, period = generator.uniform(0, 2 * np.pi), generator.uniform(1.5, 4)
+
+        def truth(at: np.ndarray) -> np.ndarray:
+            wave = 0.02 * np.sin(2 * np.pi * np.log10(at) / period + phase)  # noqa: B023
+            return (1.5 + 1.5 * (at / 1e17) ** -0.15) * (1 + wave)
+
+        loss = truth(x) * (1 + 0.003 * generator.standard_t(3, len(x)))
+        now = advise({"x": x}, loss, Candidates({"x": x}, x), [{"x": target}], 1e20, law="power_floor").now
+        inside += abs(now.value - float(truth(np.array([target]))[0])) < 1.645 * now.sd
+        sds.append(now.sd)
+    assert inside >= stats.binom.ppf(0.001, 40, 0.9)
+    assert np.median(sds) < 0.3  # and it says something
+
+
 def test_a_settled_decision_says_stop_and_an_open_one_does_not() -> None:
     clear = ladder(lean=0.0)
     clear["loss"] = np.where(clear["recipe"] == "B", clear["loss"] + 0.3, clear["loss"])
@@ -219,6 +301,7 @@ CELLS = Candidates({"x": np.array([1e18])}, np.array([1.0]))
         ({"targets": [{"x": -1.0}]}, "the target needs a positive x"),
         ({"recipe": ["a", "b", "c"]}, "one recipe or two; found a, b, c"),
         ({"recipe": ["a", "a", "b"]}, r"1 finished run\(s\) of b"),
+        ({"inputs": {"x": np.full(3001, 1e15)}, "loss": np.full(3001, 3.0)}, "3001 finished runs; advice is made from"),
         ({"loss": np.array([3.0, np.nan, np.nan])}, r"1 finished run\(s\)"),
         ({"loss": np.array([3.0, -2.8, 2.6])}, "loss has 1 value"),
         ({"candidates": Candidates({"x": np.array([])}, np.array([]))}, "there is no candidate"),

@@ -4,22 +4,25 @@ Published runs are revealed one by one to four ways of choosing them, from the s
 what they then say of the largest runs, which are held out, is compared. Two-recipe ladders of known truth are decided.
 """
 
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from tests.replay.ladders import SHAPES, TRUTHS, decide
-from tests.replay.strategies import STRATEGIES, error_of_belief, error_of_fit
-from tests.replay.tables import EXAMS, Pool, chinchilla, steplaw
+from tests.replay.strategies import FIRST, STRATEGIES, error_of_belief, error_of_fit, replay
+from tests.replay.tables import EXAMS, chinchilla, steplaw
 
 REPEATS, DRAWS = 20, 20
 SHARES = (0.05, 0.1, 0.2)
 DOCUMENT = Path("docs/advise.md")
-_FIRST = 6  # runs known at the start, drawn from the cheapest quarter
 
 INTRODUCTION = """# Advice, replayed
 
@@ -63,19 +66,7 @@ def sides(differences: list[np.ndarray]) -> str:
     return f"above zero in {above} of {len(ends)} comparisons, below in {below}"
 
 
-def replay(pool: Pool, share: float, repeat: int) -> dict[str, tuple[float, float, int]]:
-    """Both errors and the number of runs of every way of choosing."""
-    generator = np.random.default_rng(repeat)
-    first = generator.choice(pool.open[: len(pool.open) // 4], _FIRST, replace=False)
-    budget = share * pool.full - pool.cost[first].sum()
-    found = {}
-    for name, strategy in STRATEGIES.items():
-        known = strategy(pool, first, budget, generator)
-        found[name] = error_of_belief(pool, known), error_of_fit(pool, known), len(known)
-    return found
-
-
-def tables(repeats: int) -> Iterator[str]:
+def tables(workers: ProcessPoolExecutor, repeats: int) -> Iterator[str]:
     """One line per pool, share and way of choosing."""
     yield "| data | share of cost | chosen by | runs | error, belief | error, Huber | same fit | as usual |"
     yield "|---|---|---|---|---|---|---|---|"
@@ -86,7 +77,7 @@ def tables(repeats: int) -> Iterator[str]:
         yield f"| {pool.name} | 100% | all | {len(pool.open)} | {everything[0]:.2f} | {everything[1]:.2f} | – | – |"
         for share in SHARES:
             begun = time.perf_counter()
-            found = [replay(pool, share, repeat) for repeat in range(repeats)]
+            found = list(workers.map(replay, repeat(pool), repeat(share), range(repeats)))
             ours = np.array([one["advise"][0] for one in found])
             for name in STRATEGIES:
                 belief, huber, count = (np.array([one[name][k] for one in found]) for k in range(3))
@@ -101,7 +92,7 @@ def tables(repeats: int) -> Iterator[str]:
     yield f"As usual: {sides(usual)}. Same fit: {sides(same)}."
 
 
-def ladders(draws: int) -> Iterator[str]:
+def ladders(workers: ProcessPoolExecutor, draws: int) -> Iterator[str]:
     """One line per ladder and truth, and the total with its interval."""
     yield from (
         "",
@@ -118,7 +109,7 @@ def ladders(draws: int) -> Iterator[str]:
     right = total = 0
     for ladder in SHAPES:
         for truth in TRUTHS:
-            found = [decide(ladder, truth, 1000 + draw) for draw in range(draws)]
+            found = list(workers.map(decide, repeat(ladder), repeat(truth), range(1000, 1000 + draws)))
             wins, settled = sum(one.right for one in found), sum(one.settled for one in found)
             right, total = right + wins, total + draws
             share = float(np.median([one.share for one in found]))
@@ -136,10 +127,12 @@ def main() -> None:
         raise SystemExit(f"no published runs in {EXAMS}: put chinchilla_points.csv and steplaw_dense.csv there")
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS
     draws = int(sys.argv[2]) if len(sys.argv) > 2 else DRAWS
-    lines = [*INTRODUCTION.format(repeats=repeats, first=_FIRST).splitlines()]
-    for line in (*tables(repeats), *ladders(draws)):
-        lines.append(line)
-        print(line, flush=True)
+    lines = [*INTRODUCTION.format(repeats=repeats, first=FIRST).splitlines()]
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # of each worker; they are one per core
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as workers:
+        for line in chain(tables(workers, repeats), ladders(workers, draws)):
+            lines.append(line)
+            print(line, flush=True)
     DOCUMENT.write_text("\n".join(lines) + "\n")
 
 

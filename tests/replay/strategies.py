@@ -5,19 +5,21 @@ from collections.abc import Callable
 import numpy as np
 
 from stages.fit import Candidates, advise
+from stages.fit.belief import Noise, Rows, believe
 from stages.fit.fitting import fit_law
 from stages.fit.laws import LAWS
 from stages.fit.objectives import Objective, huber_log, squares
 from tests.replay.tables import Pool
 
+FIRST = 6
+"""Runs known at the start, drawn from the cheapest quarter."""
 LAW = LAWS["chinchilla"]
 Strategy = Callable[[Pool, np.ndarray, float, np.random.Generator], np.ndarray]
 """From a pool, the rows known at the start, what may be spent and a generator: all rows known at the end."""
-_PARTS = 4  # how often a strategy that learns looks again: after every quarter of the budget
 
 
 def advised(pool: Pool, known: np.ndarray, budget: float, generator: np.random.Generator) -> np.ndarray:
-    """Ours: the first steps of the advice, up to a quarter of the budget, then advice again."""
+    """Ours: the first step of the advice, then advice again."""
     left = budget
     while True:
         rest = np.setdiff1d(pool.open, known)
@@ -31,9 +33,8 @@ def advised(pool: Pool, known: np.ndarray, budget: float, generator: np.random.G
         ).steps  # fmt: skip
         if not steps:
             return known
-        now = [step for i, step in enumerate(steps) if i == 0 or step.cumulative_cost <= budget / _PARTS]
-        known = np.append(known, [rest[step.cells[0]] for step in now])
-        left -= now[-1].cumulative_cost
+        known = np.append(known, rest[steps[0].cells[0]])
+        left -= steps[0].cost
 
 
 def at_random(pool: Pool, known: np.ndarray, budget: float, generator: np.random.Generator) -> np.ndarray:
@@ -56,21 +57,27 @@ def _affordable(pool: Pool, known: np.ndarray, budget: float, order: np.ndarray)
 
 
 def d_optimal(pool: Pool, known: np.ndarray, budget: float, generator: np.random.Generator) -> np.ndarray:
-    """The run that adds most to the determinant of the law's information at its fit (Wald 1943), refitted as ours."""
-    left, spent, jacobian = budget, np.inf, np.empty(0)
-    rest = np.setdiff1d(pool.open, known)
+    """The run that adds most to the determinant of the law's information at its fit (Wald 1943), fitted anew each time.
+
+    While all runs are of one size or of one number of tokens no law can be fitted, and the cheapest other one is run.
+    """
+    left = budget
     while True:
+        rest = np.setdiff1d(pool.open, known)
         rest = rest[pool.cost[rest] <= left]
         if not len(rest):
             return known
-        if spent > budget / _PARTS:
-            theta, spent = fitted(pool, known, squares(True)), 0.0
+        fixed = [values for values in (pool.n, pool.d) if np.ptp(values[known]) == 0]
+        if fixed:
+            other = rest[fixed[0][rest] != fixed[0][known[0]]]
+            row = other[pool.cost[other].argmin()]
+        else:
+            theta = fitted(pool, known, squares(True))
             jacobian = LAW.at(np.log([pool.n, pool.d]), theta[None]).gradient_Bxpxn[0]
-        information = jacobian[:, known] @ jacobian[:, known].T + 1e-6 * np.eye(len(jacobian))
-        gain = np.einsum("pr,pq,qr->r", jacobian[:, rest], np.linalg.inv(information), jacobian[:, rest])
-        row = rest[int(gain.argmax())]
-        known, rest = np.append(known, row), rest[rest != row]
-        left, spent = left - pool.cost[row], spent + pool.cost[row]
+            information = jacobian[:, known] @ jacobian[:, known].T + 1e-6 * np.eye(len(jacobian))
+            gain = np.einsum("pr,pq,qr->r", jacobian[:, rest], np.linalg.inv(information), jacobian[:, rest])
+            row = rest[int(gain.argmax())]
+        known, left = np.append(known, row), left - pool.cost[row]
 
 
 def fitted(pool: Pool, known: np.ndarray, objective: Objective) -> np.ndarray:
@@ -86,16 +93,31 @@ def error_of_fit(pool: Pool, known: np.ndarray) -> float:
     return float(np.sqrt(np.mean((LAW.log_loss(log_x, theta[None])[0] - np.log(pool.loss[pool.held])) ** 2)))
 
 
+def believed(pool: Pool, known: np.ndarray) -> tuple[Noise, np.ndarray, np.ndarray]:
+    """Noise, and mean and covariance of the held-out losses, after the known runs."""
+    log_x, none = np.log([pool.n, pool.d]), np.zeros(len(known), int)
+    belief = believe(LAW, Rows(log_x[:, known], none, none - 1), pool.loss[known], 1)
+    return belief.noise, *belief.at(log_x[:, pool.held], np.zeros(len(pool.held), int))
+
+
 def error_of_belief(pool: Pool, known: np.ndarray) -> float:
     """The same by the posterior mean that advice rests on, whoever chose the runs."""
-    from stages.fit.belief import Rows, believe
-
-    log_x, none = np.log([pool.n, pool.d]), np.zeros(len(known), int)
-    belief = believe(LAW, Rows(log_x[:, known], none, none - 1), pool.loss[known], 1, places=log_x)
-    mean, _ = belief.at(log_x[:, pool.held], np.zeros(len(pool.held), int))
+    _, mean, _ = believed(pool, known)
     return float(np.sqrt(np.mean((np.log(mean) - np.log(pool.loss[pool.held])) ** 2)))
 
 
 STRATEGIES: dict[str, Strategy] = {
     "advise": advised, "random": at_random, "cheapest first": cheapest, "D-optimal": d_optimal,
 }  # fmt: skip
+
+
+def replay(pool: Pool, share: float, seed: int) -> dict[str, tuple[float, float, int]]:
+    """Of every way of choosing: errors by belief and by Huber, and the number of runs."""
+    generator = np.random.default_rng(seed)
+    first = generator.choice(pool.open[: len(pool.open) // 4], FIRST, replace=False)
+    budget = share * pool.full - pool.cost[first].sum()
+    found = {}
+    for name, strategy in STRATEGIES.items():
+        known = strategy(pool, first, budget, generator)
+        found[name] = error_of_belief(pool, known), error_of_fit(pool, known), len(known)
+    return found
