@@ -78,7 +78,7 @@ class Advice(Serialisable):
     noise_sd: float
     """Of a run's loss at the target."""
     discrepancy_sd: float
-    """Of the smooth part of the loss that the law does not have."""
+    """Of the part of the loss that the law does not have."""
     now: Standing
     steps: list[Step]
     moves: float

@@ -303,14 +303,14 @@ def _posterior(options: list[_Option], shared: float) -> Belief:
             break
         low, high = narrow
     kept = height > np.log(_LIGHT)
-    total = sum(np.exp(score - best)[:, kept].sum() for score in scores)
-    parts = []
-    for option, score, (_, mean, cov) in zip(options, scores, found, strict=True):
-        at = np.ix_(score.max(1) - best > np.log(_LIGHT), kept)
-        if at[0].size:
-            parts.append(
-                _Part(option.runs, option.sizes_Sx2[at[0][:, 0]], np.exp(score[at] - best) / total, mean[at], cov[at])
-            )
+    weights = [np.exp(score - best)[:, kept] for score in scores]
+    sized = [weight.max(1) > _LIGHT for weight in weights]
+    total = sum(weight[rows].sum() for weight, rows in zip(weights, sized, strict=True))
+    parts = [
+        _Part(option.runs, option.sizes_Sx2[rows], weight[rows] / total, mean[rows][:, kept], cov[rows][:, kept])
+        for option, weight, rows, (_, mean, cov) in zip(options, weights, sized, found, strict=True)
+        if rows.any()
+    ]
     sd, discrepancy = np.sqrt(sum(part.weight_SxG.sum(1) @ part.sizes_Sx2**2 for part in parts))
     return Belief(model, eta[kept], parts, Noise(float(sd), shared, float(discrepancy)))
 

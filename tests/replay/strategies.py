@@ -1,6 +1,7 @@
 """Ways to spend a budget on a pool of runs whose losses are revealed only when chosen."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,23 +19,25 @@ Strategy = Callable[[Pool, np.ndarray, float, np.random.Generator], np.ndarray]
 """From a pool, the rows known at the start, what may be spent and a generator: all rows known at the end."""
 
 
-def advised(pool: Pool, known: np.ndarray, budget: float, generator: np.random.Generator) -> np.ndarray:
-    """Ours: the first step of the advice, then advice again."""
-    left = budget
+def follow(pool: Pool, known: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ours: the first step of the advice, then advice again; the runs in the end and when it first said stop."""
+    left, until = budget, None
     while True:
         rest = np.setdiff1d(pool.open, known)
         rest = rest[pool.cost[rest] <= left]
         if not len(rest):
-            return known
+            return known, known if until is None else until
         targets = [{"N": n, "D": d} for n, d in zip(pool.n[pool.held], pool.d[pool.held], strict=True)]
-        steps = advise(
+        advice = advise(
             {"N": pool.n[known], "D": pool.d[known]}, pool.loss[known],
             Candidates({"N": pool.n[rest], "D": pool.d[rest]}, pool.cost[rest]), targets, left,
-        ).steps  # fmt: skip
-        if not steps:
-            return known
-        known = np.append(known, rest[steps[0].cells[0]])
-        left -= steps[0].cost
+        )  # fmt: skip
+        if advice.stop and until is None:
+            until = known
+        if not advice.steps:
+            return known, known if until is None else until
+        known = np.append(known, rest[advice.steps[0].cells[0]])
+        left -= advice.steps[0].cost
 
 
 def at_random(pool: Pool, known: np.ndarray, budget: float, generator: np.random.Generator) -> np.ndarray:
@@ -106,18 +109,46 @@ def error_of_belief(pool: Pool, known: np.ndarray) -> float:
     return float(np.sqrt(np.mean((np.log(mean) - np.log(pool.loss[pool.held])) ** 2)))
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "advise": advised, "random": at_random, "cheapest first": cheapest, "D-optimal": d_optimal,
-}  # fmt: skip
+OTHERS: dict[str, Strategy] = {"random": at_random, "cheapest first": cheapest, "D-optimal": d_optimal}
 
 
-def replay(pool: Pool, share: float, seed: int) -> dict[str, tuple[float, float, int]]:
-    """Of every way of choosing: errors by belief and by Huber, and the number of runs."""
+@dataclass(frozen=True)
+class Chosen:
+    """What some runs say of the held-out ones."""
+
+    belief: float
+    """Root mean square of the error of log loss, by belief."""
+    huber: float
+    """The same by the plain Huber fit."""
+    runs: int
+    share: float
+    """Of the cost of all runs that may be chosen."""
+
+
+def judge(pool: Pool, known: np.ndarray) -> Chosen:
+    """The errors that some runs leave."""
+    share = float(pool.cost[known].sum() / pool.full)
+    return Chosen(error_of_belief(pool, known), error_of_fit(pool, known), len(known), share)
+
+
+def replay(pool: Pool, share: float, seed: int) -> dict[str, Chosen]:
+    """Every way of choosing, ours to the end of the budget and until it says stop."""
     generator = np.random.default_rng(seed)
     first = generator.choice(pool.open[: len(pool.open) // 4], FIRST, replace=False)
     budget = share * pool.full - pool.cost[first].sum()
-    found = {}
-    for name, strategy in STRATEGIES.items():
-        known = strategy(pool, first, budget, generator)
-        found[name] = error_of_belief(pool, known), error_of_fit(pool, known), len(known)
-    return found
+    ours, until = follow(pool, first, budget)
+    found = {"advise": judge(pool, ours), "until stop": judge(pool, until)}
+    return found | {name: judge(pool, choose(pool, first, budget, generator)) for name, choose in OTHERS.items()}
+
+
+def trial(pool: Pool, count: int, seed: int) -> tuple[float, float]:
+    """Error of the held-out runs' mean loss and what the belief expects it to be, relative to that loss.
+
+    The belief is after `count` runs drawn at random from the cheaper 60%. What is expected includes the noise of the
+    held-out runs.
+    """
+    cheaper = pool.open[: len(pool.open) * 6 // 10]
+    noise, mean, cov = believed(pool, np.random.default_rng(seed).choice(cheaper, count, replace=False))
+    measured = pool.loss[pool.held].mean()
+    expected = np.sqrt(cov.mean() + (noise.sd * mean.mean()) ** 2 / len(mean))
+    return float((mean.mean() - measured) / measured), float(expected / measured)

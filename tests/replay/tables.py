@@ -47,6 +47,16 @@ def chinchilla() -> Pool:
     return Pool("Chinchilla", n, d, runs["loss"].to_numpy(float), np.argsort(n * d, kind="stable")[-12:])
 
 
+def gadre() -> list[Pool]:
+    """Gadre et al.'s models by their training set, loss on C4; held out: the four of most compute of each."""
+    models = pd.read_csv(EXAMS / "gadre_testbed.csv").astype({"N": float, "D": float})
+    pools = []
+    for name, rows in models.groupby("train_dataset"):
+        n, d, loss = (rows[column].to_numpy() for column in ("N", "D", "loss_c4_val"))
+        pools.append(Pool(f"Gadre, {name}", n, d, loss, np.argsort(n * d, kind="stable")[-4:]))
+    return pools
+
+
 def steplaw() -> Pool:
     """Step Law's dense sweeps, at every size the runs nearest to its published optimum; held out: the two largest.
 
