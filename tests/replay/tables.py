@@ -52,9 +52,25 @@ def gadre() -> list[Pool]:
     models = pd.read_csv(EXAMS / "gadre_testbed.csv").astype({"N": float, "D": float})
     pools = []
     for name, rows in models.groupby("train_dataset"):
-        n, d, loss = (rows[column].to_numpy() for column in ("N", "D", "loss_c4_val"))
-        pools.append(Pool(f"Gadre, {name}", n, d, loss, np.argsort(n * d, kind="stable")[-4:]))
+        held = (rows["N"] * rows["D"]).rank(method="first") > len(rows) - 4
+        pools.append(_pool(f"Gadre, {name}", rows["N"], rows["D"], rows["loss_c4_val"], held))
     return pools
+
+
+def untouched() -> list[Pool]:
+    """Tables by which nothing in the belief was chosen; held out: OLMo's 7B and 13B, and Marin's models of 1.2B."""
+    olmo = pd.read_csv(EXAMS / "olmo_ladder_c4.csv").astype({"N": float, "D": float})
+    pools = [_pool("OLMo ladder", olmo["N"], olmo["D"], olmo["c4_ma5"], olmo["N"] > 5e9)]
+    marin = pd.read_csv(EXAMS / "marin_optimizers.csv")
+    for name, rows in marin.groupby("optimizer"):
+        large = rows["N_nominal"] > 1e9
+        if large.any() and not large.all():
+            pools.append(_pool(f"Marin, {name}", rows["N_nominal"], rows["tokens"], rows["c4_en_loss"], large))
+    return pools
+
+
+def _pool(name: str, n: pd.Series, d: pd.Series, loss: pd.Series, held: pd.Series) -> Pool:
+    return Pool(name, n.to_numpy(float), d.to_numpy(float), loss.to_numpy(float), np.flatnonzero(held))
 
 
 def steplaw() -> Pool:
