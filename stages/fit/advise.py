@@ -213,12 +213,12 @@ def _advice(
     partner, known = find_partners(cells, code, rows, labels)
     loss = question.mean[: len(code)]
     other = np.where(known >= 0, question.mean[known], np.where(partner >= 0, loss[partner], loss))
-    spread = belief.noise.sd**2 * loss * other  # a pair's two runs have noise of one size, as in the belief
+    spread = belief.noise.sd**2 * np.abs(loss * other)  # a pair's two runs are taken to have noise of one size
     options = Cells(np.arange(len(code)), spread, cells.cost, partner, known, belief.noise.shared)
     steps = plan(question.cov, question.answer, options, budget, _worth(question), _LIMIT)
     variance = [question.variance, *(step.variance for step in steps)]
     now = _standing(question)
-    noise = belief.noise.sd * float(question.mean[-goal.shape[1] :].mean())
+    noise = belief.noise.sd * abs(float(question.mean[-goal.shape[1] :].mean()))
     enough, flips, why = _enough(now, variance, noise, sure, names)
     inputs = belief.model.law.inputs
     return Advice(

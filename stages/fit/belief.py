@@ -7,18 +7,21 @@ across basins, without starts to choose. Two recipes are one model: coefficients
 difference, and the prior takes differences to be small, the same way whichever recipe is named first.
 
 No law is exact, and many cheap runs then agree on something that is wrong at the target. So the loss is the law plus a
-discrepancy common to all recipes, a Gaussian process over the log inputs (Kennedy and O'Hagan 2001): nearly smooth, so
-that a trend carries on beyond the runs, or rough, so that what runs show of it is true of their neighbourhood alone.
-Which one it is, its size and the noise's are not taken as known. Members are spread over all of them by their evidence;
-with few runs, one best size is often far too small. The discrepancy is what makes runs near the target worth their
-cost. Noise is Student's t with 4 degrees of freedom, so that a run that went astray moves little (the EM weights of
-Lange, Little and Taylor 1989).
+discrepancy, a Gaussian process over the log inputs (Kennedy and O'Hagan 2001): nearly smooth, so that a trend carries
+on beyond the runs, or rough, so that what runs show of it is true of their neighbourhood alone; of two recipes nearly
+common, or half of it each one's own. Which one it is, its size and the noise's are not taken as known. Members are
+spread over all of them by their evidence; with few runs, one best size is often far too small. The discrepancy is what
+makes runs near the target worth their cost. Noise is Student's t with 4 degrees of freedom, so that a run that went
+astray moves little (the EM weights of Lange, Little and Taylor 1989).
 
 Priors are weak and in the runs' own units: inputs are divided by their geometric mean, so that every coefficient is a
-share of the loss in the middle of the runs. Noise is relative (of log loss to first order).
+share of the loss in the middle of the runs. Noise is relative to the expected loss.
+
+The grid is coarse where there are four exponents, two recipes by a law of two inputs: six points along each, so that a
+standard deviation can be a quarter too small.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -40,12 +43,16 @@ _POINTS = {0: 1, 1: 64, 2: 14, 3: 9, 4: 6}  # along each exponent
 _ROUNDS = 8
 _LIGHT = 1e-4  # relative weight below which a member is left out
 _BLOCK = 1 << 21  # numbers held at once
+_FREEDOM = 4.0  # of Student's t
+_TAIL = float(np.sqrt(_FREEDOM / (_FREEDOM - 2)))  # its standard deviation over its scale
+_LEAST_SD = 0.0003  # relative; what is said to be smaller is taken for this
 _RANGE = 1.5 * np.log(10)  # of the discrepancy, in log inputs
 _MEDIANS = np.array([0.005, 0.02])  # of the noise and of the discrepancy, relative, each known to a factor e
-_LOG_SIZES = np.linspace(np.log(0.0003), np.log(0.3), 31)  # where sizes that count are looked for
+_LOG_SIZES = np.linspace(np.log(_LEAST_SD / _TAIL), np.log(0.3), 31)  # where sizes that count are looked for
 _NODES = 4  # sizes of the noise, and of the discrepancy, that members have
 _ROUGH = (0.03, 1.0)  # share of the discrepancy's variance that is rough: hardly any, or all
-_FREEDOM = 4.0  # of Student's t
+_APART = (0.02, 0.5)  # share of it that each of two recipes has for itself
+_LEAST_LOSS = 0.1  # of the level, where the law would go below
 _TURNS = 3  # of estimating sizes, shares and weights by the last members
 _PAIRS = 2.0  # pairs that the prior share of common noise, one half, is worth
 
@@ -106,35 +113,46 @@ class Model:
         apart = np.where(floor, *_SPREAD_DIFFERENCE) * self.level
         return np.concatenate([mean, np.zeros(count)]), np.concatenate([spread, apart])
 
-    def covariance(self, a: Floats, b: Floats, rough: float) -> Floats:
-        """Of a discrepancy of relative size one between places [inputs, m] and [inputs, n], [m, n]."""
+    def covariance(self, a: Floats, b: Floats, of_a: Ints, of_b: Ints, kind: "_Kind") -> Floats:
+        """Of a discrepancy of relative size one between places [inputs, m] and [inputs, n] of recipes, [m, n]."""
         square = ((a[:, :, None] - b[:, None, :]) ** 2).sum(0) / _RANGE**2
-        value: Floats = self.level**2 * ((1 - rough) * np.exp(-0.5 * square) + rough * np.exp(-np.sqrt(square)))
-        return value
+        value = (1 - kind.rough) * np.exp(-0.5 * square) + kind.rough * np.exp(-np.sqrt(square))
+        alike: Floats = np.where(of_a[:, None] == of_b, self.level**2, self.level**2 * (1 - kind.apart))
+        covariance: Floats = value * alike
+        return covariance
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Of a discrepancy: the share of its variance that is rough, and the share that each recipe has for itself."""
+
+    rough: float
+    apart: float
 
 
 class _Runs:
     """Runs turned so that noise and discrepancy are independent from row to row, whatever their sizes.
 
     Noise has covariance s^2 N and the discrepancy d^2 C. With N = F F^T and F^-1 C F^-T = U diag(v) U^T, rows U^T F^-1
-    of the losses have covariance s^2 I + d^2 diag(v). `width` [n] is by how much a run's noise is wider than others'.
+    of the losses have covariance s^2 I + d^2 diag(v). `scale` [n] is the noise of a run where s is one.
     """
 
-    def __init__(self, model: Model, rows: Rows, loss: Floats, shared: float, width: Floats, rough: float) -> None:
-        self.model, self.rows, self.rough = model, rows, rough
+    def __init__(self, model: Model, rows: Rows, loss: Floats, shared: float, scale: Floats, kind: _Kind) -> None:
+        self.model, self.rows, self.kind = model, rows, kind
         later = np.flatnonzero(rows.partner >= 0)
         first = rows.partner[later]
-        scale = loss.copy()
-        scale[later] = scale[first] = np.sqrt(loss[later] * loss[first])
-        scale *= width
         noise = np.diag(scale**2)
         noise[later, first] = noise[first, later] = shared * scale[later] * scale[first]
         factor = np.linalg.cholesky(noise)
-        half = solve_triangular(factor, model.covariance(rows.log_x, rows.log_x, rough), lower=True)
+        half = solve_triangular(factor, self.covariance(rows.log_x, rows.recipe), lower=True)
         spread, turn = np.linalg.eigh(solve_triangular(factor, half.T, lower=True))
         self.spread = np.maximum(spread, 0.0)
         self.turn = solve_triangular(factor, turn, lower=True, trans="T").T
         self.target = self.turn @ loss
+
+    def covariance(self, log_x: Floats, recipe: Ints) -> Floats:
+        """Of the discrepancy between places and the runs, [m, n]."""
+        return self.model.covariance(log_x, self.rows.log_x, recipe, self.rows.recipe, self.kind)
 
     def basis(self, eta_GxQ: Floats) -> Floats:
         """The turned basis, [G, n, K]."""
@@ -156,7 +174,7 @@ def _apply(matrix: Floats, basis_GxnxK: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Part:
-    """Members with a discrepancy of one roughness: G exponents at each of S sizes."""
+    """Members with a discrepancy of one kind: G exponents at each of S sizes."""
 
     runs: _Runs
     sizes_Sx2: Floats
@@ -170,8 +188,8 @@ class _Part:
         """Value of every member [S G, m], and the weighted sum of their covariances [m, m]."""
         model, runs = self.runs.model, self.runs
         here, there = model.basis(eta_GxQ, log_x, recipe), runs.basis(eta_GxQ)
-        across = model.covariance(log_x, runs.rows.log_x, runs.rough) @ runs.turn.T
-        between = model.covariance(log_x, log_x, runs.rough)
+        across = runs.covariance(log_x, recipe) @ runs.turn.T
+        between = model.covariance(log_x, log_x, recipe, recipe, runs.kind)
         precision = runs.precision(self.sizes_Sx2)
         values, cov = [], np.zeros_like(between)
         for s, (_, size) in enumerate(self.sizes_Sx2):
@@ -224,43 +242,49 @@ def believe(
         rows: where the runs lie.
         loss: their losses, in any unit.
         recipes: 1, or 2 whose laws are of one form.
-        sd: the relative noise of a run, where it is known.
-        noise: all sizes, where they are known; nothing is estimated then.
+        sd: the relative standard deviation of a run, where it is known; at least 0.0003.
+        noise: all sizes, where they are known; nothing is estimated then, and noise is normal and equal for all runs.
     """
     model = Model(law, recipes, rows.log_x.mean(1), float(np.exp(np.log(loss).mean())))
     paired = bool((rows.partner >= 0).any())
+    sd = None if sd is None else max(sd, _LEAST_SD) / _TAIL
     start = noise or Noise(sd or 2 * _MEDIANS[0], 0.5 if paired else 0.0, 2 * _MEDIANS[1])
-    runs = [_Runs(model, rows, loss, start.shared, np.ones(len(loss)), rough) for rough in _ROUGH]
+    kinds = [_Kind(rough, apart) for rough in _ROUGH for apart in (_APART if recipes == 2 else (0.0,))]
+    scale = np.full(len(loss), model.level)  # of the expected loss, once there is one; a measured one may be far off
+    runs = [_Runs(model, rows, loss, start.shared, scale, kind) for kind in kinds]
     belief = _posterior([_Option(one, np.array([[start.sd, start.discrepancy]])) for one in runs], start.shared)
-    for _ in range(0 if noise else _TURNS):
+    if noise:
+        return belief
+    for _ in range(_TURNS):
         best = belief.heaviest()
-        width, shared = _scatter(best, rows, loss)
-        runs = [_Runs(model, rows, loss, shared, width, rough) for rough in _ROUGH]
+        scale, shared = _scatter(best, rows, loss)
+        runs = [_Runs(model, rows, loss, shared, scale, kind) for kind in kinds]
         belief = _posterior([_sizes(one, best.eta_GxQ, sd) for one in runs], shared)
-    return belief
+    return replace(belief, noise=replace(belief.noise, sd=float(belief.noise.sd * _TAIL)))
 
 
 def _scatter(belief: Belief, rows: Rows, loss: Floats) -> tuple[Floats, float]:
-    """How wide the noise of each run is, and the share of it that a partner has too, by what runs are off the belief.
+    """The noise of each run for s = 1, and the share of it that a partner has too, by what runs are off the belief.
 
-    A width is the root of (4 + r^2) / (4 + 1), where r^2 is expected in noise variances; a share is the partners'
-    covariance over their variance.
+    It is the expected loss times a width, the root of (4 + r^2) / (4 + 1), where r^2 is expected in noise variances. A
+    share is the partners' covariance over their variance.
     """
     mean, cov = belief.at(rows.log_x, rows.recipe)
-    off, unit = (loss - mean) / loss, belief.noise.sd
-    width = np.sqrt((_FREEDOM + (off**2 + np.diag(cov) / loss**2) / unit**2) / (_FREEDOM + 1))
+    usual, unit = np.maximum(mean, _LEAST_LOSS * belief.model.level), belief.noise.sd
+    off, doubt = (loss - mean) / usual, np.maximum(np.diag(cov), 0.0) / usual**2
+    width = np.sqrt((_FREEDOM + (off**2 + doubt) / unit**2) / (_FREEDOM + 1))
     later = np.flatnonzero(rows.partner >= 0)
     if not len(later):
-        return width, 0.0
+        return usual * width, 0.0
     second, first = (off / width)[later], (off / width)[rows.partner[later]]
     prior = _PAIRS * unit**2
     share = (0.5 * prior + (first * second).sum()) / (prior + 0.5 * (first**2 + second**2).sum())
-    return width, float(np.clip(share, 0.0, 0.95))
+    return usual * width, float(np.clip(share, 0.0, 0.95))
 
 
 @dataclass(frozen=True)
 class _Option:
-    """Runs with a discrepancy of one roughness, and the sizes at which members are asked for."""
+    """Runs with a discrepancy of one kind, and the sizes at which members are asked for."""
 
     runs: _Runs
     sizes_Sx2: Floats
@@ -328,7 +352,8 @@ def _exponents(grid: Floats, recipes: int) -> Floats:
 def _regress(option: _Option, eta: Floats) -> tuple[Floats, Floats, Floats]:
     """Log evidence [S, G], and mean [S, G, K] and covariance [S, G, K, K] of the coefficients, at every size.
 
-    In units of the prior's standard deviations, so that the matrix to be inverted is the identity plus what runs tell.
+    Terms with large exponents differ by many powers of ten along the runs, so every column of the basis is divided by
+    its largest entry, and nothing large is subtracted.
     """
     runs, sizes = option.runs, option.sizes_Sx2
     prior, spread = runs.model.prior()
@@ -337,15 +362,19 @@ def _regress(option: _Option, eta: Floats) -> tuple[Floats, Floats, Floats]:
     parts = []
     for i in range(0, len(eta), block):
         basis = runs.basis(eta[i : i + block])
-        off, scaled = runs.target - basis @ prior, basis * spread
-        products = (scaled[:, :, :, None] * scaled[:, :, None, :]).reshape(*off.shape, -1)
-        gram = (precision @ products).transpose(1, 0, 2).reshape(len(sizes), len(off), len(prior), -1)
-        gram = gram + np.eye(len(prior))
-        right = (precision @ (scaled * off[:, :, None])).transpose(1, 0, 2)
+        unit = np.abs(basis).max(1)
+        basis = basis / unit[:, None]
+        known = 1 / (unit * spread)  # of the prior, in these units: the root of its precision, [G, K]
+        products = (basis[:, :, :, None] * basis[:, :, None, :]).reshape(*basis.shape[:2], -1)
+        gram = (precision @ products).transpose(1, 0, 2).reshape(len(sizes), *known.shape, -1)
+        gram = gram + known[:, :, None] ** 2 * np.eye(len(prior))
+        right = precision * runs.target @ basis + (known * prior / spread)[:, None]
+        right = right.transpose(1, 0, 2)
         inverse = np.linalg.inv(gram)
         along = np.einsum("sgij,sgj->sgi", inverse, right)
-        score = 0.5 * ((right * along).sum(2) - precision @ (off**2).T - np.linalg.slogdet(gram)[1])
-        mean, cov = prior + spread * along, inverse * np.outer(spread, spread)
+        square = precision @ runs.target**2 + ((prior / spread) ** 2).sum()
+        score = 0.5 * ((right * along).sum(2) - square[:, None] - np.linalg.slogdet(gram)[1]) + np.log(known).sum(1)
+        mean, cov = along / unit, inverse / (unit[:, :, None] * unit[:, None, :])
         parts.append((score + _positive(mean, cov, len(runs.model.law.coefficients)), mean, cov))
     score, mean, cov = (np.concatenate(part, 1) for part in zip(*parts, strict=True))
     likely = 0.5 * np.log(precision).sum(1) - 0.5 * (np.log(np.maximum(sizes, 1e-9) / _MEDIANS) ** 2).sum(1)

@@ -53,7 +53,7 @@ STOPPING = """
 ## When it says stop
 
 The same repeats, each cut where the advice first said that all it could still buy would move the answer by less than
-one run's noise. What is then left of a small budget buys small runs, which help little and may mislead.
+one run's noise. What was left of a budget then bought many small runs; where the error grew, they misled.
 
 | data | budget | spent until then | runs | error then | error at the end |
 |---|---|---|---|---|---|"""
