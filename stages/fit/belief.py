@@ -3,8 +3,8 @@
 A law is linear in its coefficients c once its exponents are fixed, so each point of a grid of exponents is a Bayesian
 linear regression in closed form (variable projection, Golub and Pereyra 1973, with a prior), and its evidence is its
 weight. The grid is narrowed until the points that count are resolved. Members then differ within a basin of the fit and
-across basins, without starts to choose. Two recipes are one model: coefficients and log exponents are a mean and a
-difference, and the prior takes differences to be small, the same way whichever recipe is named first.
+across basins, without starts to choose. Two recipes are one model: the prior takes the differences of coefficients and
+of log exponents to be small, the same way whichever recipe is named first.
 
 No law is exact, and many cheap runs then agree on something that is wrong at the target. So the loss is the law plus a
 discrepancy, a Gaussian process over the log inputs (Kennedy and O'Hagan 2001): nearly smooth, so that a trend carries
@@ -97,21 +97,20 @@ class Model:
             terms = self.law.terms(log_x - self.centre[:, None], eta_GxQ[:, r * width : (r + 1) * width])
             shape = (len(eta_GxQ), log_x.shape[1])
             parts.append(np.stack([np.ones(shape) if t.log_phi is None else np.exp(t.log_phi) for t in terms], 2))
-        if self.recipes == 1:
-            return parts[0]
-        second = (recipe == 1)[None, :, None]
-        phi = np.where(second, parts[1], parts[0])
-        return np.concatenate([phi, np.where(second, 0.5, -0.5) * phi], 2)
+        own = [phi * (recipe == r)[None, :, None] for r, phi in enumerate(parts)]
+        return np.concatenate(own, 2)
 
     def prior(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the coefficients, [K]."""
+        """Mean [K] and precision [K, K] of the coefficients: those of the first recipe, then the second's."""
         count = len(self.law.coefficients)
-        mean, spread = np.full(count, self.level / count), np.full(count, _SPREAD_SHARE * self.level)
+        mean = np.full(count * self.recipes, self.level / count)
+        common = np.full(count, (_SPREAD_SHARE * self.level) ** 2)
         if self.recipes == 1:
-            return mean, spread
+            return mean, np.diag(1 / common)
         floor = np.array([name in self.law.levels for name in self.law.coefficients])
-        apart = np.where(floor, *_SPREAD_DIFFERENCE) * self.level
-        return np.concatenate([mean, np.zeros(count)]), np.concatenate([spread, apart])
+        apart = (np.where(floor, *_SPREAD_DIFFERENCE) * self.level) ** 2
+        here, across = np.diag(common + apart / 4), np.diag(common - apart / 4)
+        return mean, np.linalg.inv(np.block([[here, across], [across, here]]))
 
     def covariance(self, a: Floats, b: Floats, of_a: Ints, of_b: Ints, kind: "_Kind") -> Floats:
         """Of a discrepancy of relative size one between places [inputs, m] and [inputs, n] of recipes, [m, n]."""
@@ -181,7 +180,7 @@ class _Part:
     """Relative s.d. of noise and of discrepancy."""
     weight_SxG: Floats
     mean_SxGxK: Floats
-    """Coefficients: means over the recipes, then (of two) differences."""
+    """Coefficients of the first recipe, then (of two) the second's."""
     cov_SxGxKxK: Floats
 
     def at(self, eta_GxQ: Floats, log_x: Floats, recipe: Ints) -> tuple[Floats, Floats]:
@@ -352,37 +351,31 @@ def _exponents(grid: Floats, recipes: int) -> Floats:
 def _regress(option: _Option, eta: Floats) -> tuple[Floats, Floats, Floats]:
     """Log evidence [S, G], and mean [S, G, K] and covariance [S, G, K, K] of the coefficients, at every size.
 
-    Terms with large exponents differ by many powers of ten along the runs, so every column of the basis is divided by
-    its largest entry, and nothing large is subtracted.
+    Terms with large exponents differ by many powers of ten along the runs. This costs no digits because recipes have
+    columns of their own and nothing large is subtracted.
     """
     runs, sizes = option.runs, option.sizes_Sx2
-    prior, spread = runs.model.prior()
+    prior, known = runs.model.prior()
     precision = runs.precision(sizes)
     block = max(1, _BLOCK // (len(runs.target) * len(prior) ** 2))
     parts = []
     for i in range(0, len(eta), block):
         basis = runs.basis(eta[i : i + block])
-        unit = np.abs(basis).max(1)
-        basis = basis / unit[:, None]
-        known = 1 / (unit * spread)  # of the prior, in these units: the root of its precision, [G, K]
         products = (basis[:, :, :, None] * basis[:, :, None, :]).reshape(*basis.shape[:2], -1)
-        gram = (precision @ products).transpose(1, 0, 2).reshape(len(sizes), *known.shape, -1)
-        gram = gram + known[:, :, None] ** 2 * np.eye(len(prior))
-        right = precision * runs.target @ basis + (known * prior / spread)[:, None]
-        right = right.transpose(1, 0, 2)
-        inverse = np.linalg.inv(gram)
-        along = np.einsum("sgij,sgj->sgi", inverse, right)
-        square = precision @ runs.target**2 + ((prior / spread) ** 2).sum()
-        score = 0.5 * ((right * along).sum(2) - square[:, None] - np.linalg.slogdet(gram)[1]) + np.log(known).sum(1)
-        mean, cov = along / unit, inverse / (unit[:, :, None] * unit[:, None, :])
-        parts.append((score + _positive(mean, cov, len(runs.model.law.coefficients)), mean, cov))
+        gram = (precision @ products).transpose(1, 0, 2).reshape(len(sizes), -1, *known.shape) + known
+        right = (precision * runs.target @ basis).transpose(1, 0, 2) + known @ prior
+        cov = np.linalg.inv(gram)
+        mean = np.einsum("sgij,sgj->sgi", cov, right)
+        square = precision @ runs.target**2 + prior @ known @ prior
+        score = 0.5 * ((right * mean).sum(2) - square[:, None] - np.linalg.slogdet(gram)[1])
+        parts.append((score + _positive(mean, cov), mean, cov))
     score, mean, cov = (np.concatenate(part, 1) for part in zip(*parts, strict=True))
     likely = 0.5 * np.log(precision).sum(1) - 0.5 * (np.log(np.maximum(sizes, 1e-9) / _MEDIANS) ** 2).sum(1)
     return score + likely[:, None] + option.log_cell, mean, cov
 
 
-def _positive(mean: Floats, cov: Floats, count: int) -> Floats:
-    """Log of the chance that the first coefficients are positive, taken as if they were independent."""
-    sd = np.sqrt(np.einsum("sgii->sgi", cov)[:, :, :count])
-    chance: Floats = special.log_ndtr(mean[:, :, :count] / sd).sum(2)
+def _positive(mean: Floats, cov: Floats) -> Floats:
+    """Log of the chance that the coefficients are positive, taken as if they were independent."""
+    sd = np.sqrt(np.einsum("sgii->sgi", cov))
+    chance: Floats = special.log_ndtr(mean / sd).sum(2)
     return chance

@@ -72,8 +72,8 @@ def test_two_recipes_with_pairs_and_a_discrepancy_are_a_gaussian_process() -> No
     centre, level = np.log(x).mean(), np.exp(np.log(loss).mean())
     at, of = np.log(np.concatenate([x, goal])), np.concatenate([recipe, which])
     phi = np.stack([np.ones_like(at), np.exp(-0.3 * (at - centre))], 1)
-    phi = np.concatenate([phi, np.where(of == 1, 0.5, -0.5)[:, None] * phi], 1)
-    prior, spread = belief.model.prior()
+    phi = np.concatenate([phi, np.where(of == 1, 0.5, -0.5)[:, None] * phi], 1)  # means and differences
+    prior, spread = level * np.array([0.5, 0.5, 0, 0]), level * np.array([1, 1, 0.03, 0.2])
     scatter = np.diag((sd * level) ** 2 * np.array([1.0] * 6 + [0.0] * 3))
     for late, early in ((3, 0), (4, 1)):
         scatter[late, early] = scatter[early, late] = shared * (sd * level) ** 2
@@ -263,6 +263,22 @@ def test_runs_over_many_decades_are_read_to_the_precision_they_have() -> None:
         now = advise({"x": x}, loss, Candidates({"x": x}, x), [{"x": 1e23}], 1e24, law="power_floor").now
         assert abs(now.value - truth) < 3 * now.sd
         assert 0.005 < now.sd < 0.1
+
+
+@pytest.mark.parametrize("decades", [4, 8, 10])
+def test_two_recipes_over_many_decades(decades: float) -> None:
+    """Exponents .1 and .12: the difference a decade on is known, and is found within its doubt."""
+    x = np.tile(np.repeat(np.geomspace(1e14, 1e14 * 10.0**decades, 6), 3), 2)
+    exponent, target = np.repeat([0.1, 0.12], 18), 1e15 * 10.0**decades
+    generator = np.random.default_rng(0)
+    noise = np.tile(generator.normal(0, 0.01, 18), 2) + generator.normal(0, 0.003, 36)
+    loss = (1.5 + 1.5 * (x / 1e17) ** -exponent) * np.exp(noise)
+    recipe, pair = np.repeat(["A", "B"], 18), np.tile([0, 1, 2], 12)
+    last = Candidates({"x": x[[17, 35]]}, np.ones(2), ["A", "B"], [9, 9])
+    now = advise({"x": x}, loss, last, [{"x": target}], 2.0, law="power_floor", recipe=recipe, pair=pair).now
+    truth = 1.5 * (target / 1e17) ** -0.12 - 1.5 * (target / 1e17) ** -0.1
+    assert abs(now.value - truth) < 3 * now.sd
+    assert 0.001 < now.sd < 0.05
 
 
 @pytest.mark.parametrize("law", ["power", "power_floor"])

@@ -114,8 +114,6 @@ BUGS = [
         "width = np.sqrt((_FREEDOM + (off**2 + doubt) / unit**2) / (_FREEDOM + 1))", "width = np.ones(len(loss))"),
     Bug("advise", "what a recipe lacks the other lacks too", "stages/fit/belief.py",
         "_APART = (0.02, 0.5)", "_APART = (0.0, 0.0)"),
-    Bug("advise", "terms of many decades as they are", "stages/fit/belief.py",
-        "unit = np.abs(basis).max(1)", "unit = np.ones_like(basis[:, 0])"),
     Bug("advise", "a pair's noise is nowhere shared", "stages/fit/belief.py",
         "noise[first, later] = shared * scale", "noise[first, later] = 0.0 * scale"),
     Bug("advise", "what the law lacks is certain at the target", "stages/fit/belief.py",
