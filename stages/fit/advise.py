@@ -30,6 +30,7 @@ from stages.study.errors import UsageError
 SURE = 0.95
 ADVISED = ("power", "power_floor", "chinchilla", "chinchilla_shared")
 """Laws whose shape are exponents alone, so that a belief can hold all of them."""
+_LITTLE = 1 / 3  # of one run's noise: an answer of one recipe is settled where the rest would move it by less
 _LIMIT = 1000
 _TINY = 1e-6  # of the answer's standard deviation: a gain below it is none
 
@@ -296,10 +297,15 @@ def _enough(
         return 0, None if now.b_wins is None else 0.0, why
     moves = [_move(at, variance[-1]) for at in variance[:-1]]  # by all steps that are left
     if now.b_wins is None:
-        worth = sum(move > noise for move in moves)
+        worth = sum(move > _LITTLE * noise for move in moves)
         if not worth:
-            return 0, None, f"all of it would move the answer by {moves[0]:.2g}, less than one run's noise, {noise:.2g}"
-        return worth, None, f"after {worth} step(s) the rest would move the answer by less than one run's noise"
+            little = f"less than a third of one run's noise, {noise:.2g}"
+            return 0, None, f"all of it would move the answer by {moves[0]:.2g}, {little}"
+        return (
+            worth,
+            None,
+            f"after {worth} step(s) the rest would move the answer by less than a third of one run's noise",
+        )
     flips = [float(special.ndtr(-abs(now.value) / max(move, 1e-300))) for move in moves]
     winner, chance = (names[1], now.b_wins) if now.b_wins > 0.5 else (names[0], 1 - now.b_wins)
     if chance >= sure:

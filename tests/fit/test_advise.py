@@ -311,6 +311,19 @@ def test_of_two_recipes_the_difference_need_not_follow_the_law() -> None:
     assert inside >= stats.binom.ppf(0.001, 30, 0.9)
 
 
+def test_an_answer_that_hardly_moves_says_stop() -> None:
+    """40 runs around the target and one more to buy, or the same and one far nearer than any."""
+    x = np.repeat(np.geomspace(1e17, 1e19, 8), 5)
+    loss, target = single(x, 0, noise=0.02), [{"x": 1e18}]
+    settled = advise({"x": x}, loss, Candidates({"x": x[:1]}, x[:1]), target, 1e18, law="power_floor")
+    assert (settled.stop, settled.enough) == (True, 0)
+    assert "less than a third of one run's noise" in settled.why
+    small = np.repeat(np.geomspace(1e13, 1e14, 4), 2)
+    near = Candidates({"x": np.array([1e18])}, np.array([1e18]))
+    unsettled = advise({"x": small}, single(small, 0, noise=0.02), near, target, 1e18, law="power_floor")
+    assert (unsettled.stop, unsettled.enough) == (False, 1)
+
+
 def test_a_settled_decision_says_stop_and_an_open_one_does_not() -> None:
     clear = ladder(lean=0.0)
     clear["loss"] = np.where(clear["recipe"] == "B", clear["loss"] + 0.3, clear["loss"])

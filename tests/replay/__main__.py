@@ -52,8 +52,9 @@ again after every run, and not every quarter of the budget, was chosen when the 
 STOPPING = """
 ## When it says stop
 
-The same repeats, each cut where the advice first said that all it could still buy would move the answer by less than
-one run's noise. What was left of a budget then bought many small runs; where the error grew, they misled.
+The same repeats, each cut where the advice first said that all it could still buy would move the answer by less than a
+third of one run's noise. (The third was chosen on sixteen of these repeats.) Where the error still grew, the small runs
+that were all that the rest of a small budget could buy misled.
 
 | data | budget | spent until then | runs | error then | error at the end |
 |---|---|---|---|---|---|"""
