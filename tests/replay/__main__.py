@@ -1,7 +1,8 @@
 """`make replay`, or `python -m tests.replay [REPEATS] [DRAWS]`: is the advice worth following? Writes docs/advise.md.
 
 Published runs are revealed one by one to four ways of choosing them, from the same first runs and at the same cost;
-what they then say of the largest runs, which are held out, is compared. Two-recipe ladders of known truth are decided.
+what they then say of the largest runs, which are held out, is compared. Whether the belief is as sure as it may be is
+asked of five more tables and of our own studies. Two-recipe ladders of known truth are decided.
 """
 
 import multiprocessing
@@ -220,7 +221,7 @@ def ladders(workers: ProcessPoolExecutor, draws: int) -> Iterator[str]:
 def main() -> None:
     """Replay everything and write the document."""
     if not EXAMS.exists():
-        raise SystemExit(f"no published runs in {EXAMS}: put chinchilla_points.csv and steplaw_dense.csv there")
+        raise SystemExit(f"no published runs in {EXAMS}: put the five tables there that tests/replay/tables.py reads")
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS
     draws = int(sys.argv[2]) if len(sys.argv) > 2 else DRAWS
     lines = [*INTRODUCTION.format(repeats=repeats, first=FIRST).splitlines()]
