@@ -18,7 +18,7 @@ from stages.cells.command import Left, run_command
 from stages.cells.plan import Plan
 from stages.evaluate.losses import Evaluation, evaluate, summarise
 from stages.model.transformer import Transformer, build
-from stages.shards.reading import TokenArray, read_prefix
+from stages.shards.reading import Stream, map_prefix, read_prefix
 from stages.study.cell import Cell
 from stages.study.files import replacing, sha256_file
 from stages.study.store import Provenance, Record, Store
@@ -124,8 +124,8 @@ class Worker:
         stream = self._stream(cell.reach(plan.seen_tokens))
         return evaluate(outcome, cell, stream, held_out, plan.text.end_of_text, plan.seen_tokens)
 
-    def _stream(self, tokens: int) -> TokenArray:
-        return read_prefix(self.plan.text_name, self.plan.text, "train", tokens)
+    def _stream(self, tokens: int) -> Stream:
+        return map_prefix(self.plan.text_name, self.plan.text, "train", tokens)
 
 
 def _write_curve(path: Path, cell: Cell, trained: Curve) -> str:
@@ -184,10 +184,11 @@ def device_name(device: torch.device) -> str:
 
 
 def _commit() -> str:
-    """The working tree's commit, with `-dirty` where tracked files differ; `unknown` outside git."""
+    """The working tree's commit, with `-dirty` where tracked files differ; outside git what $CROSSOVER_COMMIT says."""
+    told = os.environ.get("CROSSOVER_COMMIT") or "unknown"
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+        return told
+    return done.stdout.strip() or told

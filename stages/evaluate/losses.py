@@ -13,15 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stages.model.execution import gather, precision
+from stages.model.execution import Feed, precision
 from stages.model.fused import token_losses
 from stages.model.transformer import Transformer
-from stages.shards.reading import TokenArray
+from stages.shards.reading import Stream, TokenArray
 from stages.shards.windows import fresh_sample, seen_sample
 from stages.study.cell import Cell
 
 BLOCKS = 64
-_TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 8192}  # on a CPU what passes between two layers stays in its cache
+_TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}  # on a CPU what passes between two layers stays in its cache
 Floats = npt.NDArray[np.float64]
 
 
@@ -42,7 +42,7 @@ class Evaluation:
 def evaluate(
     model: Transformer,
     cell: Cell,
-    train: TokenArray,
+    train: TokenArray | Stream,
     held_out: TokenArray,
     end_of_text: int,
     seen_tokens: int,
@@ -53,7 +53,7 @@ def evaluate(
     token longer than its inputs.
     """
     windows = evaluated_windows(cell, len(held_out) - 1, seen_tokens)
-    sources = {"validation": held_out, "seen": train, "fresh": train}
+    sources: dict[str, TokenArray | Stream] = {"validation": held_out, "seen": train, "fresh": train}
     losses = {name: losses_per_token(model, cell, sources[name], windows[name]) for name in sources}
     return summarise(cell.seq_len, losses, held_out, end_of_text)
 
@@ -87,13 +87,15 @@ def summarise(seq_len: int, losses: dict[str, Floats], held_out: TokenArray, end
 
 
 @torch.no_grad()
-def losses_per_token(model: Transformer, cell: Cell, tokens: TokenArray, windows: npt.NDArray[np.int64]) -> Floats:
+def losses_per_token(
+    model: Transformer, cell: Cell, tokens: TokenArray | Stream, windows: npt.NDArray[np.int64]
+) -> Floats:
     """Loss in nats of every target of the windows, in order, shape (len(windows) * seq_len,)."""
     device = next(model.parameters()).device
-    data = torch.from_numpy(tokens).to(device)
+    feed = Feed(tokens, cell.seq_len, device)
     parts: list[Tensor] = []
-    for batch in torch.from_numpy(windows).to(device).split(max(1, _TOKENS_PER_BATCH[device.type] // cell.seq_len)):
-        inputs_BxS, targets_BxS = gather(data, batch, cell.seq_len)
+    for batch in torch.from_numpy(windows).to(feed.home).split(max(1, _TOKENS_PER_BATCH[device.type] // cell.seq_len)):
+        inputs_BxS, targets_BxS = feed(batch)
         with precision(cell, device):
             parts.append(token_losses(model.hidden(inputs_BxS), model.head.weight, targets_BxS).flatten())
     return torch.cat(parts).double().cpu().numpy()

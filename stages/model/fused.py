@@ -23,6 +23,7 @@ _SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(_SLOPE x + _CUBE x^3)
 _CUBE = _SLOPE * 0.044715
 _EPSILON = 1e-5  # of torch's layer norm
 _CHUNK = {"cpu": 2**19, "cuda": 2**28}  # logits at hand at once: on a CPU those that stay in its cache
+_ROWS = 64
 _SCORES = 2**18  # attention scores at hand at once
 _LONGEST = 256
 Function = torch.autograd.Function
@@ -138,20 +139,10 @@ class _HeadLoss(Function):
     def forward(
         ctx: Any, hidden_NxD: Tensor, weight_VxD: Tensor, targets_N: Tensor, z_loss: float
     ) -> tuple[Tensor, Tensor]:
-        x_NxD, w_VxD = _in_autocast_type(hidden_NxD, weight_VxD)
-        d_hidden_NxD, d_weight_VxD = torch.empty_like(x_NxD), torch.zeros_like(weight_VxD)
-        turn = _compiled_turn() if x_NxD.is_cuda else _loss_and_gradient
-        losses, objectives = [], []
-        for part, logits_CxV in _logits(x_NxD, w_VxD):
-            loss_C, objective_C, d_logits_CxV = turn(logits_CxV, targets_N[part], z_loss, 1 / len(targets_N))
-            matmul(d_logits_CxV, w_VxD, out=d_hidden_NxD[part])
-            d_weight_VxD += matmul(d_logits_CxV.T, x_NxD[part])
-            losses.append(loss_C)
-            objectives.append(objective_C)
-        ctx.save_for_backward(d_hidden_NxD.to(hidden_NxD.dtype), d_weight_VxD)
-        losses_N = torch.cat(losses)
+        objective, losses_N, d_hidden_NxD, d_weight_VxD = head_gradients(hidden_NxD, weight_VxD, targets_N, z_loss)
+        ctx.save_for_backward(d_hidden_NxD, d_weight_VxD)
         ctx.mark_non_differentiable(losses_N)
-        return torch.cat(objectives).mean(), losses_N
+        return objective, losses_N
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
@@ -159,19 +150,44 @@ class _HeadLoss(Function):
         return d_hidden_NxD * gradients[0], d_weight_VxD * gradients[0], None, None
 
 
+def head_gradients(
+    hidden_NxD: Tensor, weight_VxD: Tensor, targets_N: Tensor, z_loss: float, share: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The objective of `head_loss`, the cross-entropy of every token, and `share` times the gradients of the objective.
+
+    Those with respect to `hidden_NxD` and `weight_VxD`; nothing is recorded for torch to differentiate.
+    """
+    x_NxD, w_PxD = _in_autocast_type(hidden_NxD, weight_VxD)
+    d_hidden_NxD, d_weight_VxD = torch.empty_like(x_NxD), torch.zeros_like(weight_VxD)
+    turn = _compiled_turn() if x_NxD.is_cuda else _loss_and_gradient
+    losses, objectives, V = [], [], len(weight_VxD)
+    for part, logits_CxP in _logits(x_NxD, w_PxD):
+        loss_C, objective_C, d_logits_CxP = turn(logits_CxP, targets_N[part], V, z_loss, share / len(targets_N))
+        matmul(d_logits_CxP, w_PxD, out=d_hidden_NxD[part])
+        d_weight_VxD += matmul(d_logits_CxP.T, x_NxD[part])[:V]
+        losses.append(loss_C)
+        objectives.append(objective_C)
+    return torch.cat(objectives).mean(), torch.cat(losses), d_hidden_NxD.to(hidden_NxD.dtype), d_weight_VxD
+
+
 def _in_autocast_type(hidden_NxD: Tensor, weight_VxD: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as products take them; on a GPU the vocabulary is padded to P rows, a multiple of 64, with zeros.
+
+    cuBLAS leaves its fast kernels where a row of the logits does not begin at a multiple of 16 bytes.
+    """
     kind = hidden_NxD.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NxD.dtype
-    return hidden_NxD.to(dtype), weight_VxD.to(dtype)
+    w_VxD = weight_VxD.to(dtype)
+    return hidden_NxD.to(dtype), F.pad(w_VxD, (0, 0, 0, -len(w_VxD) % _ROWS)) if hidden_NxD.is_cuda else w_VxD
 
 
-def _logits(x_NxD: Tensor, weight_VxD: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _logits(x_NxD: Tensor, weight_PxD: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """A few rows at a time, and which; the next ones take their place in memory."""
-    rows = max(1, _CHUNK[x_NxD.device.type] // len(weight_VxD))
-    logits_RxV = x_NxD.new_empty(min(rows, len(x_NxD)), len(weight_VxD))
+    rows = max(1, _CHUNK[x_NxD.device.type] // len(weight_PxD))
+    logits_RxP = x_NxD.new_empty(min(rows, len(x_NxD)), len(weight_PxD))
     for start in range(0, len(x_NxD), rows):
         part = slice(start, min(start + rows, len(x_NxD)))
-        yield part, matmul(x_NxD[part], weight_VxD.T, out=logits_RxV[: part.stop - start])
+        yield part, matmul(x_NxD[part], weight_PxD.T, out=logits_RxP[: part.stop - start])
 
 
 def _cross_entropy(logits_CxV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -188,7 +204,7 @@ def _at_least_float(x: Tensor) -> Tensor:
 
 
 def _loss_and_gradient(
-    logits_CxV: Tensor, targets_C: Tensor, z_loss: float, share: float
+    logits_CxV: Tensor, targets_C: Tensor, _: int, z_loss: float, share: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss and objective of every row, and the gradient of the objectives' sum times `share`, in the logits' type."""
     loss_Cx1, log_total_Cx1, p_CxV = _cross_entropy(logits_CxV, targets_C)
@@ -198,9 +214,27 @@ def _loss_and_gradient(
     return loss_Cx1[:, 0], objective_Cx1[:, 0], p_CxV.to(logits_CxV.dtype)
 
 
+def loss_in_place(
+    logits_CxP: Tensor, targets_C: Tensor, V: int, z_loss: float, share: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_loss_and_gradient`, in a form of which the compiler makes one kernel and no array beside the logits.
+
+    The gradient takes their place; columns from V on are padding. A gather of the targets' logits would read across
+    rows, as far as the compiler knows, and so need a kernel of its own before they are overwritten.
+    """
+    columns_1xP = torch.arange(logits_CxP.shape[1], device=logits_CxP.device)[None]
+    is_target_CxP = columns_1xP == targets_C[:, None]
+    z_CxP = torch.where(columns_1xP < V, _at_least_float(logits_CxP), -torch.inf)
+    log_total_Cx1 = z_CxP.logsumexp(1, keepdim=True)
+    loss_Cx1 = log_total_Cx1 - torch.where(is_target_CxP, z_CxP, 0.0).sum(1, keepdim=True)
+    p_CxP = (z_CxP - log_total_Cx1).exp() * (share * (1 + 2 * z_loss * log_total_Cx1))
+    logits_CxP.copy_(p_CxP - torch.where(is_target_CxP, share, 0.0))
+    return loss_Cx1[:, 0], (loss_Cx1 + z_loss * log_total_Cx1.square())[:, 0], logits_CxP
+
+
 @functools.cache
 def _compiled_turn() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch.compile(_loss_and_gradient, dynamic=False)
+    compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch.compile(loss_in_place, dynamic=False)
     return compiled
 
 
@@ -253,5 +287,8 @@ def token_losses(hidden_BxSxD: Tensor, weight_VxD: Tensor, targets_BxS: Tensor) 
     """Cross-entropy in nats of every token, at least in float32, shape (B, S); no gradient is recorded."""
     targets_N = targets_BxS.flatten()
     parts = _logits(*_in_autocast_type(hidden_BxSxD.flatten(0, 1), weight_VxD))
-    losses = [F.cross_entropy(_at_least_float(z_CxV), targets_N[part], reduction="none") for part, z_CxV in parts]
+    V = len(weight_VxD)
+    losses = [
+        F.cross_entropy(_at_least_float(z_CxP[:, :V]), targets_N[part], reduction="none") for part, z_CxP in parts
+    ]
     return torch.cat(losses).view(targets_BxS.shape)

@@ -5,6 +5,7 @@ shape: B batch, S sequence, D width, H heads, K head size, F inner width of the 
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -60,10 +61,10 @@ class Attention(nn.Module):
             gains = tuple(norm.gain for norm in (self.query_norm, self.key_norm) if isinstance(norm, Norm))
             mixed_BxSxD = fused.attention(qkv_BxSxC, self.heads, torch.stack(gains) if gains else None, rope_2xSxh)
             return self.out(mixed_BxSxD)  # type: ignore[no-any-return]
-        qkv_3xBxHxSxK = qkv_BxSxC.view(B, S, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q_BxHxSxK, k_BxHxSxK, v_BxHxSxK = qkv_3xBxHxSxK.unbind(0)
-        q_BxHxSxK = rotate(self.query_norm(q_BxHxSxK), rope_2xSxh)
-        k_BxHxSxK = rotate(self.key_norm(k_BxHxSxK), rope_2xSxh)
+        q_BxSxHxK, k_BxSxHxK, v_BxSxHxK = (x.unflatten(-1, (self.heads, -1)) for x in qkv_BxSxC.chunk(3, dim=-1))
+        q_BxSxHxK = rotate(self.query_norm(q_BxSxHxK), rope_2xSxh).to(v_BxSxHxK.dtype)
+        k_BxSxHxK = rotate(self.key_norm(k_BxSxHxK), rope_2xSxh).to(v_BxSxHxK.dtype)
+        q_BxHxSxK, k_BxHxSxK, v_BxHxSxK = (x.transpose(1, 2) for x in (q_BxSxHxK, k_BxSxHxK, v_BxSxHxK))
         y_BxHxSxK = F.scaled_dot_product_attention(q_BxHxSxK, k_BxHxSxK, v_BxHxSxK, is_causal=True)
         out: Tensor = self.out(y_BxHxSxK.transpose(1, 2).reshape(B, S, D))
         return out
@@ -120,13 +121,12 @@ class Transformer(nn.Module):
         self.head = Linear(cell.width, cell.vocab_size)
         self.register_buffer("rope_2xSxh", rotary(cell.seq_len, cell.width // cell.heads), persistent=False)
 
-    def hidden(self, tokens_BxS: Tensor) -> Tensor:
-        """What the head reads, shape (B, S, D)."""
-        x_BxSxD = self.embedding(tokens_BxS)
+    def hidden(self, tokens_BxS: Tensor, apply: Callable[..., Tensor] = nn.Module.__call__) -> Tensor:
+        """What the head reads, shape (B, S, D). Its parts are called through `apply`, which may compile them."""
+        x_BxSxD = apply(self.embedding, tokens_BxS)
         for block in self.blocks:
-            x_BxSxD = block(x_BxSxD, self.rope_2xSxh)
-        out_BxSxD: Tensor = self.norm(x_BxSxD)
-        return out_BxSxD
+            x_BxSxD = apply(block, x_BxSxD, self.rope_2xSxh)
+        return apply(self.norm, x_BxSxD)
 
     def forward(self, tokens_BxS: Tensor) -> Tensor:
         """Logits, shape (B, S, V)."""
@@ -146,11 +146,16 @@ def rotary(length: int, head_dim: int) -> Tensor:
     return torch.stack([angles_Sxh.cos(), angles_Sxh.sin()]).float()
 
 
-def rotate(x_BxHxSxK: Tensor, rope_2xSxh: Tensor) -> Tensor:
-    """Rotate the pairs (i, i + K/2) by their position's angle."""
-    cos_Sxh, sin_Sxh = rope_2xSxh.to(x_BxHxSxK.dtype)
-    left, right = x_BxHxSxK.chunk(2, dim=-1)
-    return torch.cat([left * cos_Sxh - right * sin_Sxh, right * cos_Sxh + left * sin_Sxh], dim=-1)
+def rotate(x_BxSxHxK: Tensor, rope_2xSxh: Tensor) -> Tensor:
+    """Rotate the pairs (i, i + K/2) by their position's angle, at least in float32.
+
+    Without `torch.cat`, of which the compiler would make a pass of its own over memory.
+    """
+    cos_Sxh, sin_Sxh = rope_2xSxh.to(torch.promote_types(x_BxSxHxK.dtype, torch.float32))
+    cos_Sx1xK, sin_Sx1xK = (torch.cat(halves, -1)[:, None] for halves in ((cos_Sxh, cos_Sxh), (-sin_Sxh, sin_Sxh)))
+    swapped_BxSxHxK = x_BxSxHxK.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+    turned_BxSxHxK: Tensor = x_BxSxHxK * cos_Sx1xK + swapped_BxSxHxK * sin_Sx1xK
+    return turned_BxSxHxK
 
 
 def build(cell: Cell) -> Transformer:

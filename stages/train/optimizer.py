@@ -38,6 +38,17 @@ class Optimizer:
 
         The norm is that of the objective's gradient, L2 term included, before it is clipped or normalised.
         """
+        self.steps += 1
+        count = torch.full((), float(self.steps), device=self.flat.values.device)
+        norm = self.update(lr, 1 - self._cell.weight_decay * lr / self._cell.lr, count)
+        self.flat.gradients.zero_()
+        return norm
+
+    def update(self, lr: float | Tensor, kept: float | Tensor, count: Tensor) -> Tensor:
+        """The update of step `count` (from 1), in which matrices are multiplied by `kept`; as `step` otherwise.
+
+        On a GPU the arguments may be tensors there, for a graph that is captured once for all steps.
+        """
         cell, flat, gradient = self._cell, self.flat, self.flat.gradients
         matrices = flat.values[: flat.n_matrices]
         if cell.l2:
@@ -48,26 +59,23 @@ class Optimizer:
                 part.div_(flat.norm(part) + _TINY)
         elif cell.clip is not None:
             gradient.mul_((cell.clip / (norm + 1e-6)).clamp(max=1.0))
-        self.steps += 1
-        matrices.mul_(1 - cell.weight_decay * lr / cell.lr)
-        self._update(gradient, lr)
-        gradient.zero_()
+        matrices.mul_(kept)
+        self._update(gradient, lr, count)
         return norm
 
-    def _adamw(self, gradient: Tensor, lr: float) -> None:
+    def _adamw(self, gradient: Tensor, lr: float | Tensor, count: Tensor) -> None:
         cell, (first, second) = self._cell, self.moments
-        count = torch.full((), float(self.steps), device=gradient.device)
         for part, rate in self._parts:
             torch._fused_adamw_(
                 [self.flat.values[part]], [gradient[part]], [first[part]], [second[part]], [], [count], lr=rate * lr,
                 beta1=cell.beta1, beta2=cell.beta2, eps=cell.eps, weight_decay=0.0, amsgrad=False, maximize=False,
             )  # fmt: skip
 
-    def _lion(self, gradient: Tensor, lr: float) -> None:
+    def _lion(self, gradient: Tensor, lr: float | Tensor, _: Tensor) -> None:
         cell, (moment,) = self._cell, self.moments
         direction = moment.lerp(gradient, 1 - cell.beta1).sign_()
         for part, rate in self._parts:
-            self.flat.values[part].add_(direction[part], alpha=-rate * lr)
+            self.flat.values[part].sub_(direction[part] * (rate * lr))
         moment.lerp_(gradient, 1 - cell.beta2)
 
 

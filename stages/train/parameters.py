@@ -42,6 +42,12 @@ class FlatParameters:
         parts: tuple[Tensor, ...] = vector.split(self._lengths)
         return parts
 
+    def pairs(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The model's parameters in the order of the vector, and of each, in its shape, what holds its gradient."""
+        parameters = list(self._named.values())
+        parts = zip(parameters, self.tensors(self.gradients), strict=True)
+        return parameters, [part.view(parameter.shape) for parameter, part in parts]
+
     def gather(self) -> None:
         """Make `gradients` the mean over all processes."""
         self._ranks.average(self.gradients)

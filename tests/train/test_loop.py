@@ -8,7 +8,7 @@ import torch
 
 from stages.shards.windows import window_order
 from stages.study.errors import Interrupted
-from stages.train import loop
+from stages.train import step
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Curve, Trained, train
 from tests.conftest import make_cell
@@ -109,14 +109,14 @@ def test_divergence_by_loss_and_by_nan(tokens: np.ndarray, monkeypatch: pytest.M
     assert wild.diverged
     assert wild.steps_done in (10, 20, 30, 40)
     assert wild.loss_online(make_cell()) is None
-    real = loop.head_loss
+    real = step.head_loss
 
     def poisoned(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
         objective, loss = real(*arguments)
         return objective, loss * (torch.nan if next(calls) == 13 else 1)
 
     calls = iter(range(1000))
-    monkeypatch.setattr(loop, "head_loss", poisoned)
+    monkeypatch.setattr(step, "head_loss", poisoned)
     nan = train(make_cell(), tokens, CPU)
     assert nan.diverged
     assert nan.steps_done == 20
