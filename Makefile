@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-ci test-all lint bench calibrate replay chaos fuzz mutants audit serve
+.PHONY: study test test-ci test-all lint bench gpu-pack gpu gpu-take calibrate replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -30,6 +30,16 @@ lint: .venv/.ok
 
 bench: .venv/.ok
 	python -m tests.bench
+
+# A GPU for ten minutes: pack here, run there (Python and torch are the machine's own), take here what came back.
+gpu-pack: .venv/.ok
+	python -m tests.gpu pack $(if $(MINIATURE),--miniature)
+
+gpu:
+	python3 -m tests.gpu run --out $(or $(OUT),found) --seconds $(or $(SECONDS),570) $(if $(MINIATURE),--miniature)
+
+gpu-take: .venv/.ok
+	python -m tests.gpu take $(DIR)
 
 calibrate: .venv/.ok
 	python -m tests.calibration
