@@ -184,11 +184,12 @@ def device_name(device: torch.device) -> str:
 
 
 def _commit() -> str:
-    """The working tree's commit, with `-dirty` where tracked files differ; outside git what $CROSSOVER_COMMIT says."""
-    told = os.environ.get("CROSSOVER_COMMIT") or "unknown"
+    """What $CROSSOVER_COMMIT says, else the working tree's commit, with `-dirty` where tracked files differ."""
+    if told := os.environ.get("CROSSOVER_COMMIT"):
+        return told
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return told
-    return done.stdout.strip() or told
+        return "unknown"
+    return done.stdout.strip() or "unknown"
