@@ -37,8 +37,8 @@ def verify(
 ) -> None:
     """Train finished cells again and compare, bit by bit or within noise.
 
-    Beside the store. Bit by bit on the device and build that trained them, within 0.02 nats of held-out loss
-    elsewhere, or within --tolerance. Exit code 1 where one does not. The store is left as it is.
+    Beside the store. Bit by bit on the CPU and build that trained them, within 0.02 nats of held-out loss on a GPU
+    or elsewhere, or within --tolerance. Exit code 1 where one does not. The store is left as it is.
     """
     from flows.analyse import print_json
     from stages.cells.again import compare_cells, require_reproduced
@@ -83,7 +83,11 @@ def _show(found: "Iterable[Again]") -> None:
     for item in found:
         how = "the same bits" if item.identical else "one of the two diverged"
         if not item.identical and item.difference is not None:
-            where = "on the same build" if item.same_build else "on another device or build"
+            where = (
+                ("on a GPU" if item.on_gpu else "on the same build")
+                if item.same_build
+                else "on another device or build"
+            )
             how = f"held-out loss differs by {item.difference:+.2g} nats, {where}"
         print(f"{item.fingerprint[:12]} (width {item.width}, seed {item.seed}): {how}")
 

@@ -12,7 +12,7 @@ from typing import Any
 from stages.cells.plan import fingerprints
 from stages.shards.manifest import INDEX, read_index
 from stages.study.cell import Cell
-from stages.study.costs import count_flops, nonembedding
+from stages.study.costs import count_flops, nonembedding, peak_memory
 from stages.study.params import Params, Scale
 from stages.study.plan import Row, hours, plan_rows
 from stages.study.store import store_from_environment
@@ -33,6 +33,8 @@ class RungForecast:
     cells: int
     cached: int | None
     hours: float
+    peak_gb: float | None
+    """What a cell asks of one GPU at most, in 10^9 bytes, where the machine says what it has."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def forecast(params: Params, planned: Planned) -> Forecast:
 
 
 def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, scale: Scale) -> RungForecast:
-    distinct, flops = set(cells), count_flops(cells[0])
+    distinct, flops, room = set(cells), count_flops(cells[0]), scale.machine.memory_gb
     return RungForecast(
         width=width,
         n_nonembedding=nonembedding(cells[0].depth, width),
@@ -153,6 +155,7 @@ def _rung(width: int, cells: list[Cell], stored: set[Cell] | None, scale: Scale)
         cells=len(distinct),
         cached=None if stored is None else len(distinct & stored),
         hours=hours(distinct, scale),
+        peak_gb=room and max(peak_memory(cell, 1e9 * room) for cell in distinct) / 1e9,
     )
 
 

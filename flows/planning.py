@@ -8,7 +8,7 @@ from flows.analyse import print_json
 from flows.forecast import Forecast, Planned, forecast, look_up, total
 from flows.standing import StudyStatus, study_status
 from stages.study.params import Params, load_params
-from stages.study.plan import require_budget
+from stages.study.plan import require_budget, require_memory
 
 console = Console()
 
@@ -35,6 +35,8 @@ def show_plan(scale: str | None, study: str | None, as_json: bool) -> None:
             _show_total([item for item in planned if item.scale == used], params)
     for pair, item in zip(chosen, forecasts, strict=True):
         require_budget(params, *pair, item.hours_in_all)
+    for known in planned:
+        require_memory(known.scale, params.scale(known.scale), (row.cell for row in known.rows))
 
 
 def show_status(as_json: bool) -> None:
@@ -89,12 +91,15 @@ def _show_forecast(item: Forecast) -> None:
         box=box.SIMPLE,
         padding=0,
     )
-    for name in ("width", "N", "tokens", "EFLOP", "(all)", "rows", "cells", "stored", "time"):
+    gpu = any(rung.peak_gb is not None for rung in item.rungs)
+    for name in ("width", "N", "tokens", "EFLOP", "(all)", "rows", "cells", "stored", "time", *["GB"] * gpu):
         table.add_column(name, justify="right", no_wrap=True)
     for rung in item.rungs:
+        memory = [f"{rung.peak_gb:.3g}"] if rung.peak_gb is not None else []
         table.add_row(
             str(rung.width), _short(rung.n_nonembedding), _short(rung.tokens), f"{rung.eflop_6n:.3g}",
             f"{rung.eflop_total:.3g}", str(rung.rows), str(rung.cells), _known(rung.cached), duration(rung.hours),
+            *memory,
         )  # fmt: skip
     console.print(table)
     print(

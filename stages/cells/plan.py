@@ -17,7 +17,7 @@ from stages.study.errors import DamageError, UsageError
 from stages.study.files import read_json, sha256_text
 from stages.study.identity import ROOT, canonical_json, digest, source_digest
 from stages.study.params import Command, Params, Scale
-from stages.study.plan import Row, hours, plan_rows, require_budget
+from stages.study.plan import Row, hours, plan_rows, require_budget, require_memory
 from stages.study.store import Payload
 
 STUDIES = Path("data/studies")
@@ -162,6 +162,7 @@ def make_plan(params: Params, study_name: str, scale_name: str, index: Index) ->
         raise UsageError(f"text {scale.text} is not tokenized; activate {study_name}-{scale_name} and run `dvc repro`")
     rows = plan_rows(study, scale)
     require_budget(params, study_name, scale_name, hours({row.cell for row in rows}, scale))
+    require_memory(scale_name, scale, (row.cell for row in rows))
     most = max(row.cell.reach(scale.seen_tokens) for row in rows)
     text = _cut(index.texts[scale.text], most, scale.validation_tokens + 1)
     source, trainers = source_digest(*TRAINING), _commands((row.cell for row in rows), params.trainers)

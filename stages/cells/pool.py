@@ -125,8 +125,9 @@ def workers_in_words(count: int) -> str:
 
 def gpu_count() -> int:
     """GPUs that this process sees."""
-    if not shutil.which("nvidia-smi"):  # importing torch only to learn that there is none takes seconds
-        return 0
+    signs = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of a driver: CUDA, ROCm, CUDA under Windows
+    if not shutil.which("nvidia-smi") and not any(Path(sign).exists() for sign in signs):
+        return 0  # importing torch only to learn that there is none takes seconds
     import torch
 
     return int(torch.cuda.device_count())

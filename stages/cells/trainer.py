@@ -15,13 +15,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from stages.cells.plan import Plan, plan_from_json
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
+if TYPE_CHECKING:
+    import torch
+
 _DEVICE_LOST = 70
+_DEVICE_WORDS = ("CUDA", "cuBLAS", "CUBLAS", "cuDNN", "CUDNN", "Triton", "HIP error")
+"""Of errors that leave a context in which nothing works any more, and are no `AcceleratorError`."""
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """For glibc: memory that a step frees stays for the next one. To give it back and fault it in again costs a tenth."""
 _GRACE = 20.0  # seconds a worker has for its last checkpoint
@@ -193,8 +198,7 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    device = torch.device("cuda", number % count) if count else torch.device("cpu")
+    device = _device(number)
 
     def say(kind: str, value: Any) -> None:
         answers.write(json.dumps([kind, value]) + "\n")
@@ -206,20 +210,56 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
         plan = plan_from_json(request["plan"]) if request["plan"] else plan
         assert plan
         worker = Worker(plan, Store.at(request["store"]), device)
+        fingerprint = request["fingerprint"]
+
+        def work(worker: Worker = worker, fingerprint: str = fingerprint) -> str:
+            return worker.complete(fingerprint, lambda step: say("step", step), stop.is_set).status
+
         try:
-            record = worker.complete(request["fingerprint"], lambda step: say("step", step), stop.is_set)
+            _attempt(work, say)
         except Interrupted:
             return
-        except torch.AcceleratorError as error:  # the device is lost to this process; a new worker may get it back
-            print(f"{error}; the worker leaves", file=sys.stderr, flush=True)
-            os._exit(_DEVICE_LOST)
-        except Exception as error:  # the cell failed, not the worker
-            say("failed", f"{type(error).__name__}: {error}")
-        else:
-            say("finished", record.status)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # an idle worker keeps no memory that one beside it may need
         busy.clear()
         if stop.is_set():
             return
+
+
+def _device(number: int) -> "torch.device":
+    """The GPU of this worker, or the CPU."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        return torch.device("cpu")
+    torch.cuda.set_device(number % count)  # else a worker of another GPU makes a context on the first one too
+    return torch.device("cuda", number % count)
+
+
+def _attempt(work: Callable[[], str], say: Callable[[str, Any], None]) -> None:
+    """Say how a cell came out. A device that is lost to this process may be there for a new one, so it leaves."""
+    try:
+        status = work()
+    except Interrupted:
+        raise
+    except Exception as error:
+        if lost(error):
+            print(f"{error}; the worker leaves", file=sys.stderr, flush=True)
+            os._exit(_DEVICE_LOST)
+        say("failed", f"{type(error).__name__}: {error}")  # the cell failed, not the worker
+    else:
+        say("finished", status)
+
+
+def lost(error: Exception) -> bool:
+    """Whether an error says that the device is of no more use to this process; too little memory does not."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    spoken = isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_WORDS)
+    return isinstance(error, torch.AcceleratorError) or spoken
 
 
 def main() -> None:

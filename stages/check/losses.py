@@ -6,6 +6,7 @@ import pandas as pd
 
 from stages.cells.plan import Plan
 from stages.check.gate import Finding, Rule, run_gate
+from stages.study.devices import is_gpu
 
 _ABOVE_UNIFORM = 2.0  # a trained model may be worse than the uniform guess, ln V, by so much at most (nats)
 _OVERFITTED = 100.0  # but one that passed over little text many times may be sure of what is wrong
@@ -32,6 +33,11 @@ def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataF
     table["build"] = [build.get(fingerprint) for fingerprint in table["fingerprint"]]
     pairs = table.groupby(["width", "axes", "seed"])["build"].transform(lambda builds: builds.nunique(dropna=False))
     table["builds_in_pair"] = pairs
+    gpus = set(runs["fingerprint"][runs["device"].map(is_gpu).astype(bool)])
+    on_gpu = (
+        table["fingerprint"].isin(gpus).groupby([table[name] for name in ("width", "axes", "seed")]).transform("any")
+    )
+    table["gpu_builds_in_pair"] = pairs.where(on_gpu, 1)
     return table
 
 
@@ -65,6 +71,10 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
         Rule(
             "unique tokens do not exceed tokens",
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="tokens", column_B="unique_tokens", or_equal=True),
+        ),
+        Rule(
+            "the cells of a pair of which one was trained on a GPU share one device class and build",
+            gxe.ExpectColumnValuesToBeBetween(column="gpu_builds_in_pair", min_value=1, max_value=1),
         ),
         Rule(
             "the cells of a pair were trained on one device class and build",

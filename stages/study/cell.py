@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 _FRESH_REGION = 4
 """Windows never seen are drawn from so many times their number, so that not all come from a few documents."""
 
+_RECOMPUTED = 4096
+"""Width from which on what passes between a block's layers would take more memory than all states of a GPU's model."""
+
 
 class Cell(BaseModel):
     """One training run. Two equal cells on equal data and code are the same run (fields are hashed as they stand)."""
@@ -72,6 +75,11 @@ class Cell(BaseModel):
         """Fields that came later are left out at their defaults, so that older fingerprints stay what they are."""
         said: dict[str, Any] = handler(self)
         return {name: value for name, value in said.items() if value or name not in ("trainer", "options")}
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether blocks are computed again in the backward pass instead of kept; losses are the same."""
+        return self.width >= _RECOMPUTED
 
     @property
     def tokens(self) -> int:

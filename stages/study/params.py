@@ -178,7 +178,9 @@ class Machine(Strict):
     step_seconds: NotNegative = 0.0
     """What a step costs besides its FLOPs, divided by the cells that run at once."""
     cells_at_once: Annotated[int, Field(ge=1)] = 1
-    """On a CPU its cores; on GPUs how many cells share one, for models too small to fill it (`tests.bench.gpu`)."""
+    """On a CPU its cores; on GPUs how many cells share one, for models too small to fill it (docs/speed.md)."""
+    memory_gb: Positive | None = None
+    """Of one GPU, in 10^9 bytes; `crossover plan` states what each cell asks for and refuses what does not fit."""
     usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
-from stages.study.costs import nonembedding, seconds
+from stages.study.costs import nonembedding, peak_memory, seconds
 from stages.study.errors import UsageError
 from stages.study.params import PARAMS, Params, Recipe, Scale, Study, WidthRule
 
@@ -154,6 +154,19 @@ def require_budget(params: Params, study_name: str, scale_name: str, needed: flo
         raise UsageError(
             f"{PARAMS}: {study_name}-{scale_name} would take {needed:.3g} h on {scale.machine.name}, over its budget "
             f"of {allowed:g} h; take away seeds, rungs or axis values, or raise studies.{study_name}.hours.{scale_name}"
+        )
+
+
+def require_memory(scale_name: str, scale: Scale, cells: Iterable[Cell]) -> None:
+    """Refuse cells that do not fit the scale's GPU. Raises `UsageError` for the largest."""
+    if (room := scale.machine.memory_gb) is None:
+        return
+    needed, largest = max(((peak_memory(cell, 1e9 * room) / 1e9, cell) for cell in cells), key=lambda item: item[0])
+    if needed > room:
+        raise UsageError(
+            f"{PARAMS}: width {largest.width} of scale {scale_name} would take {needed:.3g} GB of "
+            f"{scale.machine.name}, which has {room:g}; lower scales.{scale_name}.micro_batch (now "
+            f"{largest.micro_batch}), leave wide rungs out, or state another machine"
         )
 
 

@@ -27,10 +27,9 @@ from stages.train.schedule import learning_rates
 from stages.train.step import step_kind
 
 _SPIKE = 7.0  # standard deviations above the mean of the preceding window (OLMo 2, arXiv 2501.00656)
+_REST = 20.0  # times the last checkpoint's seconds until the next
 _SHAPES = 1024
 """Compiled variants in one process. torch's 8 would leave the ninth uncompiled for good, and say so on stderr only."""
-CHECKPOINTED = 4096
-"""Width from which on blocks are computed again in the backward pass, not kept."""
 _WORSE = 0.5  # nats above the loss at initialisation, about which the first windows of a slow warmup scatter
 
 
@@ -91,7 +90,8 @@ def train(
 ) -> Trained:
     """Train `cell` on `tokens` (its prefix of the stream and one token more), resuming from `checkpoint` if it exists.
 
-    Writes a checkpoint every `every` seconds and when `stopping` says so, then raises `Interrupted`. `report` gets
+    Writes a checkpoint every `every` seconds, or less often where writing would take more than a twentieth of the time,
+    and when `stopping` says so, then raises `Interrupted`. `report` gets
     the number of steps done at every window. By default the model is compiled on a GPU, once per shape and process
     whatever the learning rate, and not on a CPU, where that takes half a minute and gains a tenth at most. Of several
     processes (`ranks`) only the first needs `checkpoint`; sharded ones write it at the end of a window.
@@ -117,7 +117,7 @@ def train(
     feed = Feed(tokens, cell.seq_len, device)
     order = torch.from_numpy(window_order(cell)).to(feed.home)
     lrs = learning_rates(cell)
-    hidden = hidden_of(compiled and not ranks.sharded, cell.width >= CHECKPOINTED)
+    hidden = hidden_of(compiled and not ranks.sharded, cell.recomputes)
     kind = step_kind(cell, len(flat.values), device, ranks)
     take = kind(cell, model, hidden, optimizer, feed, order, lrs, losses, norms, ranks)
     due, diverged = time.monotonic() + every, False
@@ -135,7 +135,7 @@ def train(
                 raise Interrupted(f"stopped after step {step} of {cell.steps}")
             if overdue and step < cell.steps and not diverged:
                 save()
-                due = time.monotonic() + every
+                due = time.monotonic() + max(every, _REST * checkpoint.seconds if checkpoint else 0.0)
     return Trained(
         diverged=diverged,
         lrs=lrs[:step],

@@ -1,4 +1,4 @@
-"""At home, after: cells into the store, figures into data/benchmarks, and tables and page of the ladder as a frozen copy.
+"""At home, after: cells into the store, figures into data/benchmarks, and a frozen copy of tables and page.
 
 A study that lacks cells is never left to `dvc repro` here, which would train them on this machine's CPU.
 """
