@@ -21,6 +21,7 @@ LOSSES = np.linspace(5, 4, 10)
 def finished(
     plan: Plan, store: Store, losses: np.ndarray = LOSSES, loss: float | None = 4.0, weights: bytes | None = None,
     online: float = 4.0, status: Any = "done", torch: str = "2.13", numpy: str = "2.4",
+    device: str = "cpu",
 ) -> Record:  # fmt: skip
     """The first cell of a plan, finished with this curve and held-out loss."""
     cell = plan.rows[0].cell
@@ -34,7 +35,7 @@ def finished(
         fingerprint=payload.fingerprint, payload=payload, status=status, steps_done=len(losses), n_spikes=0,
         loss_init=5.0, loss_online=online, files={path.name: sha256_file(path) for path in folder.iterdir()},
         provenance=Provenance(
-            commit="c", host="h", device="cpu", torch=torch, numpy=numpy, python="3.11", started="s", seconds=1,
+            commit="c", host="h", device=device, torch=torch, numpy=numpy, python="3.11", started="s", seconds=1,
             tokens_per_second=1,
         ),
     )  # fmt: skip
@@ -80,6 +81,15 @@ def test_on_another_build_the_held_out_loss_decides_on_both_sides(
     assert not found.same_build
     assert found.difference == pytest.approx(loss - 4)
     assert found.reproduces(None) == same
+
+
+@pytest.mark.parametrize(("loss", "same"), [(4.019, True), (4.021, False)])
+def test_on_a_gpu_the_held_out_loss_decides_on_one_build_too(tmp_path: Path, loss: float, same: bool) -> None:
+    gpu = {"device": "NVIDIA H200"}
+    found = again(tmp_path, gpu, {"losses": LOSSES + 1e-3, "loss": loss, **gpu})
+    assert found.same_build
+    assert found.reproduces(None) == same
+    assert not found.reproduces(0.0)
 
 
 def test_a_stated_tolerance_counts_on_one_build_too(tmp_path: Path) -> None:

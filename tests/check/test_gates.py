@@ -118,6 +118,18 @@ def test_mixed_builds_in_a_pair_warn_but_do_not_stop(column: str) -> None:
     assert not finding.stops
 
 
+@pytest.mark.parametrize("other", ["NVIDIA H100 80GB HBM3", "AMD EPYC"])
+def test_mixed_builds_in_a_pair_of_a_gpu_stop(other: str) -> None:
+    """Twice the same GPU is no mixture; another one beside it is, and so is a processor."""
+    runs = good_runs().assign(device="NVIDIA H200")
+    assert not failed(good_losses(), runs)
+    runs.loc[0, "device"] = other
+    stopping = [finding for finding in failed(good_losses(), runs).values() if finding.stops]
+    assert [finding.rule for finding in stopping] == [
+        "the cells of a pair of which one was trained on a GPU share one device class and build"
+    ]
+
+
 def test_verdict_is_written_before_the_gate_falls(tmp_path: Path) -> None:
     findings = [Finding("fine", True, True, []), Finding("loss is not null", False, True, ["cell 7"])]
     with pytest.raises(GateError, match=r"loss is not null \[cell 7\]"):

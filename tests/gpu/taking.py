@@ -5,6 +5,7 @@ A study that lacks cells is never left to `dvc repro` here, which would train th
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ KEY = f"{STUDY}-{SCALE}"
 FROZEN = Path("data/frozen") / KEY
 FIGURES = Path("data/benchmarks")
 _KEPT = ("losses.csv", "runs.csv", "fit.json", "losses.check.json")
+_EVALUATION = re.compile(r"evaluation-[0-9a-f]{16}\.json")
 _STAGES = ("cells evaluate", "check losses", "fit")
 
 
@@ -39,7 +41,7 @@ def take(folder: Path, found: Path) -> None:
         shutil.copyfile(found / "profile.txt", FIGURES / f"{now:%Y-%m-%d-%H%M%S}-gpu-profile.txt")
     plan = plan_from_json(read_json(folder / "data/studies" / KEY / "plan.json", "run `make gpu-pack`"))
     store = store_from_environment()
-    _unpack(found / ARCHIVE, plan, store)
+    print(f"{unpack(found / ARCHIVE, plan, store)} cells are new in {store.url}")
     _say_what_is_whole(plan, store)
     if KEY in load_params().active:
         _repro(store)
@@ -47,20 +49,24 @@ def take(folder: Path, found: Path) -> None:
         _freeze(folder, plan, store, figures)
 
 
-def _unpack(archive: Path, plan: Plan, store: Store) -> None:
-    """Finished cells of the plan, and of each only the files a cell has; `adopt` checks their digests."""
+def unpack(archive: Path, plan: Plan, store: Store) -> int:
+    """Finished cells of the plan, and of each only the files a cell has; `adopt` checks their digests.
+
+    Returns how many the store lacked.
+    """
     beside = archive.parent / "cells"
     names = ("record.json", "curve.parquet", "weights.safetensors")
     with tarfile.open(archive) as tar:
         for member in tar:
             owner, _, name = member.name.partition("/")
-            known = name in names or (name.startswith("evaluation-") and "/" not in name)
+            known = name in names or _EVALUATION.fullmatch(name)
             if member.isfile() and owner in plan.cells and known and (body := tar.extractfile(member)):
                 target = (store.root if name.startswith("evaluation-") else beside) / owner / name
                 with replacing(target) as draft:
                     draft.write_bytes(body.read())
-    print(f"{store.adopt(beside, plan.cells)} cells are new in {store.url}")
-    shutil.rmtree(beside)
+    taken = store.adopt(beside, plan.cells)
+    shutil.rmtree(beside, ignore_errors=True)
+    return taken
 
 
 def _say_what_is_whole(plan: Plan, store: Store) -> None:

@@ -1,13 +1,15 @@
 """The plan against the published ladder, and how rows share cells."""
 
+import json
+
 import pytest
 
 from stages.study.cell import Cell
-from stages.study.costs import count_flops
+from stages.study.costs import count_flops, peak_memory
 from stages.study.errors import UsageError
 from stages.study.params import Params, Recipe, Study, load_params
-from stages.study.plan import hours, plan_rows, require_budget, resolve, texts_needed
-from tests.conftest import REPOSITORY, TINY
+from stages.study.plan import hours, plan_rows, require_budget, require_memory, resolve, texts_needed
+from tests.conftest import REPOSITORY, TINY, make_cell
 
 
 @pytest.fixture
@@ -147,3 +149,40 @@ def test_texts_needed_take_the_longest(params: Params) -> None:
     widest, fresh = 12 * 2 * 48**2 * 20, 4 * params.scale("pocket").seen_tokens
     assert need.train_tokens == pytest.approx(widest + fresh + 1, abs=1024)
     assert need.validation_tokens == params.scale("pocket").validation_tokens + 1
+
+
+MEASURED = sorted((REPOSITORY / "data/benchmarks").glob("*-gpu.json"))[-1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "vocab", "micro_batch"),
+    [
+        ("512, vocabulary 8,192", 512, 8192, 64),
+        ("128, vocabulary 8,192", 128, 8192, 64),
+        ("2048, vocabulary 32,101", 2048, 32_101, 32),
+    ],
+)
+def test_peak_memory_is_about_what_a_gpu_was_asked_for(shape: str, width: int, vocab: int, micro_batch: int) -> None:
+    """The peak that torch had reserved on an H200 (`make gpu`)."""
+    cell = make_cell(
+        width=width, depth=6, heads=width // 64, seq_len=512, vocab_size=vocab, precision="bf16", batch=64,
+        micro_batch=micro_batch, unique_tokens=64 * 512 * 64,
+    )  # fmt: skip
+    measured = json.loads(MEASURED.read_text())["speed"][shape]["ours"]["peak_gb"]
+    assert peak_memory(cell, 150e9) / 1e9 == pytest.approx(measured, rel=0.15)
+
+
+def test_tokens_count_where_they_lie_on_the_device() -> None:
+    cell = make_cell(unique_tokens=16_000_000)
+    assert peak_memory(cell, 1e9) - peak_memory(cell, 1e8) == 32e6
+
+
+def test_a_scale_that_does_not_fit_its_gpu_is_refused(params: Params) -> None:
+    """The paper's fits an 80 GB card in parts of 32 sequences; whole batches do not, nor does it fit a smaller card."""
+    study, paper = params.study("lr_crossover"), params.scale("paper")
+    require_memory("paper", paper, (row.cell for row in plan_rows(study, paper)))
+    for changes, width in (({"micro_batch": None}, 3072), ({"machine": {"memory_gb": 40}}, 6144)):
+        machine = paper.machine.model_copy(update=changes.get("machine", {}))
+        other = paper.model_copy(update={**changes, "machine": machine})
+        with pytest.raises(UsageError, match=rf"width {width} of scale paper would take .* GB of .*micro_batch"):
+            require_memory("paper", other, (row.cell for row in plan_rows(study, other)))
