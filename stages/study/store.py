@@ -1,6 +1,8 @@
 """The store: one folder per cell fingerprint, shared by every study, branch and worker. Nothing in it is ever
 overwritten by something else, and nothing is deleted but by hand (`crossover gc`, `crossover doctor --fix`).
 
+    data/store/.crossover-store  says that this is a store (`stages.study.marker`)
+    data/store/.clones/          which clones need which cells (`stages.study.clones`)
     data/store/<fingerprint>/
       curve.parquet           the training curve
       weights.safetensors     the final weights, where kept
@@ -18,18 +20,20 @@ and for cells that are older than the remote. Checkpoints and failures stay wher
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from stages.study.cell import Cell
-from stages.study.errors import CrossoverError, DamageError
+from stages.study.deleting import delete_cell
+from stages.study.errors import DamageError
 from stages.study.files import read_json, read_sealed, replacing, sha256_file, sha256_text, write_sealed
 from stages.study.identity import digest
+from stages.study.names import FILES, RECORD, WORK, is_evaluation, is_fingerprint
+from stages.study.remote import Remote
 
 STORE = Path("data/store")
 
@@ -109,16 +113,24 @@ class Record(BaseModel):
     """None where already the first loss is not finite."""
     loss_online: float | None
     files: dict[str, str]
-    """SHA-256 of every other file of the cell."""
+    """SHA-256 of every other file of the cell. Known names alone: each becomes a path that is read and written."""
     provenance: Provenance
     accepted: Acceptance | None = None
     """Where it was trained under other source."""
+
+    @field_validator("files")
+    @classmethod
+    def _known(cls, files: dict[str, str]) -> dict[str, str]:
+        strange = [name for name in files if name not in FILES]
+        if strange:
+            raise PydanticCustomError("strange_file", "{what}", {"what": f"names {strange[0][:200]!r} as its file"})
+        return files
 
 
 class Store:
     """Reads and writes cells below one folder, and the remote that it caches, where there is one."""
 
-    def __init__(self, root: Path = STORE, remote: "Remote | None" = None) -> None:
+    def __init__(self, root: Path = STORE, remote: Remote | None = None) -> None:
         self.root = root
         self.remote = remote
 
@@ -133,8 +145,13 @@ class Store:
         return self.remote.url if self.remote else str(self.root.resolve())
 
     def folder(self, fingerprint: str) -> Path:
-        """Where the cell of that fingerprint lives."""
-        return self.root / fingerprint
+        """Where the cell of that fingerprint lives. Raises `DamageError` for a name that could lead elsewhere."""
+        return self._path(fingerprint)
+
+    def _path(self, fingerprint: str, *names: str) -> Path:
+        if not is_fingerprint(fingerprint):
+            raise DamageError(f"{fingerprint[:200]!r} is no fingerprint of a cell; run `dvc repro` to plan again")
+        return self.root.joinpath(fingerprint, *names)
 
     def record(self, fingerprint: str) -> Record | None:
         """The record of a finished cell, or None. Raises `DamageError` where it was altered."""
@@ -144,21 +161,23 @@ class Store:
         return record
 
     def _read_record(self, fingerprint: str) -> Record | None:
-        path = self.folder(fingerprint) / "record.json"
+        path = self.folder(fingerprint) / RECORD
         body = _read_sealed(path)
         if body is None:
             return None
         try:
             record = Record.model_validate(body)
-        except ValidationError:
-            raise DamageError(f"{path} is no record of this version; delete the folder and run again") from None
+        except ValidationError as error:
+            strange = [item["msg"] for item in error.errors() if item["type"] == "strange_file"]
+            why = strange[0] if strange else "is no record of this version"
+            raise DamageError(f"{path} {why}; delete the folder and run again") from None
         if record.fingerprint != fingerprint or record.payload.fingerprint != fingerprint:
             raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
         return record
 
     def status(self, fingerprint: str) -> Literal["done", "diverged"] | None:
         """The status of a finished cell, or None. Raises `DamageError`. For many cells: `record` checks more."""
-        path = self.root.joinpath(fingerprint, "record.json")
+        path = self._path(fingerprint, RECORD)
         body = _read_sealed(path)
         if body is None or body.get("fingerprint") != fingerprint:  # absent, or something to complain about
             record = self.record(fingerprint)
@@ -172,14 +191,14 @@ class Store:
             if record:
                 self.check(record)
         except DamageError:
-            shutil.rmtree(self.folder(fingerprint))
+            delete_cell(self.folder(fingerprint))
             where = f"{self.url}/{fingerprint}"
             raise DamageError(f"{where} is damaged; delete it there and run again") from None
         return record
 
     def finish(self, record: Record) -> None:
         """Write the record, last of the cell's files, and settle it."""
-        write_sealed(self.folder(record.fingerprint) / "record.json", record.model_dump())
+        write_sealed(self.folder(record.fingerprint) / RECORD, record.model_dump())
         self.settle(record)
 
     def settle(self, record: Record) -> None:
@@ -187,12 +206,13 @@ class Store:
         cell where there is a remote that lacks it.
         """
         folder = self.folder(record.fingerprint)
-        for name in ("checkpoint.safetensors", "failure.json"):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        if not folder.is_symlink():  # what lies behind a link is another store's
+            for name in ("checkpoint.safetensors", "failure.json"):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / WORK, ignore_errors=True)
         if self.remote and not self.remote.has(record.fingerprint):
-            evaluations = [path.name for path in folder.glob("evaluation-*")]
-            self.remote.send(folder, [*record.files, *evaluations, "record.json"])
+            evaluations = [path.name for path in folder.glob("evaluation-*") if is_evaluation(path.name)]
+            self.remote.send(folder, [*record.files, *evaluations, RECORD])
 
     def verified(self, record: Record, name: str) -> Path:
         """Path of a file of the cell after its digest was checked. Raises `DamageError` otherwise."""
@@ -208,7 +228,8 @@ class Store:
         for name in record.files:
             self.verified(record, name)
         for path in self.folder(record.fingerprint).glob("evaluation-*.json"):
-            _read_evaluation(path)
+            if is_evaluation(path.name):
+                _read_evaluation(path)
 
     def evaluation(self, fingerprint: str, evaluation_digest: str) -> dict[str, Any] | None:
         """Losses of the cell under one evaluation, or None."""
@@ -263,7 +284,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for name in record.files:
             place(self.verified(record, name), folder / name)
-        place(self.folder(record.fingerprint) / "record.json", folder / "record.json")
+        place(self.folder(record.fingerprint) / RECORD, folder / RECORD)
 
     def adopt(self, cells: Path, planned: Iterable[str]) -> int:
         """Take into the store the finished cells below `cells` that are planned and that it lacks; returns how many."""
@@ -274,80 +295,9 @@ class Store:
                 continue
             for name in record.files:
                 place(other.verified(record, name), self.folder(fingerprint) / name)
-            place(cells / fingerprint / "record.json", self.folder(fingerprint) / "record.json")
+            place(cells / fingerprint / RECORD, self.folder(fingerprint) / RECORD)
             taken += 1
         return taken
-
-
-class Remote:
-    """The same layout below an fsspec URL. Raises `CrossoverError` that names the URL where it cannot be reached."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-
-    @cached_property
-    def _opened(self) -> tuple[Any, str]:
-        import fsspec
-
-        with self._reaching():
-            filesystem, path = fsspec.core.url_to_fs(self.url)
-        return filesystem, path
-
-    @cached_property
-    def _known(self) -> set[str]:
-        """Fingerprints of finished cells, listed once: what another worker finishes meanwhile is found next time."""
-        filesystem, path = self._opened
-        with self._reaching():
-            filesystem.invalidate_cache()
-            files = [name.rsplit("/", 2) for name in filesystem.find(path)]
-        return {file[-2] for file in files if file[-1] == "record.json"}
-
-    def has(self, fingerprint: str) -> bool:
-        """Whether the remote had a finished cell of that fingerprint when it was listed, or has been sent one since."""
-        return fingerprint in self._known
-
-    def fetch(self, fingerprint: str, folder: Path) -> bool:
-        """Bring a finished cell here, the record last; False where there is none."""
-        if not self.has(fingerprint):
-            return False
-        filesystem, path = self._opened
-        with self._reaching():
-            names = [name.rsplit("/", 1)[-1] for name in filesystem.ls(f"{path}/{fingerprint}", detail=False)]
-        for name in sorted(names, key=lambda name: name == "record.json"):
-            self.fetch_file(folder / name)
-        return True
-
-    def fetch_file(self, target: Path) -> None:
-        """Bring one file of a cell here, if the remote has it."""
-        filesystem, path = self._opened
-        source = f"{path}/{target.parent.name}/{target.name}"
-        with self._reaching():
-            if target.parent.name in self._known and filesystem.exists(source):
-                with replacing(target) as draft:
-                    filesystem.get_file(source, str(draft))
-
-    def send(self, folder: Path, names: list[str]) -> None:
-        """Upload files of a cell, in order."""
-        filesystem, path = self._opened
-        with self._reaching():
-            filesystem.makedirs(f"{path}/{folder.name}", exist_ok=True)
-            for name in names:
-                filesystem.put_file(str(folder / name), f"{path}/{folder.name}/{name}")
-        if "record.json" in names:
-            self._known.add(folder.name)
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except ImportError as error:
-            raise CrossoverError(
-                f"the store {self.url} needs another package ({error}); install it, s3fs for S3"
-            ) from None
-        except Exception as error:
-            if not isinstance(error, OSError | ValueError) and not type(error).__module__.startswith("botocore"):
-                raise
-            raise CrossoverError(f"the store {self.url} cannot be reached ({error})") from None
 
 
 def _read_evaluation(path: Path) -> dict[str, Any] | None:

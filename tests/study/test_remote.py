@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.study.errors import CrossoverError, DamageError
-from stages.study.store import Payload, Provenance, Record, Remote, Store
+from stages.study.remote import Remote
+from stages.study.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell
 
 
