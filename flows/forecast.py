@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.cells.plan import fingerprints
-from stages.shards.manifest import INDEX, read_index
+from stages.shards.index import read_index
+from stages.shards.manifest import INDEX
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, nonembedding, peak_memory
 from stages.study.params import Params, Scale

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from stages.cells.plan import fingerprints, payload, place, planned_before
-from stages.shards.manifest import INDEX, Index, read_index
+from stages.shards.index import read_index
+from stages.shards.manifest import INDEX, Index
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
 from stages.study.params import Params

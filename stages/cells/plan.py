@@ -6,10 +6,11 @@ Whoever trains, evaluates or checks reads this file and nothing else of params.y
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from stages.shards.index import strange_name
 from stages.shards.manifest import Index, Text
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
@@ -56,6 +57,12 @@ class Plan(BaseModel):
     trainers: dict[str, PlannedCommand] = {}
     """Commands that train cells instead of our loop, by the name that a cell has for them."""
     rows: list[PlannedRow]
+
+    @model_validator(mode="after")
+    def _names_shards_alone(self) -> Self:
+        if (strange := strange_name(self.text_name, self.text)) is not None:
+            raise ValueError(f"{strange[:200]!r} is no shard of a text")
+        return self
 
     def payload(self, cell: Cell) -> Payload:
         """What the fingerprint of one of the plan's cells hashes."""

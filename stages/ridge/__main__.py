@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.ridge.regression import mean_squares, random_features, ridge
 from stages.ridge.text import Problem, text_problem
-from stages.shards.manifest import read_index
+from stages.shards.index import read_index
 from stages.shards.reading import read_prefix
 from stages.study.errors import UsageError, guarded
 from stages.study.files import write_json

@@ -17,7 +17,7 @@ from stages.cells.one import Worker
 from stages.cells.plan import Plan, make_plan
 from stages.cells.trainer import TimeLimitError, Trainer
 from stages.model.transformer import Transformer, build
-from stages.shards.manifest import read_index
+from stages.shards.index import read_index
 from stages.shards.reading import read_prefix
 from stages.study.errors import Interrupted, UsageError
 from stages.study.params import Params

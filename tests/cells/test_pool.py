@@ -21,7 +21,7 @@ from stages.cells.pool import run_pool
 from stages.cells.progress import Progress
 from stages.cells.trainer import TimeLimitError, Trainer
 from stages.model.transformer import build
-from stages.shards.manifest import read_index
+from stages.shards.index import read_index
 from stages.study.errors import CrossoverError, Interrupted
 from stages.study.params import Params
 from stages.study.store import Store

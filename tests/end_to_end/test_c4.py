@@ -25,7 +25,7 @@ def c4(path: str, **more: Any) -> Any:
 
 
 def digests(project: Project) -> list[str]:
-    from stages.shards.manifest import read_index
+    from stages.shards.index import read_index
 
     text = read_index(project.root / "data/tokens/index.json").texts["c4-bpe512"]
     return [shard.sha256 for split in (text.train, text.validation) for shard in split.shards]

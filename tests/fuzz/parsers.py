@@ -21,7 +21,8 @@ from stages.imports.huggingface import read_trainer
 from stages.ledger.chain import read_ledger
 from stages.ledger.own import recorded
 from stages.ledger.scoring import score_all
-from stages.shards.manifest import Index, Shard, Split, Text, read_index
+from stages.shards.index import read_index
+from stages.shards.manifest import Index, Shard, Split, Text
 from stages.study.corpora import Tokenizer
 from stages.study.errors import CrossoverError
 from stages.study.files import read_json, write_json, write_sealed

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.shards import reading
-from stages.shards.manifest import Shard, Split, Text, read_index
+from stages.shards.index import read_index
+from stages.shards.manifest import Shard, Split, Text
 from stages.shards.windows import fresh_sample, seen_sample, window_order
 from stages.study.errors import DamageError, UsageError
 from stages.study.files import sha256_file
