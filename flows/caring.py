@@ -1,9 +1,7 @@
-"""Care of the store: `verify` that cells reproduce, `accept` a change that alters nothing, `gc` what no study needs."""
+"""Care of the store: `verify` that cells reproduce, `accept` a change that alters nothing."""
 
 import random
-import shutil
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
     from stages.cells.again import Again
     from stages.cells.plan import Plan
     from stages.study.store import Payload, Record, Store
-
-_DAY = 86400.0
-_LOSSES = "data/results/*/losses.csv"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Keys = Annotated[list[str] | None, typer.Option("--study", help="A study-scale; all active ones where absent.")]
@@ -172,7 +167,7 @@ def _candidates(store: "Store", keys: list[str] | None, of: str | None) -> "tupl
     recorded plans name, else the latest. Some of its cells may have been trained by today's source too.
     """
     from stages.cells.plan import make_plan
-    from stages.shards.manifest import read_index
+    from stages.shards.index import read_index
     from stages.study.params import load_params
 
     params, index, recorded = load_params(), read_index(), _plans(keys)
@@ -199,9 +194,12 @@ def _earlier(store: "Store", planned: set[str], wanted: "dict[str, Payload]") ->
 
     Of what lies in the store here, and of what recorded plans name, which may lie in a remote one.
     """
+    from stages.study.names import is_fingerprint
+
     today = {_but_source(payload): name for name, payload in wanted.items()}
     found: dict[str, dict[str, Record]] = {}
-    for name in sorted((planned | {path.parent.name for path in store.root.glob("*/record.json")}) - set(wanted)):
+    here = {path.parent.name for path in store.root.glob("*/record.json") if is_fingerprint(path.parent.name)}
+    for name in sorted((planned | here) - set(wanted)):
         try:
             record = store.record(name)
         except DamageError as error:
@@ -218,48 +216,3 @@ def _last(records: "dict[str, Record]") -> str:
 
 def _but_source(payload: "Payload") -> str:
     return payload.model_copy(update={"source": ""}).fingerprint
-
-
-def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it they are only listed.")] = False,
-    days: Annotated[float, typer.Option(min=0.0, help="Keep what was written in the last so many days.")] = 7.0,
-) -> None:
-    """Delete cells that no plan and no result names.
-
-    Plans here, results of any branch or tag; cells of the local store. Younger ones are kept: another worktree may
-    be training them. A remote store is never touched.
-    """
-    from stages.study.store import store_from_environment
-
-    store = store_from_environment()
-    needed, edge = _needed(), time.time() - days * _DAY
-    cells = [path for path in sorted(store.root.glob("*")) if path.is_dir()]
-    spare = [path for path in cells if path.name not in needed and _newest(path) < edge]
-    size = sum(file.stat().st_size for path in spare for file in path.rglob("*") if file.is_file())
-    print(
-        f"{len(cells)} cells in {store.root}, {len(spare)} of them ({size / 1e6:.1f} MB) named by no plan, branch or "
-        f"tag and older than {days:g} days"
-    )
-    if not yes:
-        print("nothing is deleted without --yes")
-        return
-    for path in spare:
-        (path / "record.json").unlink(missing_ok=True)  # first: a cell is whole or does not exist
-        shutil.rmtree(path)
-    print(f"deleted {len(spare)} cells")
-
-
-def _newest(folder: Path) -> float:
-    return max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
-
-
-def _needed() -> set[str]:
-    """Fingerprints in any plan of this workspace, and in any table of losses that a branch or tag holds."""
-    from flows.snapshots import fingerprints, fingerprints_in_git
-    from stages.cells.plan import STUDIES
-    from stages.study.files import read_json
-
-    plans = [read_json(path, "run `dvc repro`") for path in STUDIES.glob("*/plan.json")]
-    here = {row["fingerprint"] for plan in plans for row in plan["rows"]}
-    tables = [path.read_bytes() for path in Path().glob(_LOSSES)]
-    return here | fingerprints_in_git(Path()) | {name for table in tables for name in fingerprints(table)}

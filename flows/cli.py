@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from flows import advising, analyse, caring, diffing, doctor, importing, predicting, reporting, running, serving
+from flows import (
+    advising,
+    analyse,
+    caring,
+    collecting,
+    diffing,
+    doctor,
+    importing,
+    predicting,
+    reporting,
+    running,
+    serving,
+)
 from stages.study.errors import UsageError, guarded
 
 app = typer.Typer(  # plain help: the library that draws boxes takes as long to import as all the rest
@@ -71,7 +83,7 @@ for command in (
     caring.verify,
     caring.accept,
     doctor.doctor,
-    caring.gc,
+    collecting.gc,
 ):
     app.command()(command)
 app.command("import")(importing.import_runs)

@@ -33,6 +33,7 @@ from stages.fit.estimates import plain
 from stages.report.results import read_results
 from stages.report.verdicts import lines, read_verdicts
 from stages.report.words import answers
+from stages.study.clones import register
 from stages.study.errors import CrossoverError
 from stages.study.params import Params, load_params
 from stages.study.store import store_from_environment
@@ -103,7 +104,9 @@ def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
     due = [(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
     plans = [read_plan(*pair) for pair in due]
     for plan in plans:
-        store_from_environment().adopt(folder(plan.study, plan.scale) / "cells", plan.cells)
+        store, home = store_from_environment(), folder(plan.study, plan.scale)
+        store.adopt(home / "cells", plan.cells)
+        register(store, home.name, plan.cells)
     if missing_jobs(plans):
         summary.cells = run_grid(due, where)
     tasks.refuse(_studies_that_failed(summary.cells, plans))

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from stages.diff.snapshot import FOLDERS, PARAMS, Snapshot, read_snapshot
@@ -28,7 +29,8 @@ def commit_snapshot(commit: str, repository: Path) -> Snapshot:
 
 def _members(archive: io.BytesIO) -> dict[str, bytes]:
     with tarfile.open(fileobj=archive) as tar:
-        return {item.name: body.read() for item in tar if (body := tar.extractfile(item)) is not None}
+        files = (item for item in tar if item.isfile())  # a link is not followed, wherever it leads
+        return {item.name: body.read() for item in files if (body := tar.extractfile(item)) is not None}
 
 
 def _git(repository: Path, *words: str, absent: bytes | None = None) -> bytes:
@@ -62,12 +64,39 @@ def fingerprints(table: bytes) -> list[str]:
 
 
 def fingerprints_in_git(repository: Path) -> set[str]:
-    """Cells that the results of any branch, remote branch or tag name."""
-    refs = _git(repository, "for-each-ref", "--format=%(objectname)").decode().split()
-    found: set[str] = set()
-    for ref in dict.fromkeys(refs):
-        known = _git(repository, "ls-tree", "-r", "-z", "--name-only", ref, "--", "data/results").decode().split("\0")
-        for path in known:
-            if path.endswith("/losses.csv"):
-                found.update(fingerprints(_git(repository, "show", f"{ref}:{path}")))
-    return found
+    """Cells that the results of any branch, remote branch or tag name, of any worktree's commit, of any stash."""
+    tips = _git(repository, "for-each-ref", "--format=%(objectname)").decode().split()
+    tips += [*_worktree_lines(repository, "HEAD "), *_stashed(repository)]
+    tables = {table for tip in dict.fromkeys(tips) if set(tip) != {"0"} for table in _tables(repository, tip)}
+    return {name for table in tables for name in fingerprints(_git(repository, "cat-file", "blob", table))}
+
+
+def _tables(repository: Path, tip: str) -> Iterator[str]:
+    """Names of the objects that are tables of losses in a commit."""
+    listed = _git(repository, "ls-tree", "-r", "-z", tip, "--", "data/results").decode(errors="replace").split("\0")
+    for entry in listed:
+        about, _, path = entry.partition("\t")
+        if path.endswith("/losses.csv"):
+            yield about.split()[2]
+
+
+def _stashed(repository: Path) -> set[str]:
+    """Commits of every stash, of what was staged and of what was untracked; a ref names the latest alone."""
+    if not _git(repository, "rev-parse", "--verify", "--quiet", "refs/stash", absent=b""):
+        return set()
+    told = ["--format=%H %P", "--no-show-signature", "refs/stash", "--"]
+    return {
+        *_git(repository, "log", "-g", *told).decode().split(),
+        *_git(repository, "log", "-1", *told).decode().split(),
+    }
+
+
+def worktrees(repository: Path) -> list[Path]:
+    """Where the project lies in every worktree of its repository that is on this machine."""
+    below = _git(repository, "rev-parse", "--show-prefix").decode().rstrip("\n")
+    return [Path(root, below) for root in _worktree_lines(repository, "worktree ") if Path(root, below).is_dir()]
+
+
+def _worktree_lines(repository: Path, start: str) -> list[str]:
+    lines = _git(repository, "worktree", "list", "--porcelain").decode(errors="surrogateescape").splitlines()
+    return [line.removeprefix(start) for line in lines if line.startswith(start)]

@@ -13,7 +13,8 @@ from pathlib import Path
 from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
 from stages.cells.pool import run_pool, worker_count
-from stages.shards.manifest import read_index
+from stages.shards.index import read_index
+from stages.study.clones import register
 from stages.study.collector import no_collection
 from stages.study.errors import guarded
 from stages.study.files import write_json
@@ -31,6 +32,7 @@ def plan(study: str, scale: str) -> None:
     made = make_plan(load_params(), study, scale, read_index())
     adopted = store.adopt(home / "cells", made.cells)
     write_json(home / "plan.json", made.to_json())
+    register(store, home.name, made.cells)
     print(f"{len(made.rows)} rows, {len(made.cells)} cells" + (f", {adopted} adopted" if adopted else ""))
 
 
@@ -41,6 +43,7 @@ def train(study: str, scale: str) -> None:
     """
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     cells = made.cells
+    register(store, home.name, cells)  # a plan may have come from elsewhere
     missing = [fingerprint for fingerprint in cells if store.record(fingerprint) is None]
     print(
         f"{len(cells) - len(missing)} of {len(cells)} cells are in the store, {len(missing)} to train",
@@ -62,6 +65,7 @@ def evaluate(study: str, scale: str) -> None:
     """Evaluate the finished cells whose losses are stale, then write the study's tables."""
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     store.adopt(home / "cells", made.cells)
+    register(store, home.name, made.cells)
     stale = [name for name, cell in made.cells.items() if not store.complete(name, made.evaluation(cell))]
     run_pool(made, stale, store, _workers(scale))
     write_tables(made, store, RESULTS / home.name, home)

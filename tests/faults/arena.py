@@ -14,6 +14,7 @@ import psutil
 import pyarrow.parquet
 
 from stages.study.errors import DamageError
+from stages.study.marker import CLONES, MARKER
 from stages.study.store import Store
 from tests.conftest import make_project
 from tests.processes import alive, command_of, until
@@ -168,7 +169,7 @@ class Arena:
             raise NotSurvivedError(f"cells are missing: {self.planned - self.finished()}")
         if again := [name for name, trained in self.kept().items() if kept.get(name, trained) != trained]:
             raise NotSurvivedError(f"trained though they were finished: {again}")
-        strange = {path.name for path in self.store.root.iterdir()} - self.planned
+        strange = {path.name for path in self.store.root.iterdir()} - self.planned - {MARKER, CLONES}
         if strange:
             raise NotSurvivedError(f"cells nobody planned: {strange}")
         if left := [path for name in self.planned for path in self.store.folder(name).glob("checkpoint*")]:
