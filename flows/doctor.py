@@ -150,9 +150,7 @@ def _is_here(process: "psutil.Process") -> bool:
 
 def _litter(store: Path) -> Iterator[Ailment]:
     """Temporary files of writers that were killed. They are never read."""
-    roots = [path for path in (Path("data"), store) if path.exists()]
-    files = {path.resolve() for root in roots for path in root.rglob(".*.tmp")}
-    stale = [path for path in files if time.time() - path.stat().st_mtime > _OLD]
+    stale = [path for path in _drafts(store) if time.time() - path.lstat().st_mtime > _OLD]
 
     def mend() -> None:
         for path in stale:
@@ -164,11 +162,34 @@ def _litter(store: Path) -> Iterator[Ailment]:
         yield Ailment("temporary files", what, "delete them", mend)
 
 
+def _drafts(store: Path) -> set[Path]:
+    """Below data/, and in what is ours of the store, which may lie among other files; links are not followed."""
+    from stages.study.marker import CLONES, MARKER
+    from stages.study.names import draft_of
+
+    ours = [path for path in _entries(store) if path.name == CLONES and not path.is_symlink()]
+    roots = [*ours, *(path for path in _cells(store) if not path.is_symlink()), Path("data")]
+    found = [path for path in _entries(store) if draft_of(path.name) == MARKER]
+    found += [path for root in roots for path in root.rglob(".*.tmp")]
+    return {path.absolute() for path in found if draft_of(path.name) and path.is_file() and not path.is_symlink()}
+
+
+def _entries(store: Path) -> list[Path]:
+    return sorted(store.glob("*")) if store.exists() else []
+
+
+def _cells(store: Path) -> list[Path]:
+    """What is named as a cell; nothing else in the folder is looked into."""
+    from stages.study.names import is_fingerprint
+
+    return [path for path in _entries(store) if is_fingerprint(path.name)]
+
+
 def _store(store: "Store", deep: bool) -> Iterator[Ailment]:
     """Damaged cells, one line per kind of damage."""
     local = type(store)(store.root)  # what a remote holds is checked when it is fetched
     kinds: dict[str, list[Path]] = {}
-    for folder in sorted(store.root.glob("*")) if store.root.exists() else ():
+    for folder in _cells(store.root):
         try:
             record = local.record(folder.name)
             if record and deep:
