@@ -1,6 +1,7 @@
 """The plan: which shards a cell's identity rests on, and that a plan that was altered is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_a_plan_whose_cell_is_not_what_its_fingerprint_says_is_refused(
     assert read_plan("tiny", "mini") == made
     path.write_text(path.read_text().replace('"lr": 0.02', '"lr": 0.03'))
     with pytest.raises(DamageError, match="is not what its fingerprint says; run `dvc repro plan@tiny-mini`"):
+        read_plan("tiny", "mini")
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.bin", "../../x"), ("words-bpe300", "../..")])
+def test_a_plan_names_shards_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    made = plan(tmp_path, 8192)
+    monkeypatch.chdir(tmp_path)
+    path = folder("tiny", "mini") / "plan.json"
+    write_json(path, made.to_json())
+    path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
+    with pytest.raises(DamageError, match=rf"'{re.escape(new)}' is no shard of a text; run `dvc repro plan@tiny-mini`"):
         read_plan("tiny", "mini")
 
 

@@ -8,8 +8,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from stages.study.errors import UsageError
+from stages.study.store import STORE
 from tests.conftest import Project
 from tests.end_to_end.conftest import FlowProject, copy_of
+from tests.flows.test_collecting import enter, gc, lay, planned
+from tests.study.test_remote import refuse_strange_names
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,6 +75,31 @@ def test_a_flow_on_dask_brings_its_cells_home_through_the_store(
     done = project.cells_only(runner="dask", workers=2)
     assert [cell["status"] for cell in done] == ["done"] * 6
     assert len({key.split("/")[1] for key in keys(bucket, "cells/")}) == 6
+
+
+def test_names_in_a_bucket_are_not_trusted(bucket: str, tmp_path: Path) -> None:
+    refuse_strange_names(tmp_path, f"s3://{bucket}/cells")
+
+
+def test_a_cache_of_a_bucket_keeps_what_other_clones_need(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each clone has a cache of its own, and knows the others by the bucket alone."""
+    monkeypatch.setenv("CROSSOVER_STORE", f"s3://{bucket}/cells")
+    enter(monkeypatch, tmp_path / "theirs", seeds=3)
+    theirs = planned()
+    enter(monkeypatch, tmp_path / "ours", seeds=1)
+    planned()
+    for name in (*theirs, "a" * 64):
+        lay(STORE, name)
+    before = keys(bucket, "cells/")
+    gc("--yes")
+    assert {path.name for path in STORE.iterdir()} == {*theirs, ".crossover-store", ".clones"}
+    assert keys(bucket, "cells/") == before
+    assert len(before) == 3  # the marker and two clones
+    (STORE / "thesis").mkdir()
+    with pytest.raises(UsageError, match="holds 'thesis', which is no cell"):
+        gc("--yes")
 
 
 def git(project: Project, *words: str) -> None:

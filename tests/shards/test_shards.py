@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from stages.shards import reading
 from stages.shards.index import read_index
-from stages.shards.manifest import Shard, Split, Text
+from stages.shards.manifest import Index, Shard, Split, Text
 from stages.shards.windows import fresh_sample, seen_sample, window_order
 from stages.study.errors import DamageError, UsageError
-from stages.study.files import sha256_file
+from stages.study.files import sha256_file, write_json
 from tests.conftest import make_cell
 
 
@@ -63,6 +63,23 @@ def test_a_missing_or_broken_index_names_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"texts": {"x": {}}}')
     with pytest.raises(DamageError, match="dvc repro tokens"):
         read_index(tmp_path / "index.json")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "..", "0.bin/../../x", "0.bin\n", ""])
+def test_a_manifest_names_shards_alone(text: Text, tmp_path: Path, name: str) -> None:
+    """Whether a text is so named or one of its shards: both are parts of paths."""
+    path = tmp_path / "index.json"
+    write_json(path, Index(texts={"words-my tokenizer300": text}).model_dump())
+    assert read_index(path).texts["words-my tokenizer300"] == text
+    forged = text.model_copy(
+        update={"validation": Split(shards=[text.train.shards[0].model_copy(update={"file": name})])}
+    )
+    named = {} if name == "0.bin\n" else {name: text}
+    for texts in ({"words": forged}, named):
+        write_json(path, Index(texts=texts).model_dump())
+        if texts:
+            with pytest.raises(DamageError, match=r"^[^\n]* is no shard of a text; delete data/tokens and run"):
+                read_index(path)
 
 
 @given(st.integers(1, 6), st.integers(1, 20), st.integers(1, 4), st.integers(0, 5))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.study.errors import CrossoverError, DamageError
+from stages.study.files import sha256_file, write_sealed
 from stages.study.remote import Remote
 from stages.study.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell
@@ -109,3 +110,48 @@ def test_an_upload_that_broke_off_is_made_up_for(tmp_path: Path, url: str, monke
     here.settle(made)
     assert not checkpoint.exists()
     assert store(tmp_path, "there", url).complete(made.fingerprint, "e" * 64)
+
+
+def refuse_strange_names(tmp_path: Path, url: str) -> None:
+    """A record in the remote that names a private file is refused; of what else lies there nothing is brought here."""
+    private = tmp_path / "private"
+    private.write_text("key")
+    private.chmod(0o600)
+    here = store(tmp_path, "here", url)
+    made = finished(here)
+    body = {**made.model_dump(), "files": {**made.files, str(private): sha256_file(private)}}
+    (here.folder(made.fingerprint) / "sitecustomize.py").write_text("raise SystemExit('run')")
+    Remote(url).send(here.folder(made.fingerprint), ["sitecustomize.py"])
+    there = store(tmp_path, "there", url)
+    assert there.record(made.fingerprint) == made
+    brought = {path.name for path in there.folder(made.fingerprint).iterdir()}
+    assert brought == {"record.json", "curve.parquet", f"evaluation-{'e' * 16}.json"}
+    write_sealed(here.folder(made.fingerprint) / "record.json", body)
+    Remote(url).send(here.folder(made.fingerprint), ["record.json"])
+    third = store(tmp_path, "third", url)
+    with pytest.raises(DamageError, match=f"{made.fingerprint} is damaged; delete it there and run again"):
+        third.record(made.fingerprint)
+    assert not third.folder(made.fingerprint).exists()
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_remote_s_names_are_not_trusted(tmp_path: Path, url: str) -> None:
+    refuse_strange_names(tmp_path, url)
+
+
+def test_a_cell_in_another_folder_of_the_remote_is_none(tmp_path: Path) -> None:
+    made = finished(store(tmp_path, "here", f"file://{tmp_path}/remote"))
+    (tmp_path / "remote" / made.fingerprint).rename(tmp_path / "remote/thesis")
+    assert not Remote(f"file://{tmp_path}/remote").has("thesis")
+
+
+def test_a_damaged_cell_is_taken_back_without_what_is_not_ours(tmp_path: Path) -> None:
+    made = finished(store(tmp_path, "here", f"file://{tmp_path}/remote"))
+    (tmp_path / "remote" / made.fingerprint / "curve.parquet").write_bytes(b"fop")
+    there = store(tmp_path, "there", f"file://{tmp_path}/remote")
+    notes = there.folder(made.fingerprint) / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(DamageError, match="is damaged"):
+        there.record(made.fingerprint)
+    assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,56 @@ def test_adopt_takes_what_is_missing(tmp_path: Path) -> None:
     assert away.adopt(tmp_path / "cells", [record.fingerprint]) == 0
     with pytest.raises(DamageError, match="no record of this version; delete"):
         Store(tmp_path / "cells").record("0" * 64)
+
+
+def forge(store: Store, name: str, digest: str) -> Record:
+    """A finished cell whose record, sealed as ours are, names one more file."""
+    record = finished(store)
+    body = record.model_dump()
+    body["files"][name] = digest
+    write_sealed(store.folder(record.fingerprint) / "record.json", body)
+    return record
+
+
+def test_a_record_adopts_nothing_into_the_project(tmp_path: Path) -> None:
+    """What is pulled may bring any file, and a module so named is run by every Python that starts in the project."""
+    cells, home = tmp_path / "data/studies/tiny-mini/cells", Store(tmp_path / "data/store")
+    brought = tmp_path / "data/studies/sitecustomize.py"
+    write_bytes(brought, b"raise SystemExit('run')")
+    name = "../../../sitecustomize.py"
+    record = forge(Store(cells), name, sha256_file(brought))
+    path = re.escape(f"{cells / record.fingerprint / 'record.json'} names '{name}' as its file; delete the folder and")
+    with pytest.raises(DamageError, match=f"^{path} run again$"):
+        home.adopt(cells, [record.fingerprint])
+    assert not (tmp_path / "sitecustomize.py").exists()
+    assert not home.folder(record.fingerprint).exists()
+
+
+def test_a_record_touches_no_private_file(tmp_path: Path) -> None:
+    private, store = tmp_path / "private", Store(tmp_path / "store")
+    private.write_text("key")
+    private.chmod(0o600)
+    before = private.stat()
+    record = forge(store, str(private), sha256_file(private))
+    for use in (store.record, lambda name: store.adopt(tmp_path / "store", [name])):
+        with pytest.raises(DamageError, match="as its file; delete the folder"):
+            use(record.fingerprint)
+    with pytest.raises(DamageError, match="as its file; delete the folder"):
+        Store(tmp_path / "away").adopt(tmp_path / "store", [record.fingerprint])
+    assert (private.stat().st_mode, private.stat().st_ino) == (before.st_mode, before.st_ino)
+
+
+@pytest.mark.parametrize("name", ["record.json", "failure.json", "work/x", "curve.parquet/", "", "a;b\nc"])
+def test_a_record_names_only_what_a_cell_has(tmp_path: Path, name: str) -> None:
+    record = forge(Store(tmp_path), name, "0" * 64)
+    with pytest.raises(DamageError, match=r"^[^\n]* as its file; delete the folder and run again$"):
+        Store(tmp_path).record(record.fingerprint)
+
+
+def test_a_fingerprint_leads_nowhere_else(tmp_path: Path) -> None:
+    for name in ("..", "../x", "/etc", "A" * 64, "a" * 64 + "\n"):
+        with pytest.raises(DamageError, match="is no fingerprint of a cell; run `dvc repro` to plan again"):
+            Store(tmp_path).status(name)
 
 
 def test_completeness_needs_the_evaluation(tmp_path: Path) -> None:
