@@ -100,6 +100,9 @@ def _tell(found: _Survey, root: Path, days: float) -> None:
         last = max(entry.when for entry in found.registered.values() if entry.clone == clone)
         if names:
             print(f"{len(names)} cells are kept for {clone.who} (registered {last:%Y-%m-%d})")
+    if not root.resolve().is_relative_to(Path.cwd()):
+        others = f"{len(found.kept)} other clones have registered in it"
+        print(f"{others}; one that has planned with an older version alone must run `dvc repro` before you delete")
     if found.strange:
         print(
             f"{len(found.strange)} are left alone, such as {found.strange[0].name}: links, or folders that hold "
