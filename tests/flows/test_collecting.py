@@ -204,12 +204,12 @@ def test_another_clone_s_cells_are_kept(
     assert {path.name for path in root.iterdir() if len(path.name) == 64} == ours | now < theirs
 
 
-def test_a_clone_that_only_takes_cells_in_is_known_too(
-    shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A plan and its cells pulled by DVC: nothing is planned there, and `evaluate` takes them in."""
+@pytest.mark.slow
+def test_a_clone_that_only_takes_cells_in_is_known_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan and its cells pulled by DVC: nothing is planned there, and `train` and `evaluate` take them."""
     from stages.cells.__main__ import train
 
+    monkeypatch.setenv("CROSSOVER_STORE", str(tmp_path / "shared"))
     enter(monkeypatch, tmp_path / "theirs", seeds=3)
     with monkeypatch.context() as alone:
         alone.setenv("CROSSOVER_STORE", str(tmp_path / "alone"))
