@@ -65,7 +65,7 @@ def run_all(folder: Path, arguments: argparse.Namespace) -> int:
     shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir()
     end = started + arguments.seconds - _LEAVE
-    environment = _environment(folder)
+    environment = _environment(folder, arguments.miniature)
     scale = 4.0 if arguments.miniature else 1.0  # a CPU is slower, and the whole takes what it takes
     failed = []
 
@@ -99,7 +99,7 @@ def run_all(folder: Path, arguments: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, miniature: bool) -> dict[str, str]:
     """For phases: the packed text as `data`, our source, one cache of compiled code, and the wheels where needed."""
     paths = [str(Path.cwd())]
     if util.find_spec("pydantic") is None:
@@ -110,11 +110,12 @@ def _environment(folder: Path) -> dict[str, str]:
         paths.append(site)
     commit = folder / "commit"
     told = {"CROSSOVER_COMMIT": commit.read_text().strip()} if commit.exists() else {}
+    few = {"OMP_NUM_THREADS": "1"} if miniature else {}  # phases side by side on few cores
     cache = {
         "TORCHINDUCTOR_CACHE_DIR": tempfile.gettempdir() + "/crossover-inductor",
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }
-    return {**os.environ, **told, **cache, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **told, **few, **cache, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _start(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

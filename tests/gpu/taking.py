@@ -5,7 +5,6 @@ A study that lacks cells is never left to `dvc repro` here, which would train th
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from stages.cells.plan import Plan, plan_from_json, read_plan
 from stages.study.errors import UsageError
 from stages.study.files import read_json, replacing, write_json
+from stages.study.names import is_evaluation, travels
 from stages.study.params import load_params
 from stages.study.store import Store, store_from_environment
 from tests.gpu.ladder import ARCHIVE
@@ -26,7 +26,6 @@ KEY = f"{STUDY}-{SCALE}"
 FROZEN = Path("data/frozen") / KEY
 FIGURES = Path("data/benchmarks")
 _KEPT = ("losses.csv", "runs.csv", "fit.json", "losses.check.json")
-_EVALUATION = re.compile(r"evaluation-[0-9a-f]{16}\.json")
 _STAGES = ("cells evaluate", "check losses", "fit")
 
 
@@ -55,13 +54,11 @@ def unpack(archive: Path, plan: Plan, store: Store) -> int:
     Returns how many the store lacked.
     """
     beside = archive.parent / "cells"
-    names = ("record.json", "curve.parquet", "weights.safetensors")
     with tarfile.open(archive) as tar:
         for member in tar:
             owner, _, name = member.name.partition("/")
-            known = name in names or _EVALUATION.fullmatch(name)
-            if member.isfile() and owner in plan.cells and known and (body := tar.extractfile(member)):
-                target = (store.root if name.startswith("evaluation-") else beside) / owner / name
+            if member.isfile() and owner in plan.cells and travels(name) and (body := tar.extractfile(member)):
+                target = (store.root if is_evaluation(name) else beside) / owner / name
                 with replacing(target) as draft:
                     draft.write_bytes(body.read())
     taken = store.adopt(beside, plan.cells)
