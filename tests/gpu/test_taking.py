@@ -53,6 +53,7 @@ def test_cells_come_home_and_nothing_else(tmp_path: Path) -> None:
     assert unpack(archive, made, store) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_ten_minutes_in_miniature_and_home(tmp_path: Path) -> None:
