@@ -70,7 +70,7 @@ def test_the_whole_paper_is_priced(tmp_path: Path) -> None:
     words = " ".join(done.stdout.split())
     studies, cells, eflop, hours, usd = re.search(
         r"(\d+) studies at scale paper together: (\d+) cells, shared ones counted once; to run: ([\d.e+]+) EFLOP, "
-        r"about ([\d,]+) h on one H100 at 40% utilisation, \$([\d,]+) at \$2.5 an hour",
+        r"about ([\d,]+) h on one H200 at 40% utilisation, \$([\d,]+) at \$2.5 an hour",
         words,
     ).groups()
     parts = json.loads(crossover(tmp_path, "plan", "--scale", "paper", "--study", "all", "--json").stdout)

@@ -7,7 +7,7 @@ import pytest
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, peak_memory
 from stages.study.errors import UsageError
-from stages.study.params import Params, Recipe, Study, load_params
+from stages.study.params import Params, Recipe, Scale, Study, load_params
 from stages.study.plan import hours, plan_rows, require_budget, require_memory, resolve, texts_needed
 from tests.conftest import REPOSITORY, TINY, make_cell
 
@@ -180,9 +180,13 @@ def test_tokens_count_where_they_lie_on_the_device() -> None:
 def test_a_scale_that_does_not_fit_its_gpu_is_refused(params: Params) -> None:
     """The paper's fits an 80 GB card in parts of 32 sequences; whole batches do not, nor does it fit a smaller card."""
     study, paper = params.study("lr_crossover"), params.scale("paper")
-    require_memory("paper", paper, (row.cell for row in plan_rows(study, paper)))
-    for changes, width in (({"micro_batch": None}, 3072), ({"machine": {"memory_gb": 40}}, 6144)):
-        machine = paper.machine.model_copy(update=changes.get("machine", {}))
-        other = paper.model_copy(update={**changes, "machine": machine})
+
+    def asked(memory_gb: float, **changes: object) -> Scale:
+        machine = paper.machine.model_copy(update={"memory_gb": memory_gb})
+        return paper.model_copy(update={**changes, "machine": machine})
+
+    fits = asked(80)
+    require_memory("paper", fits, (row.cell for row in plan_rows(study, fits)))
+    for other, width in ((asked(80, micro_batch=None), 3072), (asked(40), 6144)):
         with pytest.raises(UsageError, match=rf"width {width} of scale paper would take .* GB of .*micro_batch"):
             require_memory("paper", other, (row.cell for row in plan_rows(study, other)))
