@@ -12,7 +12,7 @@ from flows.cli import app
 from stages.cells.__main__ import plan
 from stages.cells.plan import read_plan
 from stages.shards.manifest import INDEX, Index
-from stages.study.errors import DamageError, UsageError
+from stages.study.errors import CrossoverError, DamageError, UsageError
 from stages.study.files import write_json
 from stages.study.store import STORE, Store, store_from_environment
 from tests.cells.test_plan import text
@@ -214,7 +214,7 @@ def test_a_clone_that_only_takes_cells_in_is_known_too(tmp_path: Path, monkeypat
     with monkeypatch.context() as alone:
         alone.setenv("CROSSOVER_STORE", str(tmp_path / "alone"))
         theirs = planned()
-    with pytest.raises(Exception, match=r"missing or altered|its worker"):
+    with pytest.raises(CrossoverError, match=r"9 cell\(s\) failed"):
         train("tiny", "mini")  # there are no tokens here
     enter(monkeypatch, tmp_path / "ours", seeds=1)
     ours, root = planned(), store_from_environment().root
