@@ -23,7 +23,7 @@ _SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(_SLOPE x + _CUBE x^3)
 _CUBE = _SLOPE * 0.044715
 _EPSILON = 1e-5  # of torch's layer norm
 _CHUNK = {"cpu": 2**19, "cuda": 2**28}  # logits at hand at once: on a CPU those that stay in its cache
-_ROWS = 64
+_ROWS = 64  # of the padded vocabulary, a multiple of this on a GPU
 _SCORES = 2**18  # attention scores at hand at once
 _LONGEST = 256
 Function = torch.autograd.Function

@@ -1,6 +1,7 @@
 """The training loop, top to bottom: one cell, one device (or several under torchrun), one pass unless it asks for more.
 
-Bit-identical however often it is interrupted. The host waits for the device only every `window` steps.
+On a CPU bit-identical however often it is interrupted; of a GPU that was not measured. The host waits for the device
+only every `window` steps.
 """
 
 import time
@@ -91,10 +92,10 @@ def train(
     """Train `cell` on `tokens` (its prefix of the stream and one token more), resuming from `checkpoint` if it exists.
 
     Writes a checkpoint every `every` seconds, or less often where writing would take more than a twentieth of the time,
-    and when `stopping` says so, then raises `Interrupted`. `report` gets
-    the number of steps done at every window. By default the model is compiled on a GPU, once per shape and process
-    whatever the learning rate, and not on a CPU, where that takes half a minute and gains a tenth at most. Of several
-    processes (`ranks`) only the first needs `checkpoint`; sharded ones write it at the end of a window.
+    and when `stopping` says so, then raises `Interrupted`. `report` gets the number of steps done at every window. By
+    default the model is compiled on a GPU, once per shape and process whatever the learning rate, and not on a CPU,
+    where that takes half a minute and gains a tenth at most. Of several processes (`ranks`) only the first needs
+    `checkpoint`; sharded ones write it at the end of a window.
     """
     started = time.monotonic()
     model = build(cell) if ranks.sharded else build(cell).to(device)  # sharding moves it, block by block
@@ -148,7 +149,7 @@ def train(
 
 
 def hidden_of(compiled: bool, checkpointed: bool = False) -> Callable[[Transformer, Tensor], Tensor]:
-    """The model up to its head. Compiled by blocks: one graph for all of a shape, in a fifth of the time of a whole.
+    """The model up to its head. Compiled by blocks: one graph serves all blocks of a shape, and whatever their number.
 
     Checkpointed, a block keeps its input only, and is computed again for the backward pass (Chen et al., arXiv
     1604.06174): a third more work, for a tenth of the memory between the two.

@@ -80,7 +80,7 @@ def _say_what_is_whole(plan: Plan, store: Store) -> None:
 def _repro(store: Store) -> None:
     """Let DVC record what the store holds, where it holds everything that is planned here."""
     subprocess.run(["dvc", "--wait-for-lock", "repro", f"plan@{KEY}"], check=True)
-    missing = [name for name, cell in read_plan(STUDY, SCALE).cells.items() if not store.record(name) and cell]
+    missing = [name for name in read_plan(STUDY, SCALE).cells if not store.record(name)]
     if missing:
         raise UsageError(
             f"{len(missing)} cells of {KEY} are missing, and `dvc repro` would train them on this machine; "
