@@ -36,7 +36,7 @@ gpu-pack: .venv/.ok
 	python -m tests.gpu pack $(if $(MINIATURE),--miniature)
 
 gpu:
-	python3 -m tests.gpu run --out $(or $(OUT),found) --seconds $(or $(SECONDS),570) $(if $(MINIATURE),--miniature)
+	python3 -m tests.gpu run --out $(or $(OUT),found) --seconds $(or $(SECONDS),570) $(if $(ONLY),--only $(ONLY)) $(if $(MINIATURE),--miniature)
 
 gpu-take: .venv/.ok
 	python -m tests.gpu take $(DIR)

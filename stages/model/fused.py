@@ -257,6 +257,12 @@ def gelu(x: Tensor) -> Tensor:
     return out
 
 
+def gelu_to_compile(x: Tensor) -> Tensor:
+    """As `gelu`, in plain operations. A sigmoid takes a compiled kernel less time than the tanh of torch's form."""
+    z = _at_least_float(x)
+    return (z * torch.sigmoid(z * (_SLOPE + _CUBE * z.square()))).to(x.dtype)
+
+
 def attention(qkv_BxSxC: Tensor, heads: int, gains_2xK: Tensor | None, rope_2xSxh: Tensor) -> Tensor:
     """Causal attention of `heads` heads from their queries, keys and values side by side (C = 3 H K), (B, S, H K).
 

@@ -6,6 +6,7 @@ shape: B batch, S sequence, D width, H heads, K head size, F inner width of the 
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +26,9 @@ class Norm(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(size))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise; shape kept."""
-        return F.layer_norm(x, self.gain.shape, self.gain)
+    def forward(self, x: Tensor, rest: Tensor | None = None) -> Tensor:
+        """Normalise, or their sum; shape kept."""
+        return F.layer_norm(summed(x, rest), self.gain.shape, self.gain)
 
 
 class Linear(nn.Linear):
@@ -92,7 +93,10 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + MLP(norm(x))."""
+    """x + attention(norm(x)), then x + MLP(norm(x)); the last sum is left to who reads it.
+
+    So a compiler makes one pass over memory of it and the norm that follows in the next block.
+    """
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
@@ -101,11 +105,11 @@ class Block(nn.Module):
         self.mlp_norm = Norm(cell.width)
         self.mlp = MLP(cell)
 
-    def forward(self, x_BxSxD: Tensor, rope_2xSxh: Tensor) -> Tensor:
-        """One layer; shape kept."""
+    def forward(self, x_BxSxD: Tensor, rest_BxSxD: Tensor | None, rope_2xSxh: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer of what is the sum of two terms (or one), as two terms."""
+        x_BxSxD = summed(x_BxSxD, rest_BxSxD)
         x_BxSxD = x_BxSxD + self.attention(self.attention_norm(x_BxSxD), rope_2xSxh)
-        mixed_BxSxD: Tensor = x_BxSxD + self.mlp(self.mlp_norm(x_BxSxD))
-        return mixed_BxSxD
+        return x_BxSxD, self.mlp(self.mlp_norm(x_BxSxD))
 
 
 class Transformer(nn.Module):
@@ -121,12 +125,13 @@ class Transformer(nn.Module):
         self.head = Linear(cell.width, cell.vocab_size)
         self.register_buffer("rope_2xSxh", rotary(cell.seq_len, cell.width // cell.heads), persistent=False)
 
-    def hidden(self, tokens_BxS: Tensor, apply: Callable[..., Tensor] = nn.Module.__call__) -> Tensor:
+    def hidden(self, tokens_BxS: Tensor, apply: Callable[..., Any] = nn.Module.__call__) -> Tensor:
         """What the head reads, shape (B, S, D). Its parts are called through `apply`, which may compile them."""
-        x_BxSxD = apply(self.embedding, tokens_BxS)
+        x_BxSxD, rest_BxSxD = apply(self.embedding, tokens_BxS), None
         for block in self.blocks:
-            x_BxSxD = apply(block, x_BxSxD, self.rope_2xSxh)
-        return apply(self.norm, x_BxSxD)
+            x_BxSxD, rest_BxSxD = apply(block, x_BxSxD, rest_BxSxD, self.rope_2xSxh)
+        hidden_BxSxD: Tensor = apply(self.norm, x_BxSxD, rest_BxSxD)
+        return hidden_BxSxD
 
     def forward(self, tokens_BxS: Tensor) -> Tensor:
         """Logits, shape (B, S, V)."""
@@ -134,9 +139,14 @@ class Transformer(nn.Module):
         return logits_BxSxV
 
 
+def summed(x: Tensor, rest: Tensor | None) -> Tensor:
+    """x + rest, if there is a rest."""
+    return x if rest is None else x + rest
+
+
 def gelu(x: Tensor) -> Tensor:
     """GELU in its tanh form; shape kept."""
-    return fused.gelu(x) if x.device.type == "cpu" else F.gelu(x, approximate="tanh")
+    return fused.gelu(x) if x.device.type == "cpu" else fused.gelu_to_compile(x)
 
 
 def rotary(length: int, head_dim: int) -> Tensor:

@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from stages.model.execution import Feed
-from stages.model.transformer import Transformer, build
+from stages.model.transformer import Transformer, build, summed
 from stages.shards.reading import Stream, TokenArray
 from stages.shards.windows import window_order
 from stages.study.cell import Cell
@@ -160,18 +161,22 @@ def hidden_of(compiled: bool, checkpointed: bool = False) -> Callable[[Transform
     call = _compiled_call() if compiled else _call
     if not checkpointed:
         return lambda model, tokens: model.hidden(tokens, call)
-    again = partial(recomputed, call, use_reentrant=False, preserve_rng_state=False)
+
+    def again(module: nn.Module, x: Tensor, *others: Tensor | None) -> Any:
+        if others:  # of two terms only the sum is kept
+            x, others = summed(x, others[0]), (None, *others[1:])
+        return recomputed(call, module, x, *others, use_reentrant=False, preserve_rng_state=False)
+
     return lambda model, tokens: model.hidden(tokens, again)
 
 
-def _call(module: nn.Module, *inputs: Tensor) -> Tensor:
-    out: Tensor = module(*inputs)
-    return out
+def _call(module: nn.Module, *inputs: Tensor | None) -> Any:
+    return module(*inputs)
 
 
 @cache
-def _compiled_call() -> Callable[..., Tensor]:
-    compiled: Callable[..., Tensor] = torch.compile(_call, dynamic=False)
+def _compiled_call() -> Callable[..., Any]:
+    compiled: Callable[..., Any] = torch.compile(_call, dynamic=False)
     return compiled
 
 

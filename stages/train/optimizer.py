@@ -4,6 +4,9 @@ Independent decay (arXiv 2309.14322): each step multiplies matrices by 1 - weigh
 strength does not move when the peak learning rate does. Gains are not decayed, and no L2 term pulls at them.
 """
 
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import groupby
 
 import torch
@@ -13,6 +16,7 @@ from stages.study.cell import Cell
 from stages.train.parameters import FlatParameters
 
 _TINY = 1e-12  # a gradient of zero stays zero when it is normalised
+_MARGIN = 1e-6  # of torch's clipping by norm
 
 
 class Optimizer:
@@ -22,7 +26,7 @@ class Optimizer:
     by the sign of a mixture of it and the gradient.
 
     AdamW is the one pass over memory that torch.optim makes with `fused=True`, called without torch.optim, whose first
-    call imports the compiler, which takes longer than a small cell.
+    call imports the compiler, which takes longer than a small cell. On a GPU clipping and decay are in that pass too.
     """
 
     def __init__(self, cell: Cell, parameters: FlatParameters) -> None:
@@ -39,39 +43,59 @@ class Optimizer:
         The norm is that of the objective's gradient, L2 term included, before it is clipped or normalised.
         """
         self.steps += 1
-        count = torch.full((), float(self.steps), device=self.flat.values.device)
-        norm = self.update(lr, 1 - self._cell.weight_decay * lr / self._cell.lr, count)
+        norm = self.update(self.numbers(self.steps, lr))
         self.flat.gradients.zero_()
         return norm
 
-    def update(self, lr: float | Tensor, kept: float | Tensor, count: Tensor) -> Tensor:
-        """The update of step `count` (from 1), in which matrices are multiplied by `kept`; as `step` otherwise.
+    def numbers(self, step: int, lr: float) -> tuple[float, ...]:
+        """What the update of a step, counted from 1, takes of its number and rate.
 
-        On a GPU the arguments may be tensors there, for a graph that is captured once for all steps.
+        The rate, what matrices are multiplied by, the number, and what AdamW's moments are divided by: 1 - beta1^step
+        and, under the root, 1 - beta2^step.
+        """
+        cell = self._cell
+        root = math.sqrt(1 - cell.beta2**step)
+        return lr, 1 - cell.weight_decay * lr / cell.lr, float(step), 1 - cell.beta1**step, root
+
+    def update(self, numbers: Sequence[float] | Tensor) -> Tensor:
+        """The update of the step with these `numbers`; as `step` otherwise.
+
+        On a GPU they may be a vector there, for a graph that is captured once for all steps.
         """
         cell, flat, gradient = self._cell, self.flat, self.flat.gradients
-        matrices = flat.values[: flat.n_matrices]
+        matrices, clip = flat.values[: flat.n_matrices], cell.clip or math.inf
         if cell.l2:
             gradient[: flat.n_matrices].add_(matrices, alpha=cell.l2)
         norm = flat.norm(gradient)
         if cell.normalise:
             for part in flat.tensors(gradient):
                 part.div_(flat.norm(part) + _TINY)
-        elif cell.clip is not None:
-            gradient.mul_((cell.clip / (norm + 1e-6)).clamp(max=1.0))
+            clip = math.inf
+        if gradient.is_cuda and cell.optimizer == "adamw":
+            numbers_5 = torch.as_tensor(numbers, dtype=torch.float32, device=gradient.device)
+            rates = tuple((part.stop, rate) for part, rate in self._parts)
+            _compiled_adamw()(
+                flat.values, gradient, *self.moments, norm, numbers_5,
+                n_matrices=flat.n_matrices, rates=rates, clip=clip, beta1=cell.beta1, beta2=cell.beta2, eps=cell.eps,
+            )  # fmt: skip
+            return norm
+        if clip < math.inf:
+            gradient.mul_((clip / (norm + _MARGIN)).clamp(max=1.0))
+        lr, kept, count, *_ = numbers
         matrices.mul_(kept)
         self._update(gradient, lr, count)
         return norm
 
-    def _adamw(self, gradient: Tensor, lr: float | Tensor, count: Tensor) -> None:
+    def _adamw(self, gradient: Tensor, lr: float | Tensor, count: float | Tensor) -> None:
         cell, (first, second) = self._cell, self.moments
+        counts = [torch.as_tensor(count, dtype=torch.float32, device=gradient.device)]
         for part, rate in self._parts:
             torch._fused_adamw_(
-                [self.flat.values[part]], [gradient[part]], [first[part]], [second[part]], [], [count], lr=rate * lr,
+                [self.flat.values[part]], [gradient[part]], [first[part]], [second[part]], [], counts, lr=rate * lr,
                 beta1=cell.beta1, beta2=cell.beta2, eps=cell.eps, weight_decay=0.0, amsgrad=False, maximize=False,
             )  # fmt: skip
 
-    def _lion(self, gradient: Tensor, lr: float | Tensor, _: Tensor) -> None:
+    def _lion(self, gradient: Tensor, lr: float | Tensor, _: float | Tensor) -> None:
         cell, (moment,) = self._cell, self.moments
         direction = moment.lerp(gradient, 1 - cell.beta1).sign_()
         for part, rate in self._parts:
@@ -88,3 +112,31 @@ def _rate_parts(cell: Cell, sizes: dict[str, int]) -> list[tuple[slice, float]]:
         parts.append((slice(start, stop), rate))
         start = stop
     return parts
+
+
+def adamw_in_place(
+    values_n: Tensor, gradient_n: Tensor, first_n: Tensor, second_n: Tensor, norm: Tensor, numbers_5: Tensor, *,
+    n_matrices: int, rates: tuple[tuple[int, float], ...], clip: float, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
+    """Clip, decay and step, in a form of which the compiler makes one kernel.
+
+    `rates`: where runs of the vector that share a relative rate end, and the rate. `numbers_5` as `Optimizer.numbers`.
+    """
+    lr, kept, _, correction, root = numbers_5.unbind()
+    clipped_n = gradient_n * (clip / (norm + _MARGIN)).clamp(max=1.0)
+    mean_n = torch.lerp(first_n, clipped_n, 1 - beta1)
+    square_n = beta2 * second_n + (1 - beta2) * clipped_n.square()
+    index_n = torch.arange(len(values_n), device=values_n.device)
+    rate_n: float | Tensor = rates[-1][1]
+    for stop, rate in reversed(rates[:-1]):
+        rate_n = torch.where(index_n < stop, rate, rate_n)
+    kept_n = torch.where(index_n < n_matrices, kept, 1.0)
+    values_n.copy_(values_n * kept_n - lr / correction * rate_n * mean_n / (square_n.sqrt() / root + eps))
+    first_n.copy_(mean_n)
+    second_n.copy_(square_n)
+
+
+@cache
+def _compiled_adamw() -> Callable[..., None]:
+    compiled: Callable[..., None] = torch.compile(adamw_in_place, dynamic=False)
+    return compiled

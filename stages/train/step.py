@@ -66,7 +66,8 @@ class GraphedStep(Step):
     def __post_init__(self) -> None:
         device, cell = self.losses.device, self.cell
         self._number = torch.full((1,), self.optimizer.steps, device=device)
-        self._rates = torch.tensor([[lr, 1 - cell.weight_decay * lr / cell.lr] for lr in self.lrs], device=device)
+        numbers = [self.optimizer.numbers(step, lr) for step, lr in enumerate(self.lrs, 1)]
+        self._numbers_Tx5 = torch.tensor(numbers, dtype=torch.float32, device=device)
         self._parameters, self._gradient_views = self.optimizer.flat.pairs()
         self._brought = self.feed.empty_block(cell.batch) if self.feed.on_host else None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -101,8 +102,7 @@ class GraphedStep(Step):
             part_loss, found = self._gradients(inputs_MxS, targets_MxS, share)
             (torch._foreach_add_ if start else torch._foreach_copy_)(self._gradient_views, found)
             loss += share * part_loss
-        lr, kept = self._rates.index_select(0, number)[0].unbind()
-        norm = self.optimizer.update(lr, kept, (number + 1).float()[0])
+        norm = self.optimizer.update(self._numbers_Tx5.index_select(0, number)[0])
         self.norms.index_copy_(0, number, norm[None])
         self.losses.index_copy_(0, number, loss[None])
         number += 1

@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(".gpu")
+PHASES = ("look", "warm", "right", "speed", "ladder")
 
 
 def main() -> None:
@@ -27,10 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pack", help="prepare .gpu").add_argument("--miniature", action="store_true")
-    run = commands.add_parser("run", help="all phases, or one")
+    run = commands.add_parser("run", help="all phases, or some")
     run.add_argument("--out", type=Path, required=True, help="an empty folder for what is found")
     run.add_argument("--seconds", type=float, default=570.0, help="until everything is written")
     run.add_argument("--miniature", action="store_true", help="every phase in small, on a CPU too")
+    run.add_argument("--only", nargs="+", choices=PHASES, default=PHASES, help="these phases, not all")
     run.add_argument("--phase", help="this one, in this process")
     run.add_argument(
         "--until", type=float, default=float("inf"), help="when that phase ends, in seconds of time.time()"
