@@ -175,10 +175,15 @@ def _in_autocast_type(hidden_NxD: Tensor, weight_VxD: Tensor) -> tuple[Tensor, T
 
     cuBLAS leaves its fast kernels where a row of the logits does not begin at a multiple of 16 bytes.
     """
-    kind = hidden_NxD.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NxD.dtype
+    dtype = type_of_products(hidden_NxD)
     w_VxD = weight_VxD.to(dtype)
     return hidden_NxD.to(dtype), F.pad(w_VxD, (0, 0, 0, -len(w_VxD) % _ROWS)) if hidden_NxD.is_cuda else w_VxD
+
+
+def type_of_products(x: Tensor) -> torch.dtype:
+    """Autocast's where that is on, else the tensor's own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def _logits(x_NxD: Tensor, weight_PxD: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -31,6 +31,15 @@ class Norm(nn.Module):
         return F.layer_norm(summed(x, rest), self.gain.shape, self.gain)
 
 
+class LastNorm(Norm):
+    """The norm before the head, in the type in which products take it: cast while it is at hand, not in a pass more."""
+
+    def forward(self, x: Tensor, rest: Tensor | None = None) -> Tensor:
+        """As `Norm`."""
+        normed = super().forward(x, rest)
+        return normed.to(fused.type_of_products(normed))
+
+
 class Linear(nn.Linear):
     """A matrix and no bias."""
 
@@ -121,7 +130,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(cell.vocab_size, cell.width)
         self.blocks = nn.ModuleList(Block(cell) for _ in range(cell.depth))
-        self.norm = Norm(cell.width)
+        self.norm = LastNorm(cell.width)
         self.head = Linear(cell.width, cell.vocab_size)
         self.register_buffer("rope_2xSxh", rotary(cell.seq_len, cell.width // cell.heads), persistent=False)
 

@@ -10,7 +10,8 @@ costs itself only; what each found is in DIR/gpu.json as soon as it is known:
 
   look     ceilings of the card, and how the head's products depend on the vocabulary
   warm     compile all shapes side by side into one cache, while
-  right    holds ten steps against float64 on the CPU, and asks which runs have the same bits
+  right    holds ten steps against float64 on the CPU, and
+  bits     asks which runs have the same
   speed    tokens/s, utilisation and memory of our step and of a compiled nanoGPT-style loop, by turns in one process
   ladder   cells of the packed plan, whole seeds first, until the time is up
 """
@@ -20,7 +21,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(".gpu")
-PHASES = ("look", "warm", "right", "speed", "ladder")
+PHASES = ("look", "warm", "right", "bits", "speed", "ladder")
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ from tests.gpu.shapes import PEAKS, device, settle, speed_cells, tokens_for
 ROUNDS = 3
 MOST = 4000  # steps that a loop can be asked for
 PROFILED = (128, 512)
+OTHER: dict[int, type[Step]] = {128: Step, 2048: GraphedStep}
+"""Where the kind of step that the rule does not choose is measured too."""
 
 
 class OurLoop:
@@ -54,9 +56,8 @@ def speed(context: Context) -> None:
         context.keep("speed", found)
         if where.type == "cuda" and cell.width in PROFILED:
             _profile(context, cell, where)
-    for width, kind in ((128, Step), (2048, GraphedStep)) if where.type == "cuda" else ():
-        if not context.over():
-            found[f"{width}, {kind.__name__}"] = _other_way(width, kind, where)
+        if where.type == "cuda" and (kind := OTHER.get(cell.width)) and not context.over():
+            found[f"{cell.width}, {kind.__name__}"] = _other_way(cell, kind, where)
             context.keep("speed", found)
 
 
@@ -119,9 +120,8 @@ def _figures(cell: Cell, times: list[float], where: torch.device) -> dict[str, A
     return found
 
 
-def _other_way(width: int, kind: type[Step], where: torch.device) -> dict[str, Any]:
+def _other_way(cell: Cell, kind: type[Step], where: torch.device) -> dict[str, Any]:
     """What the rule that chooses between the two kinds of step is worth."""
-    cell = next(cell for cell in speed_cells(False) if cell.width == width)
     loop, ready = _ready(lambda: OurLoop(cell, where, kind), where)
     return ready | _figures(cell, sorted(_timed(loop, cell.steps, where) for _ in range(ROUNDS)), where)
 
