@@ -1,7 +1,7 @@
 """The training loop, top to bottom: one cell, one device (or several under torchrun), one pass unless it asks for more.
 
-On a CPU bit-identical however often it is interrupted; of a GPU that was not measured. The host waits for the device
-only every `window` steps.
+On a CPU bit-identical however often it is interrupted; on a GPU not even twice in a row (docs/speed.md). The host waits
+for the device only every `window` steps.
 """
 
 import time

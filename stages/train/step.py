@@ -17,8 +17,8 @@ from stages.study.cell import Cell
 from stages.train.optimizer import Optimizer
 from stages.train.ranks import Ranks
 
-_LONG = 2e13
-"""FLOPs of one pass forward and backward from which on the device is busy for longer than Python launches kernels."""
+_LONG = 5e13
+"""FLOPs of one pass forward and backward up to which a captured step was measured to be the faster one, on an H200."""
 _UNCAPTURED = 2  # steps, in which the compiler and the libraries make what must not be made during a capture
 
 

@@ -38,6 +38,9 @@ def take(folder: Path, found: Path) -> None:
     write_json(FIGURES / f"{now:%Y-%m-%d-%H%M%S}-gpu.json", {"date": now.isoformat(timespec="seconds"), **figures})
     if (found / "profile.txt").exists():
         shutil.copyfile(found / "profile.txt", FIGURES / f"{now:%Y-%m-%d-%H%M%S}-gpu-profile.txt")
+    if "ladder" not in figures:
+        print(f"{found} holds figures only, now in {FIGURES}")
+        return
     plan = plan_from_json(read_json(folder / "data/studies" / KEY / "plan.json", "run `make gpu-pack`"))
     store = store_from_environment()
     print(f"{unpack(found / ARCHIVE, plan, store)} cells are new in {store.url}")
