@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.study.errors import CrossoverError, UsageError
+from crossover.base.errors import CrossoverError, UsageError
 from stages.study.processes import mortal
 
 _LOCK = Path(".crossover/run.lock")

@@ -19,8 +19,8 @@ from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import unmapped
 
 from flows import slurm
+from flows.artifacts import GridReport, Outcome
 from flows.runners import Lost, Result, Where, resources, task_runner
-from flows.told import GridReport, Outcome
 from stages.cells.job import Job, dismiss_workers, do, stop_workers
 from stages.cells.plan import Plan, read_plan
 from stages.cells.trainer import WorkerLostError

@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from crossover.base.errors import CrossoverError, UsageError
 from stages.cells.pool import gpu_count, worker_count, workers_in_words
-from stages.study.errors import CrossoverError, UsageError
 
 if TYPE_CHECKING:
     from prefect.futures import PrefectFuture

@@ -14,13 +14,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from crossover.base.errors import CrossoverError
+from flows.artifacts import artifact_key
 from flows.snapshots import commit_snapshot, workspace_snapshot
-from flows.told import artifact_key
 from flows.workspace import Workspace, override
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import read_snapshot
 from stages.diff.words import markdown
-from stages.study.errors import CrossoverError
 from stages.study.processes import die_with_this_parent
 
 

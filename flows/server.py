@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from stages.study.errors import CrossoverError
-from stages.study.files import write_json
+from crossover.base.errors import CrossoverError
+from crossover.base.files import write_json
 from stages.study.processes import mortal
 
 HOME = Path(".prefect")

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from crossover.base.errors import CrossoverError, UsageError
 from flows.runners import Lost, Result, Where
 from stages.cells.job import Job, do
 from stages.cells.trainer import WorkerLostError
-from stages.study.errors import CrossoverError, UsageError
 
 LOGS = Path(".crossover/slurm")
 _POLL = 2.0  # seconds

@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from crossover.base.errors import UsageError
 from stages.diff.snapshot import FOLDERS, PARAMS, Snapshot, read_snapshot
-from stages.study.errors import UsageError
 
 _SMALL = (".json", ".csv", ".py", ".yaml")
 

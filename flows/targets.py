@@ -9,7 +9,7 @@ python -m flows.targets all pocket
 import argparse
 import sys
 
-from stages.study.errors import UsageError, guarded
+from crossover.base.errors import UsageError, guarded
 from stages.study.params import PARAMS, Params, load_params
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossover.base.errors import CrossoverError, UsageError
 from flows.graph import dvc, last_error
-from stages.study.errors import CrossoverError, UsageError
 from stages.study.processes import mortal
 from stages.study.store import store_from_environment
 
@@ -181,7 +181,7 @@ class Workspace:
 
     def crossover(self, *words: str, hear: Callable[[str], None]) -> tuple[int, str]:
         """Run this branch's own `crossover`; `hear` gets its messages. Returns exit code and output."""
-        command = mortal(sys.executable, "-m", "flows.cli", *words)
+        command = mortal(sys.executable, "-m", "crossover", *words)
         with (
             tempfile.TemporaryFile("w+") as output,
             subprocess.Popen(  # noqa: S603

@@ -142,7 +142,7 @@ class Project:
 
     def status(self) -> dict[str, Any]:
         """`crossover status --json` of the tiny study."""
-        output = self.run(sys.executable, "-c", "from flows.cli import main; main()", "status", "--json").stdout
+        output = self.run(sys.executable, "-c", "from crossover.cli.app import main; main()", "status", "--json").stdout
         return json.loads(output)["tiny-mini"]
 
     def losses(self) -> bytes:
@@ -152,7 +152,7 @@ class Project:
 def make_project(root: Path) -> Project:
     """Copy the source into `root` and make it a git and DVC project with the tiny study."""
     root.mkdir(parents=True, exist_ok=True)
-    for name in ("stages", "flows", "trainers"):
+    for name in ("crossover", "stages", "flows", "trainers"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore"):
         shutil.copy(REPOSITORY / name, root / name)

@@ -10,14 +10,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from crossover.base.errors import guarded
+from crossover.base.files import write_json
 from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
 from stages.cells.pool import run_pool, worker_count
 from stages.shards.index import read_index
 from stages.study.clones import register
 from stages.study.collector import no_collection
-from stages.study.errors import guarded
-from stages.study.files import write_json
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 from stages.study.store import store_from_environment

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow.parquet
 
+from crossover.base.errors import CrossoverError
 from stages.cells.plan import Plan
 from stages.study.devices import is_gpu
-from stages.study.errors import CrossoverError
 from stages.study.store import Provenance, Record, Store
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from crossover.base.canonical import digest
+from crossover.base.errors import DamageError
 from stages.cells.plan import Plan, PlannedRow
 from stages.study.costs import count_flops, count_parameters
-from stages.study.errors import DamageError
-from stages.study.identity import digest
 from stages.study.store import Record, Store
 from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, write_parquet
 

@@ -29,14 +29,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from crossover.base.errors import CrossoverError, DamageError, Interrupted
+from crossover.base.files import replacing, write_json
 from stages.cells.plan import Plan
 from stages.evaluate.losses import Floats, evaluated_windows
 from stages.shards.manifest import TOKENS, SplitName
 from stages.shards.reading import read_prefix
 from stages.shards.windows import window_order
 from stages.study.cell import Cell
-from stages.study.errors import CrossoverError, DamageError, Interrupted
-from stages.study.files import replacing, write_json
 from stages.study.tables import CURVE, read_csv
 from stages.train.loop import Curve, has_diverged
 

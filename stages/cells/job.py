@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossover.base.errors import Interrupted
 from stages.cells.plan import Plan
 from stages.cells.pool import Pool
 from stages.cells.trainer import CellError
 from stages.study.cell import Cell
-from stages.study.errors import Interrupted
 from stages.study.store import Record, Store
 
 _STOPPED = threading.Event()

@@ -14,13 +14,13 @@ import pyarrow as pa
 import torch
 from safetensors.torch import load_file, save_file
 
+from crossover.base.files import replacing, sha256_file
 from stages.cells.command import Left, run_command
 from stages.cells.plan import Plan
 from stages.evaluate.losses import Evaluation, evaluate, summarise
 from stages.model.transformer import Transformer, build
 from stages.shards.reading import Stream, map_prefix, read_prefix
 from stages.study.cell import Cell
-from stages.study.files import replacing, sha256_file
 from stages.study.store import Provenance, Record, Store
 from stages.study.tables import CURVE, write_parquet
 from stages.train.checkpoint import Checkpoint

@@ -10,13 +10,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from crossover.base.canonical import canonical_json, digest
+from crossover.base.errors import DamageError, UsageError
+from crossover.base.files import read_json, sha256_text
 from stages.shards.index import strange_name
 from stages.shards.manifest import Index, Text
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
-from stages.study.errors import DamageError, UsageError
-from stages.study.files import read_json, sha256_text
-from stages.study.identity import ROOT, canonical_json, digest, source_digest
+from stages.study.identity import ROOT, source_digest
 from stages.study.params import Command, Params, Scale
 from stages.study.plan import Row, hours, plan_rows, require_budget, require_memory
 from stages.study.store import Payload

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan
 from stages.cells.progress import Progress
 from stages.cells.trainer import CellError, Trainer, WorkerLostError
 from stages.study.costs import count_flops
-from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
 

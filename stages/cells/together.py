@@ -17,11 +17,11 @@ from dataclasses import replace
 import torch
 import torch.distributed as dist
 
+from crossover.base.errors import UsageError, guarded
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, read_plan
 from stages.study.cell import Cell
 from stages.study.costs import count_parameters
-from stages.study.errors import UsageError, guarded
 from stages.study.store import store_from_environment
 from stages.train.ranks import Ranks
 

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan, plan_from_json
-from stages.study.errors import CrossoverError, Interrupted
 from stages.study.store import Store
 
 if TYPE_CHECKING:

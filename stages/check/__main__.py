@@ -8,12 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from crossover.base.errors import guarded
 from stages.cells.plan import read_plan
 from stages.check.gate import conclude
 from stages.check.losses import check_losses, loss_table
 from stages.check.tokens import check_shards, check_splits, shard_table, split_table
 from stages.shards.index import read_index
-from stages.study.errors import guarded
 from stages.study.params import load_params
 from stages.study.plan import texts_needed
 from stages.study.processes import die_with_this_parent

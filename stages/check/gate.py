@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stages.study.errors import GateError
-from stages.study.files import write_json
+from crossover.base.errors import GateError
+from crossover.base.files import write_json
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from crossover.runs.estimates import CONFIDENCE, Estimate, Serialisable, interval
 from stages.diff.quantities import Quantity, Said, read
 from stages.diff.snapshot import Snapshot, StudySnapshot
-from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
 
 Status = Literal["identical", "within noise", "moved", "not comparable", "no interval", "new", "gone"]
 _KEY = ["recipe", "axes", "width", "seed"]

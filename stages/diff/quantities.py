@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 from scipy import special
 
+from crossover.runs.estimates import CONFIDENCE, Estimate
 from stages.diff.snapshot import StudySnapshot
-from stages.fit.estimates import CONFIDENCE, Estimate
 from stages.verdicts.groups import Groups
 
 Scale = Literal["linear", "log10", "log2"]

@@ -12,10 +12,14 @@ import pandas as pd
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.study.errors import UsageError
+from crossover.base.errors import UsageError
 from stages.study.identity import syntax_digest
 
-FOLDERS = ("data/results", "data/verdicts", "stages/fit", "stages/verdicts")
+_CODE = {
+    "fit": ("crossover/answers", "crossover/laws", "crossover/runs", "stages/fit"),
+    "verdicts": ("stages/verdicts",),
+}
+FOLDERS = ("data/results", "data/verdicts", *_CODE["fit"], *_CODE["verdicts"])
 PARAMS = "params.yaml"
 
 
@@ -54,7 +58,7 @@ def read_snapshot(name: str, files: Mapping[str, bytes]) -> Snapshot:
         name=name,
         studies={key: _study(name, key, files, claims) for key in sorted(keys)},
         params=dict(leaves(params)),
-        codes={what: _code(name, files, f"stages/{what}/") for what in ("fit", "verdicts")},
+        codes={what: _code(name, files, folders) for what, folders in _CODE.items()},
     )
 
 
@@ -83,8 +87,9 @@ def _study(name: str, key: str, files: Mapping[str, bytes], claims: list[dict[st
     )
 
 
-def _code(name: str, files: Mapping[str, bytes], folder: str) -> str:
-    sources = [path for path in files if path.startswith(folder) and path.endswith(".py")]
+def _code(name: str, files: Mapping[str, bytes], folders: tuple[str, ...]) -> str:
+    inside = tuple(f"{folder}/" for folder in folders)
+    sources = [path for path in files if path.startswith(inside) and path.endswith(".py")]
     return syntax_digest({path: _read(name, files, path, ast.parse, None) for path in sources})
 
 

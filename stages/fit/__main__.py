@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.fit.estimates import plain
+from crossover.base.errors import DamageError, guarded
+from crossover.base.files import write_json
+from crossover.runs.estimates import plain
 from stages.fit.study import fit_study, metrics
-from stages.study.errors import DamageError, guarded
-from stages.study.files import write_json
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 from stages.study.tables import LOSSES, read_csv

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.fit.collapse import Collapse, Curve, collapses, mean_curves
-from stages.fit.comparing import Settings, compare
-from stages.fit.comparison import Comparison, Variant
-from stages.fit.estimates import CONFIDENCE, Estimate, Serialisable, interval
-from stages.fit.fitting import fit
-from stages.fit.optimum import Optima, optimum
-from stages.fit.result import Fit
-from stages.study.errors import UsageError
+from crossover.answers.compare import Settings, compare
+from crossover.answers.comparison import Comparison, Variant
+from crossover.base.errors import UsageError
+from crossover.laws.collapse import Collapse, Curve, collapses, mean_curves
+from crossover.laws.fit import fit
+from crossover.laws.optimum import Optima, optimum
+from crossover.laws.result import Fit
+from crossover.runs.estimates import CONFIDENCE, Estimate, Serialisable, interval
 
 COMPUTE = "flops_6n"
 """The convention of the compute axis: 6 x non-embedding parameters x tokens, as in the paper."""

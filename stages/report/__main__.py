@@ -6,15 +6,16 @@ python -m stages.report
 import sys
 from pathlib import Path
 
-from stages.ledger.chain import read_ledger
-from stages.ledger.own import recorded
-from stages.ledger.scoring import score_all
+from crossover.base.errors import guarded
+from crossover.base.files import read_json, write_bytes
+from crossover.ledger.chain import read_ledger
+from crossover.ledger.outcomes import recorded
+from crossover.ledger.scoring import score_all
+from stages.fit.forecasts import own_losses
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import RESULTS, read_results
 from stages.report.verdicts import read_verdicts
-from stages.study.errors import guarded
-from stages.study.files import read_json, write_bytes
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 
@@ -29,7 +30,7 @@ def main() -> None:
     verdicts = read_verdicts()
     panels = regimes({params.active[results.key].study: results for results in studies}, verdicts)
     ledger = read_ledger()
-    record = score_all(ledger.forecasts, recorded(ledger.outcomes))
+    record = score_all(ledger.forecasts, recorded(ledger.outcomes, own_losses))
     write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, record).encode())
     write_bytes(DOCS / "findings.md", findings(params, studies, verdicts, bool(panels)).encode())
     if panels:

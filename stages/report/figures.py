@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from stages.report.house import Figure, Row, hover, layers, linear, log, only, panels, series, shades, widths, zero
+from crossover.plots.house import Figure, Row, hover, layers, linear, log, only, panels, series, shades, widths, zero
 from stages.report.results import StudyResults
 
 _CELL = ("recipe", "width", "settings", "seed", "cell")

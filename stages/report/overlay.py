@@ -1,17 +1,18 @@
 """The page of `crossover diff --html`: both commits drawn over each other, and every quantity with its verdict."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import altair as alt
 
+from crossover.plots.house import Figure, Row, hover, linear, only, panels, series, widths, zero
+from crossover.plots.page import page, show
+from crossover.runs.estimates import interval
 from stages.diff.comparing import Diff
 from stages.diff.quantities import read
 from stages.diff.snapshot import Snapshot, StudySnapshot
 from stages.diff.words import cells, lone_verdicts, numbers, params
-from stages.fit.estimates import interval
-from stages.report.house import Figure, Row, hover, linear, only, panels, series, widths, zero
-from stages.report.page import page, show
 
 _ORDER = ("moved", "not comparable", "no interval", "new", "gone", "within noise", "identical")
 
@@ -22,7 +23,7 @@ def overlay(diff: Diff, old: Snapshot, new: Snapshot) -> str:
     drawn = [_losses(key, old, new) for key in shared] + [_differences(key, old, new) for key in shared]
     ordered = sorted(diff.quantities, key=lambda item: _ORDER.index(item.status))
     return page(
-        "diff.html.j2",
+        Path(__file__).with_name("diff.html.j2"),
         diff=diff,
         figures=[show(figure) for figure in drawn if figure is not None],
         rows=[(item, numbers(item)) for item in ordered],

@@ -1,25 +1,15 @@
-"""One self-contained HTML page: words, tables, interactive figures and the scripts that draw them, all inside.
+"""The page of a project: answers, verdicts, figures, cells, costs and provenance of every active study."""
 
-A content security policy admits these very scripts and nothing else: no network, no `eval` (Vega interprets its
-expressions), and no name in `params.yaml` can become code.
-"""
-
-import base64
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
-
-from stages.ledger.scoring import Record
-from stages.ledger.words import score_rows, track_words
+from crossover.ledger.scoring import Record
+from crossover.ledger.words import score_rows, track_words
+from crossover.plots.house import Figure
+from crossover.plots.page import load_template, page, show
 from stages.report.figures import study_figures
-from stages.report.house import Figure, javascript
 from stages.report.results import StudyResults
 from stages.report.verdicts import counts, lines
 from stages.report.words import answers, decisions, headline
@@ -29,23 +19,6 @@ from stages.study.plan import plan_rows
 from stages.verdicts.judge import POWERED
 
 _HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A figure as the page holds it."""
-
-    name: str
-    title: str
-    caption: str
-    embedded: Markup
-    """Its Vega-Lite as JSON that cannot close the script element it lies in."""
-
-
-def show(figure: Figure) -> Shown:
-    """Embed a figure."""
-    text = json.dumps(figure.spec(), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return Shown(figure.name, figure.title, figure.caption, Markup(text.replace("<", "\\u003c")))  # noqa: S704
 
 
 def render(
@@ -73,7 +46,7 @@ def render(
         for results in studies
     ]
     return page(
-        "page.html.j2",
+        _HERE / "page.html.j2",
         sections=sections,
         tokens=tokens,
         lines=lines(verdicts),
@@ -84,25 +57,13 @@ def render(
     )
 
 
-def page(name: str, **content: Any) -> str:
-    """A template with the style, the scripts and the policy that admits them."""
-    scripts = [javascript().replace("</script", "<\\/script"), (_HERE / "page.js").read_text()]
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    return _template(name).render(
-        css=Markup((_HERE / "page.css").read_text()),  # noqa: S704
-        scripts=[Markup(text) for text in scripts],  # noqa: S704
-        hashes=Markup(" ".join(f"'sha256-{value}'" for value in hashes)),  # noqa: S704
-        **content,
-    )
-
-
 def findings(params: Params, studies: list[StudyResults], verdicts: list[dict[str, Any]], figure: bool) -> str:
     """The verdicts as Markdown."""
     noise = next(
         (item["tolerance_from"] for item in verdicts if item["tolerance_from"].startswith("2 x")), "not measured"
     )
     used = dict.fromkeys(item.scale for item in params.active.values())
-    return _template("findings.md.j2").render(
+    return load_template(_HERE / "findings.md.j2").render(
         lines=lines(verdicts),
         counts=counts(verdicts, POWERED),
         noise=noise,
@@ -116,16 +77,6 @@ def _scale(name: str, params: Params, studies: list[StudyResults]) -> dict[str, 
     devices = sorted({device for results in studies if results.key in keys for device in results.runs["device"]})
     scale = params.scale(name)
     return {**scale.model_dump(), "name": name, "text": scale.text, "machine": ", ".join(devices)}
-
-
-def _template(name: str) -> Template:
-    return Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=name.endswith(".html.j2"),  # Markdown is read as it is
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(name)
 
 
 def cell_grid(results: StudyResults) -> dict[str, Any]:

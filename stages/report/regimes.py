@@ -7,9 +7,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from stages.report.house import Figure, Row, hover, layers, linear, log, only, series, widths, zero
+from crossover.base.files import read_json
+from crossover.plots.house import Figure, Row, hover, layers, linear, log, only, series, widths, zero
 from stages.report.results import RESULTS, StudyResults
-from stages.study.files import read_json
 
 _CURES = (("l2", "L2 term"), ("lr", "LR × 2"), ("batch", "batch / 4"))
 _REGIMES = (("small", "small data, many passes"), ("fresh", "fresh data, one pass"))

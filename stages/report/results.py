@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.study.files import read_json
+from crossover.base.files import read_json
 from stages.study.params import Params, Scale, Study
 from stages.study.tables import LOSSES, RUNS, read_csv
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.study.files import read_json
+from crossover.base.files import read_json
 
 VERDICTS = Path("data/verdicts/verdicts.json")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from stages.fit.decision import words as decision_words
+from crossover.answers.decision import words as decision_words
 from stages.report.results import StudyResults
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from crossover.base.errors import UsageError, guarded
+from crossover.base.files import write_json
 from stages.ridge.regression import mean_squares, random_features, ridge
 from stages.ridge.text import Problem, text_problem
 from stages.shards.index import read_index
 from stages.shards.reading import read_prefix
-from stages.study.errors import UsageError, guarded
-from stages.study.files import write_json
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 

@@ -6,9 +6,9 @@ A module beside `stages.shards.manifest`, whose source decides what cells are ca
 import re
 from pathlib import Path
 
+from crossover.base.errors import DamageError
 from stages.shards import manifest
 from stages.shards.manifest import Index, Text
-from stages.study.errors import DamageError
 
 _SHARD = re.compile(r"[0-9]+\.bin")
 

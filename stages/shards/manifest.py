@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stages.study.errors import DamageError, UsageError
-from stages.study.files import read_json
+from crossover.base.errors import DamageError, UsageError
+from crossover.base.files import read_json
 
 TOKENS = Path("data/tokens")
 INDEX = TOKENS / "index.json"

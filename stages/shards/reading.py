@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crossover.base.errors import DamageError
+from crossover.base.files import sha256_file
 from stages.shards.manifest import TOKENS, Shard, SplitName, Text
-from stages.study.errors import DamageError
-from stages.study.files import sha256_file
 
 TokenArray = npt.NDArray[Any]
 """uint16 or uint32."""

@@ -18,9 +18,9 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from stages.study.errors import CrossoverError, DamageError
-from stages.study.files import read_sealed, sha256_text, write_sealed
-from stages.study.identity import digest
+from crossover.base.canonical import digest
+from crossover.base.errors import CrossoverError, DamageError
+from crossover.base.files import read_sealed, sha256_text, write_sealed
 from stages.study.marker import CLONES, MARKER, mark, where_permitted
 from stages.study.names import is_fingerprint
 from stages.study.store import Store

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.study.fields import Count, Strict
+from crossover.base.fields import Count, Strict
 
 
 class Tokenizer(Strict):

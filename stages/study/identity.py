@@ -1,55 +1,23 @@
-"""What makes two things the same: canonical JSON, its SHA-256, and digests of the source code that computes them.
+"""What makes two cells the same beside their settings: digests of the source code that computes them.
 
 A digest of source walks the abstract syntax of the modules that are really imported, so comments, docstrings and
 layout do not count, and any change of meaning does. The walk is the same on every supported Python.
 """
 
 import ast
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.study.files import sha256_text
+from crossover.base.canonical import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with one spelling per value: sorted keys, no spaces, shortest round-trip floats.
-
-    Raises TypeError for anything without a deterministic form: sets, objects, NaN, infinities, non-string keys.
-    """
-    _require_text_keys([value])
-    try:
-        return _ENCODER.encode(value)
-    except ValueError as error:
-        raise TypeError(f"no canonical form: {error}") from None
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def _require_text_keys(value: Any) -> None:
-    """JSON turns other keys into text; whatever else has no form it refuses itself."""
-    if isinstance(value, dict):
-        if other := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"key {other[0]!r} is not a string")
-        value = value.values()
-    for item in value:
-        if isinstance(item, (dict, list, tuple)):
-            _require_text_keys(item)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON of `value`, as 64 hex digits."""
-    return sha256_text(canonical_json(value))
-
-
 @cache
-def source_digest(*modules: str, ignore: str = "\0") -> str:
-    """Digest of the named modules and of every `stages` module they import, directly or not.
+def source_digest(*modules: str, ignore: str | tuple[str, ...] = ()) -> str:
+    """Digest of the named modules and of every module of ours that they import, directly or not.
 
     Modules whose name starts with `ignore` are left out.
     """
@@ -63,7 +31,7 @@ def syntax_digest(trees: Mapping[str, ast.AST]) -> str:
 
 
 def source_files(*modules: str) -> dict[str, Path]:
-    """The named modules and every `stages` module they import, directly or not, with their files."""
+    """The named modules and every module of ours that they import, directly or not, with their files."""
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
@@ -76,7 +44,7 @@ def source_files(*modules: str) -> dict[str, Path]:
 
 
 def _file_of(name: str) -> Path | None:
-    if not name.startswith("stages."):
+    if not name.startswith(("stages.", "crossover.")):
         return None
     base = ROOT.joinpath(*name.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):

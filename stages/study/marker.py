@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.study.errors import DamageError, UsageError
-from stages.study.files import read_sealed, write_sealed
+from crossover.base.errors import DamageError, UsageError
+from crossover.base.files import read_sealed, write_sealed
 from stages.study.names import draft_of, is_fingerprint
 
 MARKER = ".crossover-store"

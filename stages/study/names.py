@@ -32,7 +32,7 @@ def travels(name: str) -> bool:
 
 
 def draft_of(name: str) -> str | None:
-    """What a temporary file of `stages.study.files.replacing` was to become; None for any other name."""
+    """What a temporary file of `crossover.base.files.replacing` was to become; None for any other name."""
     found = _DRAFT.fullmatch(name)
     return found["of"] if found else None
 

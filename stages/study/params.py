@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from crossover.base.canonical import digest
+from crossover.base.errors import UsageError
+from crossover.base.fields import Count, Fraction, Name, NotNegative, Positive, Strict
+from crossover.base.files import sha256_file
+from crossover.base.hints import nearest
 from stages.study.corpora import C4, Corpus, Files, Pydocs, Tokenizer
-from stages.study.errors import UsageError
-from stages.study.fields import Count, Fraction, Name, NotNegative, Positive, Strict
-from stages.study.files import sha256_file
-from stages.study.hints import nearest
-from stages.study.identity import digest
 
 PARAMS = Path("params.yaml")
 _T = TypeVar("_T")

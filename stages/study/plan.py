@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from crossover.base.errors import UsageError
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
 from stages.study.costs import nonembedding, peak_memory, seconds
-from stages.study.errors import UsageError
 from stages.study.params import PARAMS, Params, Recipe, Scale, Study, WidthRule
 
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages.study.errors import CrossoverError
-from stages.study.files import replacing
+from crossover.base.errors import CrossoverError
+from crossover.base.files import replacing
 from stages.study.names import RECORD, is_fingerprint, travels
 
 

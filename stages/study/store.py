@@ -27,11 +27,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
+from crossover.base.canonical import digest
+from crossover.base.errors import DamageError
+from crossover.base.files import read_json, read_sealed, replacing, sha256_file, sha256_text, write_sealed
 from stages.study.cell import Cell
 from stages.study.deleting import delete_cell
-from stages.study.errors import DamageError
-from stages.study.files import read_json, read_sealed, replacing, sha256_file, sha256_text, write_sealed
-from stages.study.identity import digest
 from stages.study.names import FILES, RECORD, WORK, is_evaluation, is_fingerprint
 from stages.study.remote import Remote
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from stages.study.errors import DamageError
-from stages.study.files import replacing
+from crossover.base.errors import DamageError
+from crossover.base.files import replacing
 
 _F, _I, _S, _B = pa.float64(), pa.int64(), pa.string(), pa.bool_()
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from tokenizers import Tokenizer as Encoder
 from tqdm import tqdm
 
+from crossover.base.canonical import digest
+from crossover.base.errors import UsageError, guarded
+from crossover.base.files import read_json, sha256_file, write_json
 from stages.shards.manifest import INDEX, TOKENS, Index, Split, SplitName, Text
 from stages.study.corpora import Corpus
-from stages.study.errors import UsageError, guarded
-from stages.study.files import read_json, sha256_file, write_json
-from stages.study.identity import digest, source_digest
+from stages.study.identity import source_digest
 from stages.study.params import load_params
 from stages.study.plan import TextNeed, texts_needed
 from stages.study.processes import die_with_this_parent
@@ -74,7 +75,7 @@ def _identity(need: TextNeed, source: Corpus, corpus: CorpusReader) -> str:
             "tokenizer": sha256_file(Path(spec.file)) if spec.file and Path(spec.file).exists() else spec.model_dump(),
             "shard_tokens": scale.shard_tokens,
             "held_out": need.validation_tokens,  # decides which training documents count as duplicates
-            "source": source_digest("stages.tokens.__main__", ignore="stages.study"),
+            "source": source_digest("stages.tokens.__main__", ignore=("stages.study", "crossover")),
         }
     )
 

@@ -12,10 +12,10 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Protocol
 
+from crossover.base.errors import CrossoverError, UsageError
+from crossover.base.hints import nearest
 from stages.shards.manifest import SplitName
 from stages.study.corpora import C4, Corpus, Files, Pydocs
-from stages.study.errors import CrossoverError, UsageError
-from stages.study.hints import nearest
 from stages.tokens import pydocs
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 
-from stages.study.errors import UsageError
+from crossover.base.errors import UsageError
 
 _SHORTEST = 80  # characters; shorter docstrings are labels rather than prose
 _SKIPPED = {"tests", "test", "testing", "idlelib", "site-packages", "turtledemo", "_vendor", "vendored"}

@@ -6,9 +6,9 @@ from pathlib import Path
 from tokenizers import Tokenizer as Encoder
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from crossover.base.errors import UsageError
+from crossover.base.files import replacing
 from stages.study.corpora import Tokenizer
-from stages.study.errors import UsageError
-from stages.study.files import replacing
 
 END_OF_TEXT = "<|endoftext|>"
 _ENDINGS = (END_OF_TEXT, "</s>", "<eos>", "<|end_of_text|>")

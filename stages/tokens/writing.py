@@ -16,8 +16,8 @@ import numpy as np
 from tokenizers import Encoding
 from tokenizers import Tokenizer as Encoder
 
+from crossover.base.files import sha256_file, write_bytes
 from stages.shards.manifest import Shard, Split, Text
-from stages.study.files import sha256_file, write_bytes
 
 _BATCH = 256
 

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stages.study.errors import DamageError
-from stages.study.files import replacing
+from crossover.base.errors import DamageError
+from crossover.base.files import replacing
 
 _WRITER = ThreadPoolExecutor(1, "checkpoint")
 

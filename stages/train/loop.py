@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from crossover.base.errors import DamageError, Interrupted
 from stages.model.execution import Feed
 from stages.model.transformer import Transformer, build, summed
 from stages.shards.reading import Stream, TokenArray
 from stages.shards.windows import window_order
 from stages.study.cell import Cell
-from stages.study.errors import DamageError, Interrupted
 from stages.train.checkpoint import Checkpoint
 from stages.train.optimizer import Optimizer
 from stages.train.parameters import FlatParameters, ShardedParameters

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from stages.fit.estimates import plain
-from stages.study.errors import guarded
-from stages.study.files import write_json
+from crossover.base.errors import guarded
+from crossover.base.files import write_json
+from crossover.runs.estimates import plain
 from stages.study.params import Params, load_params
 from stages.study.processes import die_with_this_parent
 from stages.verdicts.claims import Judged, centred, judge_claims, metrics

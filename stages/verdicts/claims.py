@@ -6,9 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stages.fit.estimates import Estimate, Serialisable
-from stages.study.errors import UsageError
-from stages.study.hints import nearest
+from crossover.base.errors import UsageError
+from crossover.base.hints import nearest
+from crossover.runs.estimates import Estimate, Serialisable
 from stages.study.params import PARAMS, Claim
 from stages.verdicts.groups import Measured, NotMeasurableError
 from stages.verdicts.judge import POWERED, judge, power, repeats_to_decide

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from scipy import special
 
-from stages.fit.estimates import t_factor
+from crossover.runs.estimates import t_factor
 
 MOST_SEEDS = 4096
 

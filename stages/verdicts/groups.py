@@ -10,8 +10,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from stages.fit.estimates import Estimate, interval
-from stages.fit.laws import Floats
+from crossover.base.arrays import Floats
+from crossover.runs.estimates import Estimate, interval
 
 
 class NotMeasurableError(Exception):

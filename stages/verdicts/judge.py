@@ -10,7 +10,7 @@ from typing import Literal
 
 from scipy import special
 
-from stages.fit.estimates import Estimate, t_factor
+from crossover.runs.estimates import Estimate, t_factor
 from stages.study.params import Expects
 
 Verdict = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE"]

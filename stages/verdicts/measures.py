@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.fit.estimates import interval
+from crossover.runs.estimates import interval
 from stages.verdicts import optima
 from stages.verdicts.groups import Groups, Measured, NotMeasurableError
 from stages.verdicts.tables import Tables, diverged, edge_note, grouped, paired, tuned

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.fit.laws import Floats
-from stages.study.errors import UsageError
-from stages.study.files import read_json
-from stages.study.hints import nearest
+from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
+from crossover.base.files import read_json
+from crossover.base.hints import nearest
 from stages.study.tables import LOSSES, RUNS, read_csv
 from stages.verdicts.groups import Groups, NotMeasurableError
 

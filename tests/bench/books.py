@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from crossover.base.files import _sealed, write_json
 from stages.cells.assemble import _loss_row, _run_row
 from stages.cells.plan import Plan, folder, read_plan
 from stages.shards.manifest import INDEX, Index, Shard, Split, Text
 from stages.study.costs import count_flops
-from stages.study.files import _sealed, write_json
 from stages.study.params import load_params
 from stages.study.store import Provenance, Record, Store
 from stages.study.tables import LOSSES, RUNS, write_csv
@@ -37,12 +37,12 @@ STUDY: dict[str, Any] = {
     "axes": {"lr_octaves": [number / 10 for number in range(50)], "tokens_factor": [0.5, 1, 2, 4]},
 }  # fmt: skip
 COMMANDS = {
-    "crossover plan": "flows.cli plan",
+    "crossover plan": "crossover plan",
     "stage plan": "stages.cells plan books pocket",
-    "crossover status": "flows.cli status",
+    "crossover status": "crossover status",
     "stage fit": "stages.fit books pocket",
     "stage report": "stages.report",
-    "crossover diff": "flows.cli diff HEAD",
+    "crossover diff": "crossover diff HEAD",
 }
 
 

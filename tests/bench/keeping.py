@@ -16,8 +16,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from crossover.base.files import write_json
 from stages.cells.one import device_name
-from stages.study.files import write_json
 
 FOLDER = Path("data/benchmarks")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

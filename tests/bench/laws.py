@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy import optimize
 
-from stages.fit import compare
-from stages.fit.intervals import bootstrap_weights
-from stages.fit.laws import get_law
-from stages.fit.objectives import huber_log
-from stages.fit.solver import Problem, minimise, projected_starts
+from crossover.answers.compare import compare
+from crossover.laws.intervals import bootstrap_weights
+from crossover.laws.laws import get_law
+from crossover.laws.objectives import huber_log
+from crossover.laws.solver import Problem, minimise, projected_starts
 from tests.bench.keeping import keep
 
 POINTS = Path(__file__).resolve().parents[3] / "shared" / "exams" / "chinchilla_points.csv"

@@ -36,7 +36,7 @@ def main() -> None:
     """Measure, print and keep."""
     dvc = [sys.executable, "-m", "dvc"]
     stages = subprocess.check_output([sys.executable, "-m", "flows.targets", *DEFAULT], text=True).split()
-    commands = {f"crossover {words}": [sys.executable, "-m", "flows.cli", *words.split()] for words in CROSSOVER}
+    commands = {f"crossover {words}": [sys.executable, "-m", "crossover", *words.split()] for words in CROSSOVER}
     commands |= {
         "dvc status": [*dvc, "status", "-q", "--with-deps", *stages],
         "dvc repro": [*dvc, "--wait-for-lock", "repro", "-q", *stages],

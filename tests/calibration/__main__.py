@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize, stats
 
-from stages.fit import Settings, compare, fit
+from crossover.answers.compare import Settings, compare
+from crossover.laws.fit import fit
 
 DRAWS = 400
 DOCUMENT = Path("docs/calibration.md")

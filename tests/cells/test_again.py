@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from crossover.base.errors import CrossoverError
+from crossover.base.files import sha256_file
 from stages.cells.again import Again, compare_cells, require_reproduced
 from stages.cells.plan import Plan
-from stages.study.errors import CrossoverError
-from stages.study.files import sha256_file
 from stages.study.store import Provenance, Record, Store
 from tests.cells.test_plan import plan
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from crossover.base.errors import Interrupted, UsageError
 from stages.cells.command import TrainerError, run_command
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, make_plan
@@ -19,7 +20,6 @@ from stages.cells.trainer import TimeLimitError, Trainer
 from stages.model.transformer import Transformer, build
 from stages.shards.index import read_index
 from stages.shards.reading import read_prefix
-from stages.study.errors import Interrupted, UsageError
 from stages.study.params import Params
 from stages.study.store import Store
 from stages.train.loop import train

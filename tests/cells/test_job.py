@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from crossover.base.errors import Interrupted
 from stages.cells import job as jobs
 from stages.cells.job import Job, dismiss_workers, do, stop_workers
 from stages.cells.plan import Plan
 from stages.cells.trainer import CellError
-from stages.study.errors import Interrupted
 from tests.cells.test_pool import planned, tokenized
 
 __all__ = ["planned", "tokenized"]  # fixtures

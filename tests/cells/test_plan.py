@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from crossover.base.errors import DamageError
+from crossover.base.files import write_json
 from stages.cells.plan import Plan, folder, make_plan, read_plan
 from stages.shards.manifest import Index, Shard, Split, Text
-from stages.study.errors import DamageError
-from stages.study.files import write_json
 from stages.study.params import load_params
 from tests.conftest import TINY
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.assemble import write_tables
 from stages.cells.plan import Plan, make_plan, read_plan
 from stages.cells.pool import run_pool
@@ -22,7 +23,6 @@ from stages.cells.progress import Progress
 from stages.cells.trainer import TimeLimitError, Trainer
 from stages.model.transformer import build
 from stages.shards.index import read_index
-from stages.study.errors import CrossoverError, Interrupted
 from stages.study.params import Params
 from stages.study.store import Store
 from tests.conftest import TINY, Project, make_project, write_corpus

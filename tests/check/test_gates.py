@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossover.base.errors import GateError
 from stages.cells.plan import Plan, PlannedRow
 from stages.check.gate import Finding, conclude
 from stages.check.losses import check_losses, loss_table
 from stages.check.tokens import check_shards, check_splits, shard_table
 from stages.shards.manifest import Index, Shard, Split, Text
-from stages.study.errors import GateError
 from tests.conftest import make_cell
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from crossover.base.errors import UsageError
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import Snapshot, read_snapshot
 from stages.diff.words import markdown
 from stages.fit.study import fit_study
-from stages.study.errors import UsageError
 from tests.fit.test_study import losses
 
 PAIRS = 500

@@ -16,7 +16,7 @@ GIT = {f"GIT_{who}_{what}": "t@example.com" for who in ("AUTHOR", "COMMITTER") f
 def answer(project: Project, command: str) -> Any:
     """The JSON of a command of the page."""
     words = command.split()[1:]
-    return json.loads(project.run(sys.executable, "-c", "from flows.cli import main; main()", *words, "--json").stdout)
+    return json.loads(project.run(sys.executable, "-m", "crossover", *words, "--json").stdout)
 
 
 def test_the_page_comes_to_the_planted_truth(tmp_path: Any) -> None:

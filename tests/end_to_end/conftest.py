@@ -50,7 +50,7 @@ class FlowProject(Project):
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`crossover run --json` in the background."""
-        command = [sys.executable, "-m", "flows.cli", "run", "--json", *arguments]
+        command = [sys.executable, "-m", "crossover", "run", "--json", *arguments]
         process = subprocess.Popen(
             command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

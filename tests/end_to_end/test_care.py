@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from stages.study.files import sha256_file, write_sealed
+from crossover.base.files import sha256_file, write_sealed
 from stages.study.store import Store
 from stages.study.tables import write_parquet
 from tests.conftest import Project, make_project
@@ -29,7 +29,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def crossover(project: Project, *words: str) -> "subprocess.CompletedProcess[str]":
-    return project.run(sys.executable, "-m", "flows.cli", *words, check=False)
+    return project.run(sys.executable, "-m", "crossover", *words, check=False)
 
 
 def planned(project: Project) -> list[str]:

@@ -29,7 +29,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Commits that each differ from `base` in one thing."""
     project = make_project(tmp_path_factory.mktemp("diff") / "project")
     commit(project, "base", lambda values: values["studies"]["tiny"].update(seeds=[0, 1, 2]))
-    laws = project.root / "stages/fit/laws.py"
+    laws = project.root / "crossover/laws/laws.py"
     laws.write_text(laws.read_text() + "\n# A remark that changes nothing.\n")
     commit(project, "comment")
     commit(project, "seeds", lambda values: values["studies"]["tiny"].update(seeds=[3, 4, 5]))
@@ -46,7 +46,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def diff(project: Project, *words: str, where: Path | None = None) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of `crossover diff`."""
-    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    command = [sys.executable, "-c", "from crossover.cli.app import main; main()"]
     elsewhere = Project(where or project.root)
     elsewhere.environment["PYTHONPATH"] = str(project.root)
     done = elsewhere.run(*command, "diff", *words, "--json", check=False)
@@ -116,7 +116,7 @@ def test_a_folder_below_says_the_same(history: Project) -> None:
     ],
 )
 def test_mistakes_are_told_in_a_line(history: Project, words: list[str], says: str) -> None:
-    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    command = [sys.executable, "-c", "from crossover.cli.app import main; main()"]
     done = history.run(*command, "diff", *words, check=False)
     assert done.returncode == 2
     assert says in done.stderr
@@ -124,7 +124,7 @@ def test_mistakes_are_told_in_a_line(history: Project, words: list[str], says: s
 
 
 def test_people_read_a_table_markdown_or_a_page(history: Project) -> None:
-    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    command = [sys.executable, "-c", "from crossover.cli.app import main; main()"]
     shown = history.run(*command, "diff", "base", "rule", "--html", "diff.html", check=False).stdout
     assert "verdict" in shown.splitlines()[0]
     assert "difference: inverse - constant, width 16" in shown
@@ -141,10 +141,10 @@ def test_stale_results_are_found_without_data(history: Project, tmp_path: Path) 
     """What CI asks of a pull request: is dvc.lock that of this source?"""
     history.run("git", "clone", "-q", str(history.root), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
-    assert "results are those of this source" in clone.run(sys.executable, "-m", "flows.fresh").stdout
-    formula = clone.root / "stages/fit/laws.py"
+    assert "results are those of this source" in clone.run(sys.executable, "-m", "flows.stale").stdout
+    formula = clone.root / "crossover/laws/laws.py"
     formula.write_text(formula.read_text() + "\nUNUSED = 1\n")
-    stale = clone.run(sys.executable, "-m", "flows.fresh", check=False)
+    stale = clone.run(sys.executable, "-m", "flows.stale", check=False)
     assert stale.returncode == 1
     assert "fit@tiny-mini" in stale.stderr
 

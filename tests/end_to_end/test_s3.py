@@ -8,11 +8,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from stages.study.errors import UsageError
+from crossover.base.errors import UsageError
 from stages.study.store import STORE
+from tests.commands.test_gc import enter, gc, lay, planned
 from tests.conftest import Project
 from tests.end_to_end.conftest import FlowProject, copy_of
-from tests.flows.test_collecting import enter, gc, lay, planned
 from tests.study.test_remote import refuse_strange_names
 
 pytestmark = [

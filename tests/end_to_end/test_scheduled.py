@@ -56,7 +56,7 @@ def ended(api: str, known: set[str]) -> dict[str, Any] | None:
 def serving(project: FlowProject) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`crossover serve` in the project, and the URL of its API."""
     port = free_port()
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "crossover", "serve", "--port", str(port)]
     with subprocess.Popen(
         command, cwd=project.root, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as serve:
@@ -107,7 +107,7 @@ def look_at_the_new_result(project: FlowProject, api: str, before: str) -> None:
 
 def test_a_killed_serve_leaves_no_process(project: FlowProject) -> None:
     with serving(project) as (serve, _):
-        until(lambda: descendants(serve.pid, "flows.cli run"), 200)  # a scheduled run is at work
+        until(lambda: descendants(serve.pid, "crossover run"), 200)  # a scheduled run is at work
         family = descendants(serve.pid)
         serve.kill()
         serve.wait()

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet
 
-from stages.study.errors import DamageError
+from crossover.base.errors import DamageError
 from stages.study.marker import CLONES, MARKER
 from stages.study.store import Store
 from tests.conftest import make_project
@@ -155,7 +155,7 @@ class Arena:
         elif "plan.json" in errors:
             self._must(*self.stage("plan"))
         else:
-            self.run(sys.executable, "-m", "flows.cli", "doctor", "--deep", "--fix")
+            self.run(sys.executable, "-m", "crossover", "doctor", "--deep", "--fix")
 
     def _must(self, *command: str) -> None:
         code, errors = self.run(*command)

@@ -342,7 +342,7 @@ def dvc_killed(arena: Arena) -> set[str]:
         process.kill()
         process.communicate()
     until(lambda: not arena.workers(), 30)
-    arena.run(sys.executable, "-m", "flows.cli", "doctor", "--fix")
+    arena.run(sys.executable, "-m", "crossover", "doctor", "--fix")
     code, errors = arena.run("dvc", "--wait-for-lock", "repro", "fit@tiny-mini")
     if code:
         raise NotSurvivedError(errors)

@@ -23,7 +23,7 @@ from tests.processes import alive, descendants, kill_all, until
 
 __all__ = ["KINDS"]
 
-FLOW = (sys.executable, "-m", "flows.cli", "run", "--json")
+FLOW = (sys.executable, "-m", "crossover", "run", "--json")
 
 
 # A flow

@@ -43,8 +43,8 @@ def side_by_side(arena: Arena, minutes: float) -> Counter[str]:
 
 _COMMANDS = {
     "dvc repro": ("dvc", "--wait-for-lock", "repro", "--force", "fit@tiny-mini"),
-    "crossover run": (sys.executable, "-m", "flows.cli", "run", "--json"),
-    "crossover status": (sys.executable, "-m", "flows.cli", "status", "--json"),
+    "crossover run": (sys.executable, "-m", "crossover", "run", "--json"),
+    "crossover status": (sys.executable, "-m", "crossover", "status", "--json"),
 }
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from stages.fit.estimates import plain
+from crossover.runs.estimates import plain
 from stages.fit.study import fit_study, metrics
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from flows.artifacts import Outcome
 from flows.pipeline import _studies_that_failed
-from flows.told import Outcome
 from stages.cells.job import Job
 from stages.cells.plan import Plan
 from tests.cells.test_pool import planned, tokenized

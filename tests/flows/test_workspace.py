@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from crossover.base.errors import CrossoverError, UsageError
 from flows.workspace import Workspace, override
-from stages.study.errors import CrossoverError, UsageError
 from tests.conftest import Project, make_project
 
 
@@ -78,9 +78,9 @@ def test_what_a_killed_run_left_is_gone(workspace: Workspace) -> None:
 def test_edits_in_the_worktree_are_refused_and_kept(workspace: Workspace) -> None:
     with workspace.opened():
         pass
-    edited = workspace.folder / "stages/fit/laws.py"
+    edited = workspace.folder / "crossover/laws/laws.py"
     edited.write_text(edited.read_text() + "# mine\n")
-    with pytest.raises(CrossoverError, match=r"stages/fit/laws\.py"), workspace.opened():
+    with pytest.raises(CrossoverError, match=r"crossover/laws/laws\.py"), workspace.opened():
         pass
     assert edited.read_text().endswith("# mine\n")
 

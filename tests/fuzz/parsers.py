@@ -12,28 +12,28 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Encoder
 from tokenizers import models, pre_tokenizers, trainers
 
-from flows.forecast import forecast, look_up
+from crossover.base.errors import CrossoverError
+from crossover.base.files import read_json, write_json, write_sealed
+from crossover.ledger.chain import read_ledger
+from crossover.ledger.outcomes import recorded
+from crossover.ledger.scoring import score_all
+from crossover.logs import At, find_runs, propose, write_table
+from crossover.logs.huggingface import read_trainer
+from crossover.runs.expressions import condition, evaluate
+from crossover.runs.table import read_runs
+from flows.prices import forecast, look_up
 from stages.cells.plan import make_plan, plan_from_json
-from stages.fit.expressions import condition, evaluate
-from stages.fit.runs import read_runs
-from stages.imports import At, find_runs, propose, write_table
-from stages.imports.huggingface import read_trainer
-from stages.ledger.chain import read_ledger
-from stages.ledger.own import recorded
-from stages.ledger.scoring import score_all
 from stages.shards.index import read_index
 from stages.shards.manifest import Index, Shard, Split, Text
 from stages.study.corpora import Tokenizer
-from stages.study.errors import CrossoverError
-from stages.study.files import read_json, write_json, write_sealed
 from stages.study.params import load_params
 from stages.study.store import Payload, Provenance, Record, Store
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from tests.conftest import REPOSITORY, TINY, make_cell
-from tests.imports.encode import event_file, trainer_state, wandb_log
 from tests.ledger.test_chain import forecast as forecast_entry
 from tests.ledger.test_chain import outcome as outcome_entry
 from tests.ledger.test_chain import rechained
+from tests.logs.encode import event_file, trainer_state, wandb_log
 
 _TOKENS = [
     b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"1.5", b"9" * 30, b"{}", b"[]", b'""', b"\x00",

@@ -63,7 +63,7 @@ def test_words_at_random(folder: Path, case: int) -> None:
         ):
             words.append(generator.choice(_VALUES))
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        [sys.executable, "-m", "crossover", *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode in (0, 1, 2), (words, done.stderr[-500:])

@@ -131,7 +131,7 @@ def test_a_mistake_gets_one_line(
     file("runs.csv", GOOD)(tmp_path)
     write(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *words], cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "crossover", *words], cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
     )  # fmt: skip
     assert says in done.stderr

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.study.errors import CrossoverError
+from crossover.base.errors import CrossoverError
 from tests.fuzz.parsers import EDITS, Edit, Parser, broken, parsers
 
 CASES = int(os.environ.get("CROSSOVER_FUZZ", "150"))

@@ -16,9 +16,9 @@ def ladder(context: Context) -> None:
     """Whole seeds of the first pair of recipes, narrow cells first, then of the next pair."""
     import torch
 
+    from crossover.base.errors import Interrupted
     from stages.cells.one import Worker
     from stages.cells.plan import read_plan
-    from stages.study.errors import Interrupted
     from stages.study.store import Store
     from tests.gpu.shapes import device
     from tests.gpu.warming import SCALE, STUDY

@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.study.errors import UsageError
+from crossover.base.errors import UsageError
 from tests.gpu.warming import SCALE, STUDY
 
 WHEELS = (

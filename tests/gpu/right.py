@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 import stages.model.fused as fused
+from crossover.base.errors import Interrupted
 from stages.model.execution import Feed
 from stages.model.transformer import build
 from stages.study.cell import Cell
-from stages.study.errors import Interrupted
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import hidden_of, train
 from stages.train.optimizer import Optimizer

@@ -13,9 +13,9 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crossover.base.errors import UsageError
+from crossover.base.files import read_json, replacing, write_json
 from stages.cells.plan import Plan, plan_from_json, read_plan
-from stages.study.errors import UsageError
-from stages.study.files import read_json, replacing, write_json
 from stages.study.names import is_evaluation, travels
 from stages.study.params import load_params
 from stages.study.store import Store, store_from_environment

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stages.ledger.body import Came, Forecast, Outcome
-from stages.ledger.chain import append, read_ledger, sealed
-from stages.study.errors import DamageError
+from crossover.base.errors import DamageError
+from crossover.ledger.body import Came, Forecast, Outcome
+from crossover.ledger.chain import append, read_ledger, sealed
 
 START = "0" * 64
 

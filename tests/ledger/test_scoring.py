@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.ledger.scoring import Realised, binomial, score, score_all
-from stages.ledger.words import score_rows, track_words
+from crossover.ledger.scoring import Realised, binomial, score, score_all
+from crossover.ledger.words import score_rows, track_words
 from tests.ledger.test_chain import forecast
 
 CAME = {"a": Realised(3.05, 2), "b": Realised(3.25, 2)}

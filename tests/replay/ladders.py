@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.fit import Candidates, advise
+from crossover.answers.advise import advise
+from crossover.answers.choices import Candidates
 from tests.calibration.__main__ import LADDERS, Ladder
 
 TRUTHS: tuple[tuple[str, float | None, float, float], ...] = (

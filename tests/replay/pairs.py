@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.fit import Candidates, advise
+from crossover.answers.advise import advise
+from crossover.answers.choices import Candidates
 
 RESULTS = Path("data/results")
 _WIDTHS = 4  # that both recipes must have

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.fit import Candidates, advise
-from stages.fit.belief import Noise, Rows, believe
-from stages.fit.fitting import fit_law
-from stages.fit.laws import LAWS
-from stages.fit.objectives import Objective, huber_log, squares
+from crossover.answers.advise import advise
+from crossover.answers.choices import Candidates
+from crossover.belief.posterior import Noise, Rows, believe
+from crossover.laws.fit import fit_law
+from crossover.laws.laws import LAWS
+from crossover.laws.objectives import Objective, huber_log, squares
 from tests.replay.tables import Pool
 
 FIRST = 6

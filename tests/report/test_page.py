@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from crossover.base.files import write_json
+from crossover.ledger.scoring import score_all
 from stages.fit.study import fit_study
-from stages.ledger.scoring import score_all
 from stages.report.figures import study_figures
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import StudyResults
 from stages.report.words import answers, crossing
-from stages.study.files import write_json
 from stages.study.params import Study, load_params
 from tests.conftest import REPOSITORY
 from tests.fit.test_study import losses

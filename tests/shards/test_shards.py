@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossover.base.errors import DamageError, UsageError
+from crossover.base.files import sha256_file, write_json
 from stages.shards import reading
 from stages.shards.index import read_index
 from stages.shards.manifest import Index, Shard, Split, Text
 from stages.shards.windows import fresh_sample, seen_sample, window_order
-from stages.study.errors import DamageError, UsageError
-from stages.study.files import sha256_file, write_json
 from tests.conftest import make_cell
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.study.errors import UsageError
+from crossover.base.errors import UsageError
 from stages.study.params import load_params
 from tests.conftest import REPOSITORY, TINY
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from crossover.base.errors import UsageError
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, peak_memory
-from stages.study.errors import UsageError
 from stages.study.params import Params, Recipe, Scale, Study, load_params
 from stages.study.plan import hours, plan_rows, require_budget, require_memory, resolve, texts_needed
 from tests.conftest import REPOSITORY, TINY, make_cell

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.study.errors import CrossoverError, DamageError
-from stages.study.files import sha256_file, write_sealed
+from crossover.base.errors import CrossoverError, DamageError
+from crossover.base.files import sha256_file, write_sealed
 from stages.study.remote import Remote
 from stages.study.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.study.errors import DamageError
-from stages.study.files import read_sealed, replacing, sha256_file, write_bytes, write_sealed
+from crossover.base.errors import DamageError
+from crossover.base.files import read_sealed, replacing, sha256_file, write_bytes, write_sealed
 from stages.study.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell
 

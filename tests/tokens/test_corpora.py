@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from crossover.base.errors import CrossoverError, UsageError
 from stages.study.corpora import C4, Files, Pydocs
-from stages.study.errors import CrossoverError, UsageError
 from stages.tokens.corpora import open_corpus
 from stages.tokens.duplicates import without_duplicates
 from tests.conftest import SHARED

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from crossover.base.errors import UsageError
+from crossover.base.files import sha256_file
 from stages.study.corpora import Tokenizer
-from stages.study.errors import UsageError
-from stages.study.files import sha256_file
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 
 TEXT = ["the cat sat on the mat, and the dog — naïve — barked at the cat. " * 20] * 30

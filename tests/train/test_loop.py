@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from crossover.base.errors import Interrupted
 from stages.shards.windows import window_order
-from stages.study.errors import Interrupted
 from stages.train import step
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Curve, Trained, train

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.fit.estimates import Estimate
+from crossover.runs.estimates import Estimate
 from stages.verdicts.groups import Groups, NotMeasurableError
 from stages.verdicts.judge import judge, power, repeats_to_decide
 

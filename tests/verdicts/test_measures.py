@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.study.errors import UsageError
+from crossover.base.errors import UsageError
 from stages.study.params import Claim
 from stages.verdicts import measures as m
 from stages.verdicts import optima

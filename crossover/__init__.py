@@ -1,0 +1,1 @@
+"""Which training recipe wins at the scale you cannot afford: answers from anybody's runs."""

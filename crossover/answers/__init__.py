@@ -1,0 +1,1 @@
+"""Answers about recipes: which wins, where they cross, and which runs to make next."""

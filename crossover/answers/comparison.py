@@ -1,0 +1,90 @@
+"""What a comparison of two recipes says: one typed result per pair, which serialises to JSON."""
+
+from dataclasses import dataclass, field
+
+from crossover.answers.crossing import UNDECIDED, Crossover, Difference
+from crossover.answers.gap import Gap
+from crossover.answers.pairing import Rung, Side
+from crossover.runs.estimates import Estimate, Serialisable
+from crossover.runs.table import LeftOut
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The plain ranking at the largest size that both recipes were run at."""
+
+    x: float
+    better: str | None
+    difference: Estimate
+    """loss(B) - loss(A)."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """P(B beats A) at one x."""
+
+    x: float
+    p: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The fitted difference loss(B) - loss(A) at one x, with its pointwise interval."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The same comparison with one choice changed."""
+
+    change: str
+    verdict: str
+    crossover: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recipe B against recipe A."""
+
+    a: str
+    b: str
+    verdict: str = UNDECIDED
+    bracket: tuple[float, float] | None = None
+    """Neighbouring sizes between which the measured difference changes sign."""
+    roots: list[float] = field(default_factory=list)
+    """Every zero of the fitted difference, up to 1.5 decades beyond the runs."""
+    crossover: Crossover | None = None
+    baseline: Baseline | None = None
+    p_b_beats_a: list[Chance] = field(default_factory=list)
+    paired: bool = False
+    model: str | None = None
+    """What the fitted difference is."""
+    rungs: list[Rung] = field(default_factory=list)
+    sides: list[Side] = field(default_factory=list)
+    trend: Estimate | None = None
+    """Change of the difference per doubling of x above the meeting point (over all rungs where there is none)."""
+    noise_sd: float | None = None
+    """Standard deviation of the difference between pairs of one rung."""
+    dof: int = 0
+    gap: Gap | None = None
+    curve: list[CurvePoint] = field(default_factory=list, repr=False)
+    sensitivity: list[Variant] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    difference: Difference | None = field(default=None, repr=False, compare=False)
+    """The fitted difference itself, to be asked at any x; not part of the JSON."""
+
+
+@dataclass(frozen=True)
+class Comparisons(Serialisable):
+    """All pairs of recipes of a table."""
+
+    x: str
+    loss: str
+    pairs: list[Comparison]
+    n_rows: int
+    left_out: list[LeftOut]
+    digest: str

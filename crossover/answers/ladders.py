@@ -1,0 +1,127 @@
+"""The runs of each recipe as a ladder: rungs, pair labels, and the recipe's own law, fitted once."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crossover.answers.pairing import Pairs
+from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
+from crossover.laws.fit import Fitted, fit_law, lack_of_fit
+from crossover.laws.objectives import squares
+from crossover.runs.grouping import group_log
+
+_SAME_X = 1e-6  # relative: x within this is one rung; x itself is never rounded
+_DOUBT = 0.05
+_FLOOR_RUNGS = 5  # sizes that a law needs before a floor is fitted: four can be met by any floor
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One recipe's runs, sorted by `key`, which names a rung and a pair label."""
+
+    name: str
+    key: npt.NDArray[np.int64]
+    x: Floats
+    loss: Floats
+    rung: npt.NDArray[np.int_]
+    structural: npt.NDArray[np.bool_]
+    label: npt.NDArray[np.object_] | None
+    pairable: bool
+
+    @property
+    def log_x(self) -> Floats:
+        """Natural logarithm of x."""
+        logs: Floats = np.log(self.x)
+        return logs
+
+
+def make_ladders(
+    x: Floats,
+    loss: Floats,
+    recipe: npt.NDArray[np.object_],
+    pair: npt.NDArray[Any] | None,
+    rung: npt.NDArray[Any] | None,
+    structural: npt.NDArray[np.bool_],
+) -> dict[str, Ladder]:
+    """Ladders by recipe. Raises `UsageError` where one recipe has two runs with the same rung and pair label."""
+    rungs = group_log(x, _SAME_X) if rung is None else np.unique(rung, return_inverse=True)[1]
+    labels = np.zeros(len(x), int) if pair is None else np.unique(np.asarray(pair).astype(str), return_inverse=True)[1]
+    key = rungs.astype(np.int64) * (int(labels.max(initial=0)) + 1) + labels
+    names, codes = np.unique(recipe.astype(str), return_inverse=True)
+    order = np.lexsort((key, codes))
+    ends = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    ladders = {}
+    for i, name in enumerate(names):
+        rows = order[ends[i] : ends[i + 1]]
+        repeated = bool((np.diff(key[rows]) == 0).any())
+        if repeated and pair is not None:
+            first = rows[:-1][np.diff(key[rows]) == 0][0]
+            what = f"recipe '{name}' has two runs at x = {x[first]:g} with the pair label '{pair[first]}'"
+            raise UsageError(f"{what}; drop the duplicates or name a column that tells them apart")
+        ladders[str(name)] = Ladder(
+            str(name),
+            key[rows],
+            x[rows],
+            loss[rows],
+            rungs[rows],
+            structural[rows],
+            None if rung is None else rung[rows],
+            not repeated,
+        )
+    return ladders
+
+
+def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
+    """Pairs of runs with the same key, and which recipe has runs without a partner."""
+    _, left, right = np.intersect1d(a.key, b.key, assume_unique=True, return_indices=True)
+    x = 0.5 * (a.x[left] + b.x[right])
+    codes = np.unique(a.rung[left], return_inverse=True)[1]
+    if len(left):  # rungs numbered along x, whatever their labels
+        counts = np.bincount(codes)
+        codes = np.argsort(np.argsort(np.bincount(codes, x) / counts))[codes]
+    same = a.structural[left] & b.structural[right]
+    label = None if a.label is None else a.label[left]
+    pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label)
+    alone = {ladder.name: len(ladder.key) - len(left) for ladder in (a, b)}
+    return pairs, [f"{count} run(s) of {name} have no partner" for name, count in alone.items() if count]
+
+
+class RecipeLaws:
+    """Each recipe's own law: the one asked for, or with `auto` a power law, with a floor where five sizes carry it."""
+
+    def __init__(self, law: str) -> None:
+        self._law = law
+        self._fits: dict[tuple[str, str], Fitted] = {}
+
+    def both(self, a: Ladder, b: Ladder, law: str | None = None) -> tuple[Fitted, Fitted]:
+        """The same law for both recipes. Raises `UsageError` where the runs of one cannot carry it."""
+        wanted = law or self._law
+        if wanted == "auto":
+            sizes = min(len(np.unique(ladder.rung)) for ladder in (a, b))
+            wanted = default_law(sizes)
+        return self._of(a, wanted), self._of(b, wanted)
+
+    def _of(self, ladder: Ladder, law: str) -> Fitted:
+        key = (ladder.name, law)
+        if key not in self._fits:
+            inputs = {"x": ladder.x}
+            fitted = fit_law(law, inputs, ladder.loss, objective=squares(True), starts=8, intervals=False)
+            self._fits[key] = honest(fitted)
+        return self._fits[key]
+
+
+def default_law(sizes: int) -> str:
+    """The law of one input that so many sizes carry."""
+    return "power_floor" if sizes >= _FLOOR_RUNGS else "power"
+
+
+def honest(fitted: Fitted) -> Fitted:
+    """With the scatter of the sizes about the law as its noise, where that is more than repeated runs explain."""
+    lack = lack_of_fit(fitted.problem, fitted.theta)
+    if lack is None or lack.p > _DOUBT:
+        return fitted
+    inflated = replace(fitted.cov, matrix=fitted.cov.matrix * lack.inflation, dof=lack.dof)
+    return replace(fitted, cov=inflated)

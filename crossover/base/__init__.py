@@ -1,0 +1,1 @@
+"""What every storey needs: errors, hints, canonical JSON, atomic files, array types."""

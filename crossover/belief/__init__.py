@@ -1,0 +1,1 @@
+"""What runs say about a law along scale: its posterior."""

@@ -1,0 +1,116 @@
+"""The command `import`: training logs of W&B, TensorBoard, Hugging Face or tables to a table of runs."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from crossover.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from crossover.logs import Choice, Proposal
+
+
+def import_runs(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders with runs.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="The table to write: .csv, .parquet or .jsonl.", show_default=False)],
+    loss: Annotated[str | None, typer.Option(help="Column or expression: the loss.")] = None,
+    n: Annotated[str | None, typer.Option("--n", help="Column or expression: parameters.")] = None,
+    d: Annotated[str | None, typer.Option("--d", "--tokens", help="Column or expression: training tokens.")] = None,
+    flops: Annotated[str | None, typer.Option(help="Column or expression: training FLOPs.")] = None,
+    lr: Annotated[str | None, typer.Option(help="Column or expression: the peak learning rate.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Column or expression: the batch size.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Column, or several as optimizer,schedule.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Column or expression: the seed.")] = None,
+    at: Annotated[str, typer.Option(help="Which loss of a curve: last, min, or mean:10 of the last ten.")] = "last",
+    reading: Annotated[
+        Literal["auto", "runs", "curves"], typer.Option("--as", help="A row of a table is: runs, curves, or auto.")
+    ] = "auto",
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the guesses.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Import training logs as one table of runs, for fit, compare and optimum.
+
+    Reads W&B run folders, TensorBoard events, Hugging Face trainer_state.json, CSV, Parquet and JSON. Columns are
+    guessed by name and shown; nothing is written until each guess is stated by its flag or all are accepted by --yes.
+    A flag that says none leaves its column out.
+
+    crossover import wandb/ --to runs.csv --loss val/loss --d "step * 2048"
+    """
+    from crossover.logs import find_runs, parse_at, propose, require_writable, write_table
+
+    given = {
+        "loss": loss, "n": n, "d": d, "flops": flops, "lr": lr, "batch": batch, "recipe": recipe, "seed": seed,
+    }  # fmt: skip
+    stated = {role: text for role, text in given.items() if text is not None}
+    require_writable(to, paths)
+    proposal = propose(find_runs(paths, reading), stated, parse_at(at))
+    settled = yes or not proposal.guesses
+    extra = ["--at", at] * (at != "last") + ["--as", reading] * (reading != "auto")
+    confirm = _confirming(paths, to, stated, proposal, extra)
+    if settled:
+        write_table(to, proposal.table)
+    if as_json:
+        from crossover.cli.output import print_json
+
+        print_json(_to_json(proposal, to if settled else None, confirm))
+    else:
+        _show(proposal, to if settled else None)
+    if not settled:
+        names = ", ".join(f"--{choice.role.name}" for choice in proposal.guesses)
+        raise UsageError(f"nothing written: {names} are guesses; correct them, or confirm them all by: {confirm}")
+
+
+def _confirming(paths: list[Path], to: Path, stated: dict[str, str], proposal: "Proposal", extra: list[str]) -> str:
+    """The command line that states every column as it was guessed."""
+    chosen = {choice.role.name: choice.expression for choice in proposal.choices}
+    flags = [part for role, text in (stated | chosen).items() for part in (f"--{role}", text)]
+    return shlex.join(["crossover", "import", *map(str, paths), "--to", str(to), *flags, *extra])
+
+
+def _show(proposal: "Proposal", written: Path | None) -> None:
+    from crossover.cli.said import add_row, console, make_table
+    from crossover.logs import some
+
+    columns = ("column", "is", "because", "range", "also possible")
+    table = make_table(_count(len(proposal.table), "run"), *columns, left=len(columns))
+    for choice in proposal.choices:
+        why = choice.why if choice.stated else f"guess: {choice.why}"
+        add_row(table, choice.role.name, choice.expression, why, choice.range, some(choice.others))
+    console.print(table)
+    for choice in proposal.choices:
+        if choice.lacking:
+            console.print(f"note: {_lacking(choice, len(proposal.table))}", markup=False)
+    for role in proposal.unknown:
+        console.print(f"note: no column looks like {role.meaning}; --{role.name} states one", markup=False)
+    for note in proposal.notes:
+        console.print(f"note: {note}", markup=False)
+    if written is not None:
+        size = f"{_count(len(proposal.table), 'row')}, {_count(len(proposal.table.columns), 'column')}"
+        console.print(f"written: {written}, {size}", markup=False)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _lacking(choice: "Choice", runs: int) -> str:
+    from crossover.logs import some
+
+    who = "every run" if len(choice.lacking) == runs else some(choice.lacking)
+    return f"without {choice.role.name} ({choice.expression}): {who}"
+
+
+def _to_json(proposal: "Proposal", written: Path | None, confirm: str) -> dict[str, Any]:
+    columns = [
+        {
+            "column": choice.role.name, "expression": choice.expression, "stated": choice.stated, "why": choice.why,
+            "range": choice.range, "also_possible": choice.others, "lacking": choice.lacking,
+        }
+        for choice in proposal.choices
+    ]  # fmt: skip
+    return {
+        "written": None if written is None else str(written), "runs": list(proposal.table["run"]), "columns": columns,
+        "unknown": [role.name for role in proposal.unknown], "notes": proposal.notes, "confirm": confirm,
+    }  # fmt: skip

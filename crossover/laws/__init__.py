@@ -1,0 +1,1 @@
+"""Scaling laws: their forms, objectives, solver, fits, intervals, and the optima of sweeps."""

@@ -1,0 +1,85 @@
+"""What a fitted law is, as it is printed, plotted and serialised."""
+
+from dataclasses import dataclass, field
+
+from crossover.runs.estimates import Estimate, Serialisable
+from crossover.runs.table import LeftOut
+
+
+@dataclass(frozen=True)
+class ObjectiveValue:
+    """What was minimised, and its minimum: a sum over rows, not a mean."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Starts:
+    """How many starts were descended from, and the share that ended at the best value (to 1e-6 of it)."""
+
+    n: int
+    agree: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The law at one place. `loss` is the curve with its interval; `run_ci` is where one new run is expected."""
+
+    at: dict[str, float]
+    loss: Estimate
+    run_ci: tuple[float, float] | None = None
+    measured: float | None = None
+    relative_error: float | None = None
+    """predicted / measured - 1."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that the law was not fitted to."""
+
+    rows: list[Prediction]
+    mean_absolute_relative_error: float
+    covered: float | None
+    """Share of runs within `run_ci`."""
+
+
+@dataclass(frozen=True)
+class LinePoint:
+    """The law at one x, with the ends of its interval."""
+
+    x: float
+    loss: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Fit(Serialisable):
+    """A fitted law."""
+
+    law: str
+    formula: str
+    inputs: dict[str, str]
+    """Which column or quantity is which input."""
+    objective: ObjectiveValue
+    params: dict[str, Estimate]
+    interval: str
+    """How the intervals were made."""
+    n_rows: int
+    dof: int
+    starts: Starts
+    condition: float
+    """Condition number of the Hessian with unit diagonal; above 1e8 the parameters cannot be told apart."""
+    rms_residual: float
+    """In units of the loss."""
+    mean_absolute_relative_error: float
+    flags: list[str]
+    left_out: list[LeftOut]
+    digest: str
+    predictions: list[Prediction] = field(default_factory=list)
+    heldout: HeldOut | None = None
+    rollout: HeldOut | None = None
+    """Each rung predicted from the rungs below it."""
+    line: list[LinePoint] = field(default_factory=list, repr=False)
+    """The law along the range of its input, for laws of one input."""

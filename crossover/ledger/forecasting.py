@@ -1,0 +1,127 @@
+"""From runs to a forecast at a target that nobody has trained: each recipe's loss, and who wins.
+
+A recipe's own law is fitted by least squares on log loss. The realised mean of k runs scatters about the law's value by
+the law's own error and by the residual scatter over sqrt(k); its interval is Student's t on log loss. Whether B wins is
+the sign of the difference of two realised means: the paired difference along x where recipes share sizes and seeds,
+else that of the two laws taken as independent, with the smaller degrees of freedom.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from crossover.answers.compare import Settings, compare
+from crossover.answers.comparison import Comparison
+from crossover.answers.ladders import default_law, honest
+from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
+from crossover.laws.fit import Fitted, fit_law
+from crossover.laws.intervals import law_errors
+from crossover.laws.objectives import squares
+from crossover.ledger.body import Chance, Expected
+from crossover.runs.estimates import digest_arrays, t_factor
+
+SAME = 0.01
+"""Places whose inputs agree to this share are one place."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs to forecast from: n losses at n places, each with its recipe."""
+
+    inputs: Mapping[str, Floats]
+    """One array of n positive values per input of the law."""
+    loss: Floats
+    recipe: npt.NDArray[Any]
+    pair: npt.NDArray[Any] | None = None
+    rung: npt.NDArray[Any] | None = None
+    structural: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of the numbers."""
+        return digest_arrays(*self.inputs.values(), self.loss)
+
+    def places(self) -> list[dict[str, float]]:
+        """Where finished runs lie, each place once."""
+        columns = np.array(list(self.inputs.values()))[:, np.isfinite(self.loss)]
+        return [dict(zip(self.inputs, map(float, place), strict=True)) for place in np.unique(columns.T, axis=0)]
+
+    def lever_arm(self, at: Mapping[str, float]) -> float:
+        """Decades by which the target lies outside the runs, by the input for which that is most."""
+        places = {name: np.log10([place[name] for place in self.places()]) for name in at}
+        here = {name: math.log10(value) for name, value in at.items()}
+        return max(float(max(0.0, here[n] - logs.max(), logs.min() - here[n])) for n, logs in places.items())
+
+
+def among(at: Mapping[str, float], places: Sequence[Mapping[str, float]]) -> bool:
+    """Whether a target is one of some places."""
+    return any(all(abs(math.log(place[name] / value)) < SAME for name, value in at.items()) for place in places)
+
+
+def expectations(runs: Runs, at: Mapping[str, float], count: int, law: str | None) -> dict[str, Expected]:
+    """Every recipe's expected mean loss of `count` runs. Raises `UsageError` where a law cannot be fitted."""
+    fits = {str(name): _own_law(runs, name, law) for name in dict.fromkeys(runs.recipe.tolist())}
+    return {name: _expected(name, fitted, at, count) for name, fitted in fits.items()}
+
+
+def _own_law(runs: Runs, recipe: Any, law: str | None) -> Fitted:
+    rows = runs.recipe == recipe
+    inputs = {name: values[rows] for name, values in runs.inputs.items()}
+    if law is None:
+        sizes = len(np.unique(np.log(inputs["x"][np.isfinite(runs.loss[rows])]).round(6))) if "x" in inputs else 0
+        law = default_law(sizes) if "x" in inputs else "chinchilla"
+    try:
+        return honest(fit_law(law, inputs, runs.loss[rows], objective=squares(True), intervals=False))
+    except UsageError as error:
+        raise UsageError(f"recipe '{recipe}': {error}") from None
+
+
+def _expected(name: str, fitted: Fitted, at: Mapping[str, float], count: int) -> Expected:
+    place = np.log([[at[name]] for name in fitted.problem.law.inputs])
+    logs, errors = law_errors(fitted.problem, fitted.theta, fitted.cov, place)
+    factor, scatter = t_factor(fitted.cov.dof), fitted.cov.residual_sd / math.sqrt(count)
+    total, value = math.hypot(float(errors[0]), scatter), math.exp(float(logs[0]))
+    if factor is None or not 0 < total < math.inf:
+        raise UsageError(f"recipe '{name}': its runs leave no interval for {fitted.fit.formula}; add sizes or seeds")
+    low, high = (value * math.exp(sign * factor * total) for sign in (-1, 1))
+    params = {key: item.value for key, item in fitted.fit.params.items()}
+    return Expected(formula=fitted.fit.formula, params=params, value=value, low=low, high=high, sd=value * total,
+                    dof=float(fitted.cov.dof))  # fmt: skip
+
+
+def chances(
+    runs: Runs, at: Mapping[str, float], count: int, law: str | None, expected: Mapping[str, Expected],
+    pairs: Sequence[tuple[str, str]] | None,
+) -> list[Chance]:  # fmt: skip
+    """Who wins, for every pair."""
+    wanted = list(pairs) if pairs else list(combinations(expected, 2))
+    if not wanted:
+        return []
+    found: dict[tuple[str, str], Comparison] = {}
+    if "x" in runs.inputs:
+        compared = compare(
+            runs.inputs["x"], runs.loss, runs.recipe, pair=runs.pair, rung=runs.rung, structural=runs.structural,
+            pairs=wanted, settings=Settings(law or "auto", sensitivity=False),
+        )  # fmt: skip
+        found = {(item.a, item.b): item for item in compared.pairs if item.paired}
+    return [_chance(a, b, found.get((a, b)), at, count, expected) for a, b in wanted]
+
+
+def _chance(
+    a: str, b: str, item: Comparison | None, at: Mapping[str, float], count: int, expected: Mapping[str, Expected]
+) -> Chance:
+    value, sd = expected[b].value - expected[a].value, math.hypot(expected[a].sd, expected[b].sd)
+    dof = min(expected[a].dof, expected[b].dof)
+    if item is not None and item.difference is not None and item.noise_sd is not None:
+        place = math.log(at["x"])
+        if place >= item.difference.low:  # below a meeting point the fitted difference is another one
+            mean, error, degrees = (float(part[0]) for part in item.difference.at(np.array([place])))
+            value, sd, dof = mean, math.hypot(error, item.noise_sd / math.sqrt(count)), degrees
+    return Chance(a=a, b=b, p_b_wins=float(special.stdtr(dof, -value / sd)), difference=value, sd=sd)

@@ -1,0 +1,43 @@
+"""What came of forecasts: in a table of runs, and on record."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from crossover.ledger.body import Forecast, Outcome
+from crossover.ledger.forecasting import SAME
+from crossover.ledger.scoring import Lookup, Realised
+from crossover.runs.table import Runs
+
+
+def table_losses(forecast: Forecast, table: Runs) -> dict[str, Realised]:
+    """What came at a forecast's target in a table that has its columns; nothing where the target is not there.
+
+    Raises `UsageError` for a table that lacks one of the columns.
+    """
+    columns = forecast.columns
+    near = np.ones(len(table.table), bool)
+    for name, value in forecast.at.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            near &= np.abs(np.log(table.numbers(columns[name]) / value)) < SAME
+    loss = table.numbers(columns["loss"])
+    recipe = table.labels(columns["recipe"]) if "recipe" in columns else np.full(len(loss), "runs", object)
+    found = {}
+    for name in forecast.recipes:
+        values = loss[near & (recipe == name) & np.isfinite(loss)]
+        if len(values):
+            found[name] = Realised(float(values.mean()), len(values))
+    return found
+
+
+def recorded(outcomes: Sequence[Outcome], otherwise: Lookup) -> Lookup:
+    """What came is what was lodged first; what was not lodged is looked up elsewhere."""
+
+    def look(forecast: Forecast) -> Mapping[str, Realised]:
+        found = dict(otherwise(forecast))
+        for outcome in reversed(outcomes):
+            if outcome.forecast == forecast.name:
+                found |= {name: Realised(came.loss, came.runs) for name, came in outcome.recipes.items()}
+        return found
+
+    return look

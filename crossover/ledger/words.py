@@ -1,0 +1,46 @@
+"""Scores in words, for the terminal and the page."""
+
+from collections.abc import Iterator, Sequence
+
+from crossover.ledger.scoring import SCORED, Score, Track
+
+
+def score_rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
+    """Forecast, recipe or pair, what was forecast, what came, error, error in s.d., how it did."""
+    for item in scores:
+        if item.status != SCORED:
+            yield item.name, "–", "–", "–", "–", "–", f"{item.status}{': ' * bool(item.why)}{item.why}"
+        for one in item.recipes:
+            covered = "inside its interval" if one.covered else "outside its interval"
+            yield (
+                item.name, one.recipe, f"{one.predicted:.4f} [{one.low:.4f}, {one.high:.4f}]", f"{one.realised:.4f}",
+                f"{one.error:+.4f}", f"{one.error_in_sd:+.2f}", f"{covered}, {one.runs} run(s)",
+            )  # fmt: skip
+        for two in item.pairs:
+            won = {1.0: two.b, 0.0: two.a}.get(two.outcome, "equal")
+            yield (
+                item.name,
+                f"{two.b} below {two.a}",
+                f"P = {two.p_b_wins:.3f}",
+                won,
+                "–",
+                "–",
+                f"Brier {two.brier:.3f}",
+            )
+
+
+def track_words(found: Track) -> str:
+    """The record in a few sentences."""
+    counts = f"{found.lodged} forecast(s): {found.scored} scored, {found.pending} pending, {found.refused} refused."
+    if found.coverage is None:
+        return counts
+    low, high = found.coverage.ci or (None, None)
+    record = (
+        f"{found.covered} of {found.predictions} losses came inside their 90% interval ({found.coverage.value:.0%} "
+        f"[{low:.0%}, {high:.0%}]); mean error {found.mean_error:+.4f} ({found.mean_error_in_sd:+.2f} s.d.), "
+        f"{found.mean_absolute_error:.4f} without its sign."
+    )
+    brier = "" if found.mean_brier is None else (
+        f" Mean Brier score of {found.chances} P(B wins): {found.mean_brier:.3f}; a coin has 0.25."
+    )  # fmt: skip
+    return f"{counts} {record}{brier}"

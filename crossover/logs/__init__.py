@@ -1,0 +1,14 @@
+"""Anybody's training logs as a table of runs that `fit`, `compare` and `optimum` read.
+
+`find_runs` reads files and folders of Weights & Biases, TensorBoard, Hugging Face and plain tables, without their
+libraries; `propose` makes one row per run and guesses which column is what, each guess with its evidence;
+`write_table` writes it.
+"""
+
+from crossover.logs.finding import find_runs
+from crossover.logs.logged import some
+from crossover.logs.picking import At, parse_at
+from crossover.logs.proposal import Choice, Proposal, propose
+from crossover.logs.writing import require_writable, write_table
+
+__all__ = ["At", "Choice", "Proposal", "find_runs", "parse_at", "propose", "require_writable", "some", "write_table"]

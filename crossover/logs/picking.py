@@ -1,0 +1,92 @@
+"""From runs to one row each: the point of the curves that counts, and every value there."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from crossover.base.errors import UsageError
+from crossover.logs.logged import LoggedRun, Scalar
+
+_RATE = re.compile(r"(^|[^a-z])(lr|learning_rate)(-[A-Za-z]+)?$")
+PEAK = "_max"
+"""Ends the name of the column with the largest value of a learning rate: its last one says little of a schedule."""
+APART = "logged/"
+"""Begins the name of a metric that a setting has as well."""
+
+
+@dataclass(frozen=True)
+class At:
+    """Which point of a curve counts."""
+
+    kind: Literal["last", "min", "mean"] = "last"
+    count: int = 1
+    """Points that `mean` averages, the last ones."""
+
+    def __str__(self) -> str:
+        return f"mean:{self.count}" if self.kind == "mean" else self.kind
+
+
+def parse_at(text: str) -> At:
+    """`last`, `min`, or `mean:10` for the mean of the last ten points. Raises `UsageError` for anything else."""
+    match = re.fullmatch(r"\s*(last|min|mean(?::| of last )([1-9]\d{0,8}))\s*", text)
+    if match is None:
+        raise UsageError(f"--at '{text}' is none of last, min and mean:10 (the mean of the last 10 points)")
+    return At("mean", int(match[2])) if match[2] else At("min" if match[1] == "min" else "last")
+
+
+def to_table(runs: list[LoggedRun], at: At, loss: str | None) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """One row per run, in their order, with all settings and metrics as columns; and notes, each with the run.
+
+    `at` chooses the point of the metric `loss`: its last one, its smallest one, or the mean of its last ones. With
+    `min` the other metrics are those at that step or the last before it, otherwise their last ones. Raises
+    `UsageError` where `at` asks for more than a single value and no run has a curve of `loss`.
+    """
+    if at.kind != "last" and not any(loss in run.curves for run in runs):
+        raise UsageError(f"--at {at} needs a curve, and '{loss}' is none; name a metric by --loss, or leave --at out")
+    notes = list[tuple[str, str]]()
+    rows = [_row(run, at, loss, notes) for run in runs]
+    return pd.DataFrame(rows), notes
+
+
+def _row(run: LoggedRun, at: At, loss: str | None, notes: list[tuple[str, str]]) -> dict[str, Scalar]:
+    points = run.curves.get(loss, {}) if loss is not None else {}
+    end = _smallest(points) if at.kind == "min" else math.inf
+    row: dict[str, Scalar] = {"run": run.name}
+    row |= {key: value for key, value in run.facts.items() if key != "run"}
+    for metric, curve in run.curves.items():
+        name = f"{APART}{metric}" if metric in row else metric
+        value = _value(curve, end)
+        if value is not None:
+            row[name] = value
+        if _RATE.search(metric):
+            row[name + PEAK] = max(curve.values())
+    if points:
+        last = list(points)[-1]
+        row.setdefault("step", min(last, end))
+    if at.kind == "mean" and points and loss is not None:
+        row[f"{APART}{loss}" if loss in run.facts else loss] = _mean(run, points, at.count, notes)
+    if at.kind != "last" and not points:
+        notes.append((run.name, f"no curve of '{loss}', so --at {at} does not apply"))
+    return row
+
+
+def _smallest(points: dict[float, float]) -> float:
+    """The step of the smallest value; the end of training where there is none."""
+    finite = {step: value for step, value in points.items() if math.isfinite(value)}
+    return min(finite, key=finite.__getitem__) if finite else math.inf
+
+
+def _value(curve: dict[float, float], end: float) -> float | None:
+    """The last value up to a step."""
+    steps = [step for step in curve if step <= end]
+    return curve[steps[-1]] if steps else None
+
+
+def _mean(run: LoggedRun, points: dict[float, float], count: int, notes: list[tuple[str, str]]) -> float:
+    values = list(points.values())[-count:]
+    if len(values) < count:
+        notes.append((run.name, f"only {len(values)} points of the {count} to be averaged"))
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

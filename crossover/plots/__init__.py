@@ -1,0 +1,1 @@
+"""Charts in the house style, and the page of an answer."""

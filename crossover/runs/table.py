@@ -1,0 +1,124 @@
+"""Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
+from crossover.runs.expressions import condition, evaluate, require
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that were not used, and why."""
+
+    reason: str
+    rows: int
+
+
+@dataclass
+class Runs:
+    """A table of runs and what was left out of it so far."""
+
+    path: str
+    table: pd.DataFrame
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def numbers(self, expression: str) -> Floats:
+        """A column, or an expression of columns, as floats [n]. Raises `UsageError` where it is not numeric."""
+        values = evaluate(self.table, expression)
+        if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_complex_dtype(values.dtype):
+            raise UsageError(f"{self.path}: '{expression}' is of type {values.dtype}, and a real number is needed")
+        if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
+            try:
+                numeric = pd.to_numeric(values, errors="coerce")
+            except OverflowError:
+                raise UsageError(f"{self.path}: '{expression}' holds a number that is too large") from None
+            wrong = values[numeric.isna() & values.notna()]
+            if len(wrong):
+                raise UsageError(f"{self.path}: '{expression}' holds '{wrong.iloc[0]}', which is no number")
+            values = numeric
+        array: Floats = values.to_numpy(float, na_value=np.nan)
+        return array
+
+    def labels(self, column: str) -> npt.NDArray[np.object_]:
+        """A column as text [n]. Raises `UsageError` where it is missing in a row."""
+        values = self.table[require(self.table, column)]
+        if values.isna().any():
+            raise UsageError(
+                f"{self.path}: '{column}' is missing in {int(values.isna().sum())} row(s); filter them out"
+            )
+        text: npt.NDArray[np.object_] = values.astype(str).to_numpy(object)
+        return text
+
+    def split(self, text: str | None) -> tuple["Runs", "Runs"]:
+        """Rows where a condition is false, and rows where it is true."""
+        if text is None:
+            return self, Runs(self.path, self.table.iloc[:0])
+        chosen = condition(self.table, text)
+        if not chosen.any():
+            raise UsageError(f"{self.path}: no row satisfies '{text}'")
+        return Runs(self.path, self.table[~chosen], self.left_out), Runs(self.path, self.table[chosen])
+
+
+def read_runs(path: Path, where: str | None = None) -> Runs:
+    """Read a table, drop rows equal to an earlier one in every column, keep those that satisfy `where`.
+
+    Raises `UsageError` that names the file for a missing, empty or unreadable one, and for a filter that keeps nothing.
+    """
+    table = _read(path)
+    if table.empty:
+        raise UsageError(f"{path} has no rows")
+    left_out = []
+    try:
+        repeated = table.duplicated()
+    except TypeError:  # lists or objects of a JSONL file
+        repeated = table.astype(str).duplicated()
+    if repeated.any():
+        left_out.append(LeftOut("equal to an earlier row in every column", int(repeated.sum())))
+        table = table[~repeated]
+    if where is not None:
+        kept = condition(table, where)
+        if not kept.any():
+            raise UsageError(f"{path}: --where '{where}' keeps none of {len(table)} rows")
+        if not kept.all():
+            left_out.append(LeftOut(f"not {where}", int((~kept).sum())))
+        table = table[kept]
+    return Runs(str(path), table.reset_index(drop=True), left_out)
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Without what pandas may have noted in it about types: those are Arrow's, and the notes can be broken."""
+    table: pa.Table = pyarrow.parquet.read_table(file)
+    table.validate(full=True)  # text that is no UTF-8 would fail later, on its way out
+    return table.to_pandas(ignore_metadata=True)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": lambda file: pd.read_csv(file, index_col=False),
+        ".tsv": lambda file: pd.read_csv(file, sep="\t", index_col=False),
+        ".parquet": _read_parquet,
+        ".jsonl": lambda file: pd.read_json(file, lines=True, precise_float=True),
+        ".ndjson": lambda file: pd.read_json(file, lines=True, precise_float=True),
+    }
+    kind = (path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix).lower()
+    if kind not in readers:
+        raise UsageError(f"{path} is none of {', '.join(readers)}; rename or convert it")
+    try:
+        table: pd.DataFrame = readers[kind](path)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist") from None
+    except pd.errors.EmptyDataError:
+        raise UsageError(f"{path} is empty") from None
+    except (ValueError, TypeError, OSError, EOFError, zlib.error, pd.errors.ParserError, pa.ArrowException) as error:
+        raise UsageError(f"{path} cannot be read as {kind[1:]} ({str(error).splitlines()[0]})") from None
+    return table

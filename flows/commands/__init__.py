@@ -1,0 +1,1 @@
+"""The commands of a checkout, one file each, named as the command."""

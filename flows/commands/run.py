@@ -1,0 +1,124 @@
+"""The command `run`: the pipeline flow from the command line."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from crossover.base.errors import CrossoverError, UsageError
+from crossover.cli.output import print_json
+
+
+def run(
+    runner: Annotated[str, typer.Option(help="local, dask, ray or slurm: where cells are trained.")] = "local",
+    address: Annotated[str | None, typer.Option(help="A Dask scheduler or Ray head; here where absent.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Cells at once; one per GPU or core where absent.")] = None,
+    retries: Annotated[int, typer.Option(help="Further attempts at a cell whose worker or host died.")] = 3,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds a cell may take.")] = None,
+    limit: Annotated[str | None, typer.Option(help="A global concurrency limit of the Prefect server.")] = None,
+    slurm: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for the Slurm job: partition=gpu")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Bring all active studies up to date, in view of Prefect.
+
+    Does what `dvc repro` does, cells in parallel. Reports to the configured Prefect server (PREFECT_API_URL), to
+    the one of `crossover serve`, or to its own.
+    """
+    from stages.study.params import load_params
+
+    load_params()
+    where = _where(
+        runner=runner, address=address, workers=workers, retries=retries, time_limit=time_limit, limit=limit,
+        slurm=dict(map(_pair, slurm or [])),
+    )  # fmt: skip
+    summary = _run(where)
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        _show(summary)
+    if summary.problems:
+        raise CrossoverError("\n       ".join(summary.problems))
+
+
+def _run(where: Any) -> Any:
+    """The flow; what it and its workers print goes to standard error."""
+    from flows.graph import alone
+    from flows.runners import require_reach
+    from flows.server import Watch, prefect_api
+    from stages.cells.job import stop_workers
+    from stages.cells.pool import terminable
+
+    with terminable(), _stdout_as_stderr(), alone(), prefect_api() as api:
+        require_reach(where, api)
+        from flows.pipeline import run_pipeline
+
+        def lost() -> None:
+            """Nothing waits for Prefect's own attempts to reach the server, which last for many minutes."""
+            stop_workers()
+            words = (
+                f"the Prefect server at {api} stopped answering; finished cells are kept, run the same command again"
+            )
+            print(f"error: {words}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+        with Watch(api, lost, patience=float(os.environ.get("CROSSOVER_SERVER_PATIENCE", "60"))):
+            return run_pipeline(where)
+
+
+@contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def _where(**options: Any) -> Any:
+    from pydantic import ValidationError
+
+    from flows.runners import Where, require_runner
+
+    try:
+        where = Where(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{name} {first['input']}: {first['msg']}") from None
+    require_runner(where)
+    return where
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--slurm {text}: write KEY=VALUE, such as --slurm partition=gpu")
+    return key, int(value) if value.isdigit() else value
+
+
+def _show(summary: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    table.add_column("state")
+    for address, state in summary.stages.items():
+        table.add_row(address, state)
+    Console().print(table)
+    if summary.cells:
+        counts = [outcome.status for outcome in summary.cells]
+        attempts = sum(outcome.attempts for outcome in summary.cells) - len(counts)
+        words = ", ".join(f"{counts.count(status)} {status}" for status in dict.fromkeys(counts))
+        print(f"{len(counts)} cells: {words}" + (f", {attempts} further attempts" if attempts else ""))
+    if summary.changes:
+        print(summary.changes.headline())
+        for item in summary.changes.changed:
+            print(f"  {item.study}: {item.what}: {item.old} -> {item.new}")
+    print(f"{summary.seconds:.1f} s")

@@ -1,0 +1,44 @@
+"""What this checkout adds to the command `crossover`: see `crossover.cli.project`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flows.commands.accept import accept
+from flows.commands.diff import diff
+from flows.commands.doctor import doctor
+from flows.commands.gc import gc
+from flows.commands.plan import plan
+from flows.commands.report import report
+from flows.commands.run import run
+from flows.commands.serve import serve
+from flows.commands.status import status
+from flows.commands.verify import verify
+
+if TYPE_CHECKING:
+    from crossover.answers.advise import Advice
+    from crossover.cli.predict import Asked
+    from crossover.ledger.body import Forecast
+    from crossover.ledger.scoring import Realised
+
+COMMANDS = (plan, status, run, serve, report, diff, verify, accept, doctor, gc)
+
+
+def advise_study(*arguments: Any) -> "Advice":
+    """Which cells of a study to train next."""
+    from flows.answers import advise_study
+
+    return advise_study(*arguments)
+
+
+def ask_study(study: str, scale: str, width: int) -> "Asked":
+    """The runs of a study and its target at a width."""
+    from flows.answers import ask_study
+
+    return ask_study(study, scale, width)
+
+
+def own_losses(forecast: "Forecast") -> "Mapping[str, Realised]":
+    """What the recipes of a study came to at the forecast's width."""
+    from stages.fit.forecasts import own_losses
+
+    return own_losses(forecast)

@@ -1,0 +1,48 @@
+"""Runs to forecast from and what came of forecasts, in the results of own studies."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from crossover.base.errors import UsageError
+from crossover.ledger.body import Forecast
+from crossover.ledger.forecasting import Runs
+from crossover.ledger.scoring import Realised
+from stages.study.tables import LOSSES, RUNS, read_csv
+
+RESULTS = Path("data/results")
+
+
+def study_runs(key: str, root: Path = RESULTS) -> tuple[Runs, list[str]]:
+    """The runs of a study at a scale, along compute, and the fingerprints of the finished ones.
+
+    Raises `UsageError` for a study that sweeps an axis: its recipes have no one loss at a width.
+    """
+    losses = read_csv(root / key / "losses.csv", LOSSES).to_pandas()
+    if losses["axes"].nunique() > 1:
+        axes = ", ".join(json.loads(losses["axes"].iloc[0]))
+        raise UsageError(f"study {key} sweeps {axes}; a forecast needs a study with one value of each setting")
+    done = losses[losses["status"] == "done"]
+    runs = Runs(
+        {"x": done["flops_6n"].to_numpy(float)}, done["loss_validation"].to_numpy(float),
+        done["recipe"].to_numpy(object), done["seed"].to_numpy(), done["width"].to_numpy(),
+        done.duplicated("fingerprint", keep=False).to_numpy(bool),
+    )  # fmt: skip
+    return runs, sorted(set(done["fingerprint"]))
+
+
+def own_losses(forecast: Forecast, root: Path = RESULTS) -> dict[str, Realised]:
+    """What the recipes of a study came to at the forecast's width; nothing for forecasts of other tables."""
+    folder = root / (forecast.study or "")
+    if forecast.study is None or not (folder / "losses.csv").exists():
+        return {}
+    losses = read_csv(folder / "losses.csv", LOSSES).to_pandas()
+    started = read_csv(folder / "runs.csv", RUNS).to_pandas().set_index("fingerprint")["started"]
+    here = losses[(losses["width"] == int(forecast.columns["width"])) & (losses["status"] == "done")]
+    return {str(name): _realised(group, started) for name, group in here.groupby("recipe")}
+
+
+def _realised(group: pd.DataFrame, started: "pd.Series[str]") -> Realised:
+    first = str(started.loc[group["fingerprint"]].min())
+    return Realised(float(group["loss_validation"].mean()), len(group), first)

@@ -1,0 +1,337 @@
+"""Comparisons of recipes against planted differences, closed forms and the usual ways in which data are bad."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from crossover.answers.compare import Settings, compare
+from crossover.answers.comparison import Comparisons
+from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED, Difference, crossover, judge, root_set, roots
+from crossover.answers.pairing import detectable
+from crossover.base.errors import UsageError
+
+Table = dict[str, np.ndarray]
+
+
+def ladder(
+    effects: dict[float, float], seeds: int = 3, noise: float = 0.01, seed: int = 0, meeting: float | None = None
+) -> Table:
+    """Runs of two recipes whose difference b - a at each size is `effects[x]` plus noise."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for x, effect in effects.items():
+        for number in range(seeds):
+            base = 3 * (x / 16) ** -0.1 + generator.normal(0, 0.02)
+            extra = 0.0 if x == meeting else effect + generator.normal(0, noise)
+            rows += [(x, base, "a", number, x == meeting), (x, base + extra, "b", number, x == meeting)]
+    columns = zip(*rows, strict=True)
+    return dict(zip(("x", "loss", "recipe", "pair", "structural"), map(np.array, columns), strict=True))
+
+
+def only(table: Table, **options: object) -> object:
+    return compare(**table, **options).pairs[0]
+
+
+def test_a_ladder_repeated_on_one_rung_has_the_paired_t_interval_there() -> None:
+    table = ladder({16: -0.02, 32: -0.02}, seeds=6)
+    kept = (table["x"] == 16) | (table["pair"] == 0)  # the second rung has one pair, and says nothing of the noise
+    table = {name: column[kept] for name, column in table.items()}
+    rung = only(table).rungs[0]
+    first = table["x"] == 16
+    a, b = (table["loss"][first & (table["recipe"] == name)] for name in "ab")
+    test = stats.ttest_rel(b, a).confidence_interval(0.9)
+    assert rung.difference.ci == pytest.approx((test.low, test.high))
+
+
+def test_two_rungs_have_the_pooled_error_of_their_pairs() -> None:
+    """A line through two rungs leaves the scatter within them: n - 2 degrees of freedom, and each mean its share."""
+    table = ladder({16: 0.001, 32: 0.0}, seeds=2, noise=0.001)
+    by = {(x, name): table["loss"][(table["x"] == x) & (table["recipe"] == name)] for x in (16, 32) for name in "ab"}
+    d = [by[x, "b"] - by[x, "a"] for x in (16, 32)]
+    pooled = sum(((values - values.mean()) ** 2).sum() for values in d) / 2
+    value, error, dof = only(table).difference.at(np.log([16.0, 32.0]))
+    assert value == pytest.approx([values.mean() for values in d], rel=1e-3)
+    assert error == pytest.approx([np.sqrt(pooled / 2)] * 2, rel=0.01)
+    assert dof.tolist() == [2, 2]
+
+
+def test_a_line_that_holds_is_contradicted_about_one_time_in_twenty() -> None:
+    """The F test for lack of fit, over 600 ladders; choosing the floor takes a little from its exactness."""
+    quick = Settings(sensitivity=False)
+    found = [only(ladder({16: 0.03, 32: 0.0, 64: -0.03}, seed=seed, seeds=4), settings=quick) for seed in range(600)]
+    assert 0.04 < np.mean([any(flag.startswith("the rungs contradict") for flag in pair.flags) for pair in found]) < 0.1
+
+
+def test_pooled_intervals_cover_and_few_seeds_are_not_flattered() -> None:
+    """Three seeds on three rungs: 90% intervals cover 90%, to the binomial 99.9% bounds over 500 ladders."""
+    hits = 0
+    for seed in range(500):
+        rung = only(ladder({16: 0.0, 32: -0.02, 64: -0.05}, seed=seed), settings=Settings(sensitivity=False)).rungs[-1]
+        hits += rung.difference.ci[0] <= -0.05 <= rung.difference.ci[1]
+    low, high = stats.binom.ppf([0.0005, 0.9995], 500, 0.9)
+    assert low <= hits <= high
+
+
+def test_detectable_difference_is_detected_four_times_in_five() -> None:
+    effect, found = detectable(0.01, 3, 6), 0
+    for seed in range(500):
+        table = ladder({16: effect, 32: 0.0, 64: 0.0}, seed=seed)
+        found += only(table, settings=Settings(sensitivity=False)).rungs[0].difference.ci[0] > 0
+    assert 0.75 < found / 500 < 0.85
+
+
+@pytest.mark.parametrize(
+    ("effects", "verdict"),
+    [
+        ({16: 0.06, 32: 0.02, 64: -0.02, 128: -0.06}, CROSSES),
+        ({16: -0.1, 32: -0.1, 64: -0.1}, NO_CROSSING),
+        ({16: 0.0, 32: 0.0, 64: 0.0}, UNDECIDED),
+        ({16: -0.1, 32: -0.05, 64: 0.0}, UNDECIDED),
+    ],
+)
+def test_verdicts(effects: dict[float, float], verdict: str) -> None:
+    assert only(ladder(effects, noise=0.002)).verdict == verdict
+
+
+def test_a_planted_crossing_is_found_where_it_is() -> None:
+    x = np.geomspace(1e15, 1e18, 7)
+    floor, place = 1.4, 3e16
+    losses = [floor + 1.5 * (x / place) ** -exponent for exponent in (0.08, 0.12)]
+    jitter = 1 + 1e-9 * np.random.default_rng(0).normal(size=7)
+    result = compare(np.tile(x, 2), np.concatenate([losses[0], losses[1] * jitter]), ["a"] * 7 + ["b"] * 7).pairs[0]
+    assert result.verdict == CROSSES
+    assert result.crossover.value == pytest.approx(place, rel=1e-3)
+    assert result.bracket == (x[3], x[4]) if place > x[3] else (x[2], x[3])
+    assert [c.p for c in result.p_b_beats_a] == pytest.approx([0, 0, 0, 1, 1, 1, 1], abs=1e-3)
+    assert result.baseline.better == "b"
+    assert {variant.change for variant in result.sensitivity} == {
+        "without the smallest rung", "unpaired, through A x^-a", "unpaired, through E + A x^-a",
+    }  # fmt: skip
+
+
+def line(slope: float, offset: float, error: float, dof: float = 5) -> Difference:
+    """A straight difference on u in [-1, 1] with covariance error^2 I."""
+
+    def at(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return offset + slope * u, error * np.sqrt(1 + u**2), np.full(len(u), dof)
+
+    return Difference(at, -1.0, 1.0)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(-0.5, 0.1), (0.8, -0.3), (-0.5, 0.0)])
+def test_the_set_of_a_line_is_fiellers(slope: float, offset: float) -> None:
+    """Roots u of (offset + slope u)^2 = t^2 error^2 (1 + u^2), a quadratic."""
+    error, limit = 0.05, stats.t.ppf(0.95, 5) ** 2
+    ends = np.roots([slope**2 - limit * error**2, 2 * slope * offset, offset**2 - limit * error**2])
+    (piece,) = root_set(line(slope, offset, error))
+    assert np.log(piece) == pytest.approx(sorted(ends.real), abs=1e-9)
+    difference = line(slope, offset, error)
+    assert roots(difference) == pytest.approx([math.exp(-offset / slope)])
+
+
+def test_a_flat_difference_has_an_unbounded_or_a_two_piece_set() -> None:
+    assert root_set(line(0.01, 0.0, 0.05)) == [(None, None)]
+    flat = line(0.03, 0.12, 0.05)
+    assert roots(flat) == pytest.approx([math.exp(-4.0)])
+    assert root_set(flat)[0][0] is None
+    assert len(root_set(line(0.0, 0.3, 0.1))) == 2
+    place = crossover(flat, roots(flat))
+    assert place.ci[0] is None
+    assert place.lever_arm_decades == pytest.approx(3 / math.log(10))
+    assert judge(flat, np.array([1.0, 1.0])) != CROSSES
+
+
+def test_probability_is_that_of_the_t_distribution() -> None:
+    p = line(0.0, 0.1, 0.05).probability_b_better(np.array([0.0]))[0]
+    assert p == pytest.approx(stats.t.cdf(-2.0, 5))
+
+
+def test_two_roots_are_both_reported() -> None:
+    def at(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return u**2 - 0.25, np.full(len(u), 0.01), np.full(len(u), 5.0)
+
+    assert np.log(roots(Difference(at, -1, 1))) == pytest.approx([-0.5, 0.5])
+
+
+def test_structural_meeting_points_are_left_out_and_sides_are_judged() -> None:
+    result = only(ladder({16: 0.05, 24: 0.0, 32: -0.05, 48: -0.10}, meeting=24))
+    assert [rung.structural for rung in result.rungs] == [False, True, False, False]
+    assert result.dof == 6
+    assert {side.name: side.verdict for side in result.sides} == {"below": "a better", "above": "b better"}
+    assert (result.verdict, result.bracket, result.roots, result.crossover) == (CROSSES, (16, 32), [], None)
+    assert result.trend.value == pytest.approx(-0.05 / math.log2(1.5), abs=0.03)
+    assert "same run at 24" in result.flags[0]
+    assert all(chance.p > 0.95 for chance in result.p_b_beats_a)
+
+
+def test_rungs_can_be_named_apart_from_x() -> None:
+    table = ladder({16.0: 0.05, 32.0: -0.05})
+    flops = table["x"] ** 4 * np.where(table["recipe"] == "b", 1.001, 1.0)
+    result = only({**table, "x": flops, "rung": table["x"].astype(int)})
+    assert [rung.name for rung in result.rungs] == ["16", "32"]
+    assert result.paired
+
+
+def test_the_gap_at_a_target_needs_its_lever_arm() -> None:
+    x = np.geomspace(1e15, 1e18, 7)
+    generator = np.random.default_rng(0)
+    a = 1.0 + 2 * (x / 1e15) ** -0.1
+    b = 1.0 + 1.9 * (x / 1e15) ** -0.1
+    table = {
+        "x": np.tile(x, 2),
+        "loss": np.concatenate([a, b + generator.normal(0, 1e-6, 7)]),
+        "recipe": ["a"] * 7 + ["b"] * 7,
+    }
+    gap = only(table, settings=Settings(target=1e19)).gap
+    assert gap.lever_arm_decades == pytest.approx(1.0)
+    assert gap.difference.value == pytest.approx(-0.1 * 1e4**-0.1, rel=0.02)
+    assert gap.equivalent_compute.value == pytest.approx((2 / 1.9) ** 10, rel=1e-3)  # 2 f^-0.1 = 1.9
+    with pytest.raises(UsageError, match=r"3\.0 decades outside"):
+        only(table, settings=Settings(target=1e21))
+    assert only(table, settings=Settings(target=1e21, far=True)).gap.lever_arm_decades == pytest.approx(3.0)
+
+
+def exact(rungs: int, seeds: int = 1, noise: float = 1e-9) -> Table:
+    """Exponents 0.1 and 0.07 over one floor; the losses meet at 3^(1/0.03) = 8.02e15."""
+    x = np.repeat(np.geomspace(1e15, 1e19, rungs), seeds)
+    generator = np.random.default_rng(0)
+    losses = [1.7 + 60 * x**-0.1, 1.7 + 20 * x**-0.07 + generator.normal(0, noise, len(x))]
+    pair = np.tile(np.arange(seeds), rungs)
+    recipe = np.repeat(["a", "b"], len(x))
+    return {"x": np.tile(x, 2), "loss": np.concatenate(losses), "recipe": recipe, "pair": np.tile(pair, 2)}
+
+
+@pytest.mark.parametrize("rungs", [4, 5, 9])
+def test_recipes_over_one_floor_are_recovered_exactly(rungs: int) -> None:
+    """Crossover, gap and equivalent compute against algebra, two decades beyond the runs."""
+    item = only(exact(rungs), settings=Settings(target=1e21, far=True))
+    assert item.crossover.value == pytest.approx(3 ** (1 / 0.03), rel=1e-6)
+    loss_b = 20 * 1e21**-0.07
+    assert item.gap.difference.value == pytest.approx(loss_b - 60 * 1e21**-0.1, rel=1e-6)
+    assert item.gap.equivalent_compute.value == pytest.approx((loss_b / 60) ** (-1 / 0.1) / 1e21, rel=1e-6)
+
+
+@pytest.mark.parametrize("noise", [1e-9, 1e-6, 2e-4])
+def test_a_set_narrower_than_any_grid_is_found(noise: float) -> None:
+    low, high = only(exact(8, 5, noise)).crossover.ci
+    assert low < 3 ** (1 / 0.03) < high
+    assert high / low < 1.2
+
+
+def test_a_loss_that_rises_has_no_equivalent_compute() -> None:
+    table = exact(5)
+    table["loss"] = 2 + 0.1 * np.log10(table["x"]) + 0.05 * (table["recipe"] == "b")
+    assert only(table, settings=Settings(target=1e20)).gap.equivalent_compute is None
+
+
+def test_units_far_from_one_do_not_overflow() -> None:
+    before = only(exact(6, 3, 1e-3))
+    for scale in (1e-100, 1e100):
+        table = exact(6, 3, 1e-3)
+        table["loss"] = table["loss"] * scale
+        assert only(table).crossover.value == pytest.approx(before.crossover.value)
+
+
+def test_unpaired_recipes_get_one_law_and_the_scatter_of_their_sizes() -> None:
+    """Identical recipes whose sizes scatter by more than their runs: verdicts stay rare, and the forms are the same."""
+    wrong, generator = 0, np.random.default_rng(3)
+    for _ in range(60):
+        x = np.concatenate([np.repeat(np.geomspace(1e15, 1e18, k), 3) for k in (6, 5)])
+        recipe = np.repeat(["a", "b"], [18, 15])
+        bump = np.concatenate([np.repeat(generator.normal(0, 0.005, k), 3) for k in (6, 5)])
+        loss = 1.5 + 1.5 * (x / 1e15) ** -0.1 + bump + generator.normal(0, 0.001, 33)
+        wrong += compare(x, loss, recipe, settings=Settings(sensitivity=False)).pairs[0].verdict != UNDECIDED
+    assert wrong <= 9  # the binomial 99.9% bound of 5%
+    four = np.geomspace(1e15, 1e18, 4)
+    x, recipe = np.append(np.geomspace(1e15, 1e18, 10), four * 1.01), ["a"] * 10 + ["b"] * 4
+    assert compare(x, 3 * x**-0.02, recipe).pairs[0].model == "A x^-a less A x^-a"
+
+
+def test_a_ranking_needs_one_size() -> None:
+    x = np.array([1.0, 10, 100, 1000, 3, 30, 300])
+    result = compare(x, 1 + x**-0.3, ["a"] * 4 + ["b"] * 3).pairs[0]
+    assert (result.baseline, result.bracket) == (None, None)
+
+
+def test_where_a_recipe_was_lost_is_said() -> None:
+    table = ladder({16: 0.02, 32: 0.02, 64: 0.02, 128: 0.02})
+    table["loss"][(table["recipe"] == "a") & (table["x"] == 128)] = np.inf
+    result = compare(**table)
+    assert result.left_out[0].reason.startswith("a: ")
+    assert any("a lost 3 run(s)" in flag and "its largest sizes" in flag for flag in result.pairs[0].flags)
+    assert any("3 run(s) of b have no partner" in flag for flag in result.pairs[0].flags)
+
+
+def test_unpaired_runs_are_interpolated_through_their_laws() -> None:
+    generator = np.random.default_rng(1)
+    x = 10 ** generator.uniform(15, 18, 40)
+    recipe = np.array(["a", "b"])[np.arange(40) % 2]
+    exponent = np.where(recipe == "a", 0.08, 0.12)
+    loss = 1.2 + 1.5 * (x / 3e16) ** -exponent + generator.normal(0, 0.002, 40)
+    result = compare(x, loss, recipe).pairs[0]
+    assert not result.paired
+    assert result.verdict == CROSSES
+    low, high = result.crossover.ci
+    assert low < 3e16 < high
+    assert result.crossover.value == pytest.approx(3e16, rel=0.5)
+
+
+def test_four_single_runs_never_cross_and_no_overlap_is_undecided() -> None:
+    x = np.geomspace(1e9, 8e9, 4)
+    crossing = compare(np.tile(x, 2), np.concatenate([3 * x**-0.05, 3.3 * x**-0.0545]), ["a"] * 4 + ["b"] * 4).pairs[0]
+    assert crossing.verdict == UNDECIDED
+    apart = compare(np.append(x, 100 * x), np.append(x**-0.1, x**-0.1), ["a"] * 4 + ["b"] * 4).pairs[0]
+    assert (apart.verdict, apart.roots) == (UNDECIDED, [])
+    assert "no range of x in common" in apart.flags[0]
+
+
+def test_one_seed_and_lost_runs_are_said() -> None:
+    alone = only(ladder({16: -0.1, 32: -0.1}, seeds=1))
+    assert alone.rungs[0].difference.ci is None
+    assert alone.verdict == UNDECIDED
+    table = ladder({16: -0.1, 32: -0.1, 64: -0.1})
+    table["loss"][0] = math.nan
+    result = compare(**table)
+    assert result.left_out[0].rows == 1
+    assert any("1 run(s) of b have no partner" in flag for flag in result.pairs[0].flags)
+
+
+def test_x_is_never_rounded_but_float_noise_is_one_rung() -> None:
+    table = ladder({16: -0.1, 16.001: -0.1, 32: -0.1})
+    assert len(only(table).rungs) == 3
+    table["x"] = table["x"] * (1 + 1e-12 * (table["recipe"] == "b"))
+    assert len(only(table).rungs) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"recipe": np.repeat("a", 12), "pair": np.arange(12)}, "needs two recipes"),
+        ({"pair": np.zeros(12, int)}, "two runs at x = 16 with the pair label '0'"),
+        ({"loss": -np.ones(12)}, "not positive"),
+        ({"pairs": [("a", "bb")]}, "no finished run of a recipe called 'bb'"),
+        ({"pairs": [("a", "a")]}, "two different recipes"),
+        ({"pairs": [("a",)]}, "two different recipes"),
+        ({"pair": np.zeros(3)}, "pair has 3 entries"),
+        ({"x": np.ones((6, 2))}, "equally long"),
+        ({"settings": Settings(law="nope")}, "no law of one input"),
+        ({"settings": Settings(target=math.inf, far=True)}, "positive and finite"),
+        ({"settings": Settings(target=math.nan)}, "positive and finite"),
+    ],
+)
+def test_bad_input_is_a_clear_error(change: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compare(**{**ladder({16: 0.0, 32: 0.1}), **change})
+
+
+def test_everything_serialises() -> None:
+    result: Comparisons = compare(**ladder({16: 0.06, 32: 0.02, 64: -0.02, 128: -0.06}))
+    loaded = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    pair = loaded["pairs"][0]
+    assert {"a", "b", "verdict", "bracket", "roots", "crossover", "baseline", "p_b_beats_a"} <= set(pair)
+    assert {"value", "ci"} <= set(pair["crossover"])
+    assert {"x", "p"} == set(pair["p_b_beats_a"][0])
+    assert "difference" not in pair

@@ -1,0 +1,225 @@
+"""`crossover predict` as people use it: a forecast lodged, witnessed by git, and scored when its runs have come."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from crossover.base.errors import DamageError, UsageError
+from crossover.cli.app import app
+from crossover.ledger.forecasting import Runs, chances, expectations
+from stages.study.tables import LOSSES, RUNS, read_csv, write_csv
+from tests.conftest import REPOSITORY
+from tests.ledger.test_chain import git
+
+TABLES = (("losses.csv", LOSSES), ("runs.csv", RUNS))
+SIZES = (1e3, 1e4, 1e5, 1e6)
+
+
+def table(sizes: tuple[float, ...] = SIZES, noise: float = 0.003, seed: int = 0) -> pd.DataFrame:
+    """a is 20 x^-0.1 and b 25 x^-0.12, which cross at 7e4; three paired seeds."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for x in sizes:
+        for number in range(3):
+            shared = generator.normal(0, 2 * noise)
+            for name, scale, power in (("a", 20, 0.1), ("b", 25, 0.12)):
+                loss = scale * x**-power * np.exp(shared + generator.normal(0, noise))
+                rows.append({"flops": x, "loss": loss, "recipe": name, "seed": number})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    table().to_csv("runs.csv", index=False)
+    return tmp_path
+
+
+def predict(*words: str, as_json: bool = True) -> Any:
+    done = CliRunner().invoke(app, ["predict", *words, *["--json"] * as_json], catch_exceptions=False)
+    return json.loads(done.stdout) if as_json else done.stdout
+
+
+ASK = ("runs.csv", "--x", "flops", "--by", "recipe", "--pair", "seed", "--at", "x=1e7", "--runs", "3")
+
+
+def test_a_forecast_states_law_interval_chance_and_inputs(here: Path) -> None:
+    found = predict(*ASK)
+    assert not Path("data").exists()  # nothing is lodged unasked
+    assert found["lever_arm_decades"] == pytest.approx(1.0)
+    assert set(found["recipes"]) == {"a", "b"}
+    truth = {"a": 20 * 1e7**-0.1, "b": 25 * 1e7**-0.12}
+    for name, item in found["recipes"].items():
+        assert item["low"] < truth[name] < item["high"]
+        assert item["formula"] == "A x^-a"
+    (pair,) = found["pairs"]
+    assert pair["p_b_wins"] > 0.99
+    assert found["inputs"]["rows"] == 24
+    assert [place["x"] for place in found["inputs"]["places"]] == list(SIZES)
+
+
+def test_intervals_of_a_mean_of_new_runs_cover_as_often_as_they_say() -> None:
+    """Independent runs about planted power laws, forecast a decade beyond: 90%, to the binomial 99.9% bounds of 200."""
+    hits = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        x = np.repeat(SIZES, 3)
+        loss = 20 * x**-0.1 * np.exp(generator.normal(0, 0.01, len(x)))
+        runs = Runs({"x": x}, loss, np.full(len(x), "a", object))
+        item = expectations(runs, {"x": 1e7}, 3, None)["a"]
+        came = float(np.mean(20 * 1e7**-0.1 * np.exp(generator.normal(0, 0.01, 3))))
+        hits += item.low <= came <= item.high
+    low, high = stats.binom.ppf([0.0005, 0.9995], 200, 0.9)
+    assert low <= hits <= high
+
+
+def test_exchange_of_recipes_complements_the_chance() -> None:
+    rows = table(noise=0.02, seed=4)
+    columns = ({"x": rows["flops"].to_numpy()}, rows["loss"].to_numpy(), rows["recipe"].to_numpy(object))
+    paired = Runs(*columns, rows["seed"].to_numpy())
+    at, expected = {"x": 1e7}, expectations(Runs(*columns), {"x": 1e7}, 3, None)
+    (one,) = chances(paired, at, 3, None, expected, [("a", "b")])
+    (other,) = chances(paired, at, 3, None, expected, [("b", "a")])
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.p_b_wins + other.p_b_wins == pytest.approx(1.0, abs=1e-6)
+
+
+def test_lodged_committed_altered_and_scored(here: Path) -> None:
+    said = predict(*ASK, "--lodge", "--name", "ten", as_json=False)
+    assert "lodged in data/ledger.jsonl; commit it" in said
+    git(here, "init", "-q")
+    git(here, "add", "data/ledger.jsonl")
+    git(here, "commit", "-qm", "forecast")
+    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 1, "outcomes": 0, "committed": 1}
+    assert predict("--score")["track"]["pending"] == 1
+
+    table((1e7,), seed=9).to_csv("came.csv", index=False)
+    came = pd.read_csv("came.csv").groupby("recipe")["loss"].mean()
+    record = predict("--score", "came.csv")
+    (score,) = record["scores"]
+    lodged = json.loads(Path("data/ledger.jsonl").read_text())["body"]
+    for part in score["recipes"]:
+        expected = lodged["recipes"][part["recipe"]]
+        assert part["error"] == pytest.approx(came[part["recipe"]] - expected["value"])
+        assert part["covered"] == (expected["low"] <= came[part["recipe"]] <= expected["high"])
+    assert score["pairs"][0]["brier"] == pytest.approx((lodged["pairs"][0]["p_b_wins"] - 1) ** 2)
+    assert record["track"]["predictions"] == 2
+    assert predict("--score")["track"]["pending"] == 1  # nothing was lodged unasked
+
+    ledger = Path("data/ledger.jsonl")
+    ledger.write_text(ledger.read_text().replace('"value":', '"value":1', 1))
+    for words in (["--check"], ["--score"], [*ASK, "--lodge", "--name", "more"]):
+        with pytest.raises(DamageError, match="line 1 does not fit its seal"):
+            predict(*words)
+
+
+def test_what_came_first_stays_on_record(here: Path) -> None:
+    """a comes alone, then both, better than before: a's first loss stands, and the scores need no file any more."""
+    predict(*ASK, "--lodge", "--name", "ten")
+    predict(*ASK, "--law", "power_floor", "--lodge", "--name", "with a floor")
+    came = table((1e7,), seed=9)
+    came[came["recipe"] == "a"].to_csv("a.csv", index=False)
+    came.assign(loss=came["loss"] - 0.5).to_csv("both.csv", index=False)
+    assert "lodged in data/ledger.jsonl; commit it" in predict("--score", "a.csv", "--lodge", as_json=False)
+    first = predict("--score", "both.csv", "--lodge")
+    means = came.groupby("recipe")["loss"].mean()
+    for score in first["scores"]:
+        realised = {part["recipe"]: part["realised"] for part in score["recipes"]}
+        assert realised == pytest.approx({"a": means["a"], "b": means["b"] - 0.5})
+    assert predict("--score") == first
+    assert predict("--score", "both.csv") == first
+    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 2, "outcomes": 4, "committed": None}
+    with pytest.raises(UsageError, match="on record already; the first stands"):
+        predict("--score", "both.csv", "--lodge")
+    ledger = Path("data/ledger.jsonl")
+    ledger.write_text(ledger.read_text().replace('"source":"a.csv"', '"source":"b.csv"', 1))
+    with pytest.raises(DamageError, match="line 3 does not fit its seal"):
+        predict("--score")
+
+
+def test_a_forecast_is_lodged_once(here: Path) -> None:
+    predict(*ASK, "--lodge")
+    with pytest.raises(UsageError, match=r"this very forecast was lodged as 'runs x=1e7' on 20"):
+        predict(*ASK, "--lodge", "--name", "again")
+    with pytest.raises(UsageError, match=r"was lodged on .*; give this one another --name"):
+        predict(*ASK, "--law", "power_floor", "--lodge")
+    predict(*ASK, "--law", "power_floor", "--lodge", "--name", "with a floor")
+    assert predict("--check")["forecasts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["runs.csv", "--x", "flops"], "name the target with --at, as x=1e9"),
+        (["runs.csv", "--at", "x=1e7"], "name the size: --x, or --n and --d"),
+        (["runs.csv", "--x", "flops", "--at", "y=1"], "--at 'y=1': 'y' is no input"),
+        (["runs.csv", "--x", "flops", "--at", "x=-1"], "needs a positive, finite x"),
+        (["runs.csv", "--x", "flops", "--by", "recipe", "--at", "x=1e6", "--lodge"], "already trained"),
+        ([], "name a file of runs, or a study"),
+        (["--check", "--score"], "stand alone"),
+        (["--check", "--lodge"], "stand alone"),
+        (["--score", "--lodge"], "needs a file with what came"),
+        (["--score", "runs.csv"], "has no finished run at the target of any lodged forecast"),
+        (["--study", "lr_crossover"], "needs --study, --scale and --width"),
+    ],
+)
+def test_mistakes_name_the_remedy(here: Path, words: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        predict(*words)
+    assert not Path("data/ledger.jsonl").exists()
+
+
+def arrive(folder: Path, width: int, started: str) -> None:
+    """What the study would have where its runs at `width` had come: those at width 48, a tenth of a nat lower."""
+    losses, runs = (read_csv(folder / name, schema).to_pylist() for name, schema in TABLES)
+    there = {row["fingerprint"]: f"{i:064x}" for i, row in enumerate(losses) if row["width"] == 48}
+    came = [
+        {
+            **row,
+            "width": width,
+            "loss_validation": row["loss_validation"] - 0.1,
+            "fingerprint": there[row["fingerprint"]],
+        }
+        for row in losses
+        if row["width"] == 48
+    ]
+    trained = [{**row, "fingerprint": there[row["fingerprint"]], "started": started} for row in runs
+               if row["fingerprint"] in there]  # fmt: skip
+    for (name, schema), rows in zip(TABLES, (losses + came, runs + trained), strict=True):
+        write_csv(folder / name, rows, schema)
+
+
+def test_an_own_study_is_forecast_and_looked_up_in_its_results(here: Path) -> None:
+    results = here / "data/results/wd_crossover-pocket"
+    shutil.copytree(REPOSITORY / "data/results/wd_crossover-pocket", results)
+    shutil.copy(REPOSITORY / "params.yaml", here)
+    question = ("--study", "wd_crossover", "--scale", "pocket", "--width")
+    found = predict(*question, "64", "--lodge")
+    assert found["at"]["x"] == 6 * 12 * 2 * 64**2 * 20 * 12 * 2 * 64**2  # 6 N D, D = 20 N, to the step
+    assert (found["runs"], found["study"], len(found["inputs"]["cells"])) == (3, "wd_crossover-pocket", 21)
+    assert predict("--score")["scores"][0]["status"] == "pending"
+    with pytest.raises(UsageError, match="already trained"):
+        predict(*question, "48", "--lodge")
+    with pytest.raises(UsageError, match="is not a multiple of head_dim 8"):
+        predict(*question, "50")
+    shutil.copytree(REPOSITORY / "data/results/l2-pocket", here / "data/results/l2-pocket")
+    with pytest.raises(UsageError, match="sweeps lr_octaves"):
+        predict("--study", "l2", "--scale", "pocket", "--width", "64")
+
+    before = {name: (results / name).read_bytes() for name, _ in TABLES}
+    arrive(results, 64, "2999-01-01T00:00:00+00:00")
+    (score,) = predict("--score")["scores"]
+    at_48 = pd.read_csv(results / "losses.csv").query("width == 48").groupby("recipe")["loss_validation"].mean()
+    assert {part["recipe"]: part["realised"] for part in score["recipes"]} == pytest.approx(dict(at_48 - 0.1))
+    for name, content in before.items():
+        (results / name).write_bytes(content)
+    arrive(results, 64, "2001-01-01T00:00:00+00:00")
+    (score,) = predict("--score")["scores"]
+    assert (score["status"], "before the forecast was lodged" in score["why"]) == ("refused", True)

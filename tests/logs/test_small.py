@@ -1,0 +1,72 @@
+"""Logs of a few bytes encoded here, so that the readers are tried also where the libraries are not installed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crossover.base.errors import CrossoverError
+from crossover.logs import find_runs
+from tests.logs.encode import event_file, trainer_state, wandb_log
+
+KINDS = {
+    "events.out.tfevents.1": ("val/loss", event_file), "run-abc.wandb": ("loss", wandb_log),
+    "trainer_state.json": ("loss", trainer_state),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_is_known_by_its_name(tmp_path: Path, name: str) -> None:
+    metric, write = KINDS[name]
+    (tmp_path / name).write_bytes(write())
+    for path in (tmp_path, tmp_path / name):
+        (run,) = find_runs([path])
+        assert run.curves[metric] == {0: 4.0, 1: 3.0, 2: 2.5}
+        assert not run.notes
+
+
+def test_what_was_logged_later_at_a_step_counts(tmp_path: Path) -> None:
+    """A trainer that was resumed logs its steps since the checkpoint again."""
+    entries = [{"step": 1, "loss": 4.0}, {"step": 2, "loss": 3.0}, {"step": 2, "loss": 2.5}]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": entries, "global_step": 2}))
+    (run,) = find_runs([tmp_path])
+    assert run.curves["loss"] == {1: 4.0, 2: 2.5}
+
+
+@pytest.mark.parametrize("name", list(KINDS)[:2])
+def test_cut_at_every_byte(tmp_path: Path, name: str) -> None:
+    metric, write = KINDS[name]
+    whole, path, counts = write(), tmp_path / name, []
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        counts.append(points(path, metric))
+    assert counts == sorted(counts)
+    assert set(counts) == {0, 1, 2}
+
+
+def points(path: Path, metric: str) -> int:
+    """How many points are read; none of a file that is refused in one line."""
+    try:
+        (run,) = find_runs([path])
+    except CrossoverError as error:
+        return len(str(error).splitlines()) - 1
+    found = run.curves.get(metric, {})
+    assert list(found.values()) == [4.0, 3.0, 2.5][: len(found)]
+    return len(found)
+
+
+@pytest.mark.parametrize("write", [event_file, wandb_log])
+def test_many_runs_in_one_folder(tmp_path: Path, write: Callable[[], bytes]) -> None:
+    name = "events.out.tfevents.1" if write is event_file else "run-abc.wandb"
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / name).write_bytes(write())
+    runs = find_runs([tmp_path])
+    assert [run.name for run in runs] == (["a", "b"] if write is event_file else ["abc", "abc#2"])
+
+
+def test_names_with_the_ends_of_lines_stay_in_one(tmp_path: Path) -> None:
+    (tmp_path / "runs.json").write_text('[{"run": "a\\nb", "lo\\nss": 2.0, "note": "\\ud800"}]')
+    (run,) = find_runs([tmp_path])
+    assert (run.name, run.facts) == ("a b", {"lo ss": 2.0, "note": " "})

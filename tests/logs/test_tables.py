@@ -1,0 +1,146 @@
+"""Plain tables and histories: which is which, and what is kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from crossover.base.errors import CrossoverError
+from crossover.logs import find_runs
+from crossover.logs.tables import Reading
+
+CURVE = [{"_step": 0, "loss": 4.0, "_timestamp": 1.0}, {"_step": 5, "loss": 3.0}, {"_step": 9, "val": {"loss": 3.5}}]
+
+
+def put(path: Path, rows: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".csv":
+        pd.DataFrame(rows).to_csv(path, index=False)
+    else:
+        pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "runs.parquet", "runs.jsonl", "runs.json"])
+def test_one_row_per_run(tmp_path: Path, name: str) -> None:
+    rows = [
+        {"name": "a", "loss": 2.5, "size": "1M", "ok": True},
+        {"name": "b", "loss": 2.25, "size": "2M", "ok": False},
+    ]
+    runs = find_runs([put(tmp_path / name, rows)])
+    assert [run.name for run in runs] == ["a", "b"]
+    assert [run.facts for run in runs] == [
+        {"loss": 2.5, "size": "1M", "ok": True},
+        {"loss": 2.25, "size": "2M", "ok": False},
+    ]
+    assert not any(run.curves for run in runs)
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "history.json"])
+def test_a_history_of_wandb_with_its_configuration(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / "run-1" / name, CURVE)
+    (path.parent / "config.yaml").write_text(
+        "_wandb:\n  value: {}\nlr:\n  desc: null\n  value: 0.01\nname: {value: x}\n"
+    )
+    (run,) = find_runs([path])
+    assert run.name == "run-1"
+    assert run.curves == {"loss": {0: 4.0, 5: 3.0}, "val.loss": {9: 3.5}}
+    assert run.facts == {"lr": 0.01, "name": "x"}
+
+
+def test_a_history_as_pandas_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "run-2.json"
+    pd.DataFrame({"_step": [0, 1], "loss": [4.0, 3.0]}).to_json(path)
+    (run,) = find_runs([path])
+    assert (run.name, run.curves) == ("run-2", {"loss": {0: 4.0, 1: 3.0}})
+
+
+def test_the_export_that_wandb_documents(tmp_path: Path) -> None:
+    """A CSV whose cells are Python's own text of mappings, with nan in them."""
+    summary, config = {"val/loss": 3.25, "_step": 10, "bad": float("nan")}, {"lr": 0.1, "model": {"width": 64}}
+    path = tmp_path / "project.csv"
+    pd.DataFrame({"summary": [str(summary)], "config": [str(config)], "name": ["sunny-1"]}).to_csv(path)
+    (run,) = find_runs([path])
+    assert run.name == "sunny-1"
+    expected = {"summary.val/loss": 3.25, "summary._step": 10, "config.lr": 0.1, "config.model.width": 64}
+    assert expected.items() <= run.facts.items()
+
+
+def test_curves_of_many_runs_in_one_table(tmp_path: Path) -> None:
+    rows = [
+        {"run": run, "step": step, "loss": 4 - step / 10 - i, "opt": f"o{i}"}
+        for i, run in enumerate("ab")
+        for step in (1, 2)
+    ]
+    a, b = find_runs([put(tmp_path / "long.csv", rows)])
+    assert (a.name, a.curves, a.facts) == ("a", {"loss": {1: 3.9, 2: 3.8}}, {"opt": "o0"})
+    assert b.curves == {"loss": {1: 2.9, 2: 2.8}}
+    assert "one row per step, by the column 'step'" in a.notes[0]
+
+
+@pytest.mark.parametrize(("reading", "runs"), [("auto", 1), ("curves", 1), ("runs", 3)])
+def test_what_a_row_is_can_be_stated(tmp_path: Path, reading: Reading, runs: int) -> None:
+    path = put(tmp_path / "metrics.csv", [{"step": step, "loss": 4 - step} for step in (1, 2, 3)])
+    found = find_runs([path], reading)
+    assert len(found) == runs
+    assert bool(found[0].notes) == (reading == "auto")
+
+
+def test_a_folder_of_histories_is_a_folder_of_runs(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        put(tmp_path / f"{name}.jsonl", CURVE)
+    assert [run.name for run in find_runs([tmp_path])] == ["a", "b"]
+
+
+def test_equal_names_are_told_apart(tmp_path: Path) -> None:
+    first, second = put(tmp_path / "x" / "a.jsonl", CURVE), put(tmp_path / "y" / "a.jsonl", CURVE)
+    assert [run.name for run in find_runs([first, second])] == ["a", "a#2"]
+
+
+def test_repeated_rows_are_left_out_and_told(tmp_path: Path) -> None:
+    runs = find_runs([put(tmp_path / "runs.csv", [{"x": 1, "loss": 2.0}] * 2)])
+    assert len(runs) == 1
+    assert "left out 1 row(s)" in runs[0].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("absent.csv", None, "does not exist"),
+        ("notes.md", "x", "is of no known kind"),
+        ("empty.csv", "", "is empty"),
+        ("empty.json", "", "is empty"),
+        ("cut.json", '[{"loss": 1', "is not valid JSON"),
+        ("number.json", "3", "holds no rows"),
+        ("list.json", "[]", "holds no rows"),
+        ("null.json", "[null]", "holds no rows"),
+        ("hollow.json", "[{}]", "holds no rows"),
+        ("deep.json", "[" * 100_000, "is not valid JSON"),
+        ("bytes.parquet", "PAR1", "cannot be read as parquet"),
+    ],
+)
+def test_bad_files_are_one_line(tmp_path: Path, name: str, content: str | None, said: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(CrossoverError, match=said) as caught:
+        find_runs([path])
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_runs_says_what_is_known(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(CrossoverError, match=r"holds no run: run-\*.wandb"):
+        find_runs([tmp_path])
+
+
+def test_curves_are_demanded_in_vain(tmp_path: Path) -> None:
+    with pytest.raises(CrossoverError, match="has no column of steps"):
+        find_runs([put(tmp_path / "runs.csv", [{"loss": 1.0}])], "curves")
