@@ -1,1 +1,1 @@
-"""How it is run: the command line. Flows import stages, never the reverse."""
+"""How it is run: Prefect, DVC, and the commands of a checkout. Flows import stages, never the reverse."""
