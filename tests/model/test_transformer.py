@@ -142,3 +142,11 @@ def test_cross_entropy_a_few_rows_at_a_time_equals_torch_s(rows: int, monkeypatc
         coarse = fused.token_losses(hidden, weight, targets)
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse.double(), theirs, rtol=2e-2, atol=6e-2)
+
+
+def test_gelu_for_a_compiler_is_torchs() -> None:
+    x = torch.linspace(-8, 8, 1001, dtype=torch.float64, requires_grad=True)
+    ours, theirs = fused.gelu_to_compile(x), torch.nn.functional.gelu(x, approximate="tanh")
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+    slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (ours, theirs)]
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-12)

@@ -15,8 +15,8 @@ from tests.conftest import REPOSITORY
 
 DOCUMENT = Path("docs/mutants.md")
 _AREAS = {
-    "fit": ["tests/fit", "tests/verdicts"],
-    "fingerprint": ["tests/study", "tests/cells", "tests/shards"],
+    "fit": ["tests/answers", "tests/laws", "tests/fit", "tests/verdicts"],
+    "fingerprint": ["tests/base", "tests/study", "tests/cells", "tests/shards"],
     "evaluate": ["tests/evaluate", "tests/shards", "tests/cells", "tests/end_to_end/test_dvc.py"],
     "gates": ["tests/check"],
     "train": ["tests/train", "tests/study"],
@@ -56,7 +56,7 @@ BUGS = [
         "certain = (low > 0).any() and", "certain = (low > 0).any() or"),
     Bug("fit", "Welch's variance over n", "stages/verdicts/groups.py",
         "_squares(self.values[name]) / repeats[name]", "_squares(self.values[name]) / (repeats[name] + 1)"),
-    Bug("fingerprint", "JSON whose keys keep their order", "stages/study/identity.py",
+    Bug("fingerprint", "JSON whose keys keep their order", "crossover/base/canonical.py",
         "JSONEncoder(sort_keys=True", "JSONEncoder(sort_keys=False"),
     Bug("fingerprint", "the shard of the last target is left out", "stages/cells/plan.py",
         'text.digests("train", cell.unique_tokens + 1)', 'text.digests("train", cell.unique_tokens)'),
@@ -87,7 +87,7 @@ BUGS = [
     Bug("gates", "a shard in both splits passes", "stages/check/tokens.py",
         'ExpectColumnValuesToBeUnique(column="sha256")', 'ExpectColumnValuesToNotBeNull(column="sha256")'),
     Bug("train", "no bias correction", "stages/train/optimizer.py",
-        "torch.full((), float(self.steps)", "torch.full((), 1e6"),
+        "float(step), 1 - cell.beta1**step", "1e6, 1 - cell.beta1**step"),
     Bug("train", "the cosine is a step late", "stages/train/schedule.py",
         "(step - cell.warmup_steps + 1)", "(step - cell.warmup_steps)"),
     Bug("train", "a checkpoint of any owner is taken", "stages/train/checkpoint.py",

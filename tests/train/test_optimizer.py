@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.train.optimizer import Optimizer
+from stages.train.optimizer import Optimizer, adamw_in_place
 from stages.train.parameters import FlatParameters
 from stages.train.schedule import learning_rates
 from tests.conftest import make_cell
@@ -147,3 +147,22 @@ def test_schedule_has_the_stated_shape() -> None:
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert learning_rates(cell.model_copy(update={"schedule": "constant"}))[10:] == [0.5] * 90
     assert max(learning_rates(cell.model_copy(update={"lr": 1e-4, "final_lr": 1e-3}))) == 1e-4
+
+
+@pytest.mark.parametrize("clip", [0.5, 1e6])
+def test_the_one_pass_of_a_gpu_is_the_same_update(clip: float) -> None:
+    """Clip, decay and AdamW in one function, with runs of the vector at rates of their own."""
+    settings = {"clip": clip, "weight_decay": 0.1, "lr_gains": 0.003}
+    ours = run(6, **settings)
+    toy, cell = Toy(), make_cell(steps=6, **settings)
+    optimizer = Optimizer(cell, FlatParameters(toy))
+    flat, (first, second) = optimizer.flat, torch.zeros(2, 15, dtype=torch.float64)
+    for step, (lr, (gain, matrix)) in enumerate(zip(learning_rates(cell), gradients(6), strict=True), 1):
+        gradient = torch.from_numpy(np.concatenate([matrix.ravel(), gain]))
+        adamw_in_place(
+            flat.values, gradient, first, second, gradient.norm(), torch.tensor(optimizer.numbers(step, lr)).double(),
+            n_matrices=12, rates=((12, 1.0), (15, 0.003 / cell.lr)), clip=clip, beta1=cell.beta1, beta2=cell.beta2,
+            eps=cell.eps,
+        )  # fmt: skip
+    torch.testing.assert_close(toy.gain, ours.gain, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(toy.matrix, ours.matrix, rtol=1e-6, atol=1e-8)
