@@ -1,3 +1,5 @@
 """The commands on anybody's runs, and the one place where a project's own commands join."""
 
-import crossover.base.threads  # noqa: F401 (before numpy)
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in stages, and for its reasons
