@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 .PHONY: study test test-ci test-all lint bench gpu-pack gpu gpu-take calibrate replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
-	targets="$$(python -m flows.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
+	targets="$$(python -m flows.studies.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
 	dvc --wait-for-lock repro --single-item ridge verdicts report
 
 test: .venv/.ok

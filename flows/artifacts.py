@@ -19,8 +19,8 @@ from stages.cells.job import Job
 from stages.cells.progress import Progress
 from stages.diff.comparing import Diff
 from stages.diff.words import markdown
+from stages.store.store import Record
 from stages.study.costs import count_flops
-from stages.study.store import Record
 
 _EVERY = 5.0  # seconds between updates of the progress artifact
 

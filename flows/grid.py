@@ -24,8 +24,8 @@ from flows.runners import Lost, Result, Where, resources, task_runner
 from stages.cells.job import Job, dismiss_workers, do, stop_workers
 from stages.cells.plan import Plan, read_plan
 from stages.cells.trainer import WorkerLostError
+from stages.store.store import store_from_environment
 from stages.study.costs import count_flops
-from stages.study.store import store_from_environment
 
 _BACKOFF = 2.0  # seconds before the first further attempt, doubled for each one after it
 _LOGGED = 30.0  # seconds between a cell's lines in the log

@@ -27,16 +27,16 @@ from flows.artifacts import Outcome, tell_changes, tell_event, tell_verdicts
 from flows.graph import Graph, dvc, last_error, order_lock, read_graph, stop_dvc
 from flows.grid import missing_jobs, run_grid
 from flows.runners import Where, task_runner
-from flows.snapshots import workspace_snapshot
+from flows.studies.snapshots import workspace_snapshot
 from stages.cells.plan import Plan, folder, read_plan
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import Snapshot
 from stages.report.results import read_results
 from stages.report.verdicts import lines, read_verdicts
 from stages.report.words import answers
-from stages.study.clones import register
+from stages.store.clones import register
+from stages.store.store import store_from_environment
 from stages.study.params import Params, load_params
-from stages.study.store import store_from_environment
 
 
 @dataclass

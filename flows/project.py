@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from crossover.cli.project import Group
 from flows.commands.accept import accept
 from flows.commands.diff import diff
 from flows.commands.doctor import doctor
@@ -20,21 +21,24 @@ if TYPE_CHECKING:
     from crossover.ledger.body import Forecast
     from crossover.ledger.scoring import Realised
 
-COMMANDS = (plan, status, run, serve, report, diff, verify, accept, doctor, gc)
+GROUPS = (
+    Group("A project's studies", (plan, status, run, serve, report, diff), "crossover diff main --html changed.html"),
+    Group("Care for what is stored", (verify, accept, doctor, gc), "crossover accept --verify 5"),
+)
 
 
 def advise_study(*arguments: Any) -> "Advice":
     """Which cells of a study to train next."""
-    from flows.answers import advise_study
+    from flows.studies.answers import advise_study
 
     return advise_study(*arguments)
 
 
-def ask_study(study: str, scale: str, width: int) -> "Asked":
-    """The runs of a study and its target at a width."""
-    from flows.answers import ask_study
+def ask_study(study: str, scale: str, at: str, law: str | None) -> "Asked":
+    """What the runs of a study say of a width."""
+    from flows.studies.answers import ask_study
 
-    return ask_study(study, scale, width)
+    return ask_study(study, scale, at, law)
 
 
 def own_losses(forecast: "Forecast") -> "Mapping[str, Realised]":

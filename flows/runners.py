@@ -73,7 +73,8 @@ def require_runner(where: Where) -> None:
     """Refuse what cannot work before anything costly starts. Raises `UsageError` or `CrossoverError`."""
     package = _NEEDS.get(where.runner)
     if package and importlib.util.find_spec(package) is None:
-        raise UsageError(f"--runner {where.runner} needs another package: pip install 'crossover[{where.runner}]'")
+        extra = f"pip install 'scaling-crossover[{where.runner}]'"
+        raise UsageError(f"--runner {where.runner} needs the extra of its name: {extra}")
     if where.address and where.runner not in ("dask", "ray"):
         raise UsageError(f"--address is for dask and ray, not for {where.runner}")
     if where.limit and where.runner == "slurm":

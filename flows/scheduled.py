@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from crossover.base.errors import CrossoverError
 from flows.artifacts import artifact_key
-from flows.snapshots import commit_snapshot, workspace_snapshot
+from flows.studies.snapshots import commit_snapshot, workspace_snapshot
 from flows.workspace import Workspace, override
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import read_snapshot

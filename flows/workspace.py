@@ -20,8 +20,8 @@ from typing import Any
 
 from crossover.base.errors import CrossoverError, UsageError
 from flows.graph import dvc, last_error
+from stages.store.store import store_from_environment
 from stages.study.processes import mortal
-from stages.study.store import store_from_environment
 
 _RESULTS = ("dvc.lock", "data/results", "data/verdicts", "docs/findings.md", "docs/regimes.png")
 _OURS = (*_RESULTS, "params.yaml")

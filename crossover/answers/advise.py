@@ -11,9 +11,9 @@ laws by expected reduction of error at a target: Li et al. 2026, arXiv 2604.2275
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,12 @@ from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Belief, Ints, Rows, believe
 from crossover.laws.laws import Law, get_law
-from crossover.runs.estimates import Serialisable
+from crossover.plots.answer import Answer
+from crossover.plots.blocks import Block
 from crossover.runs.table import LeftOut
+
+if TYPE_CHECKING:
+    from crossover.plots.house import Figure
 
 SURE = 0.95
 ADVISED = ("power", "power_floor", "chinchilla", "chinchilla_shared")
@@ -69,7 +73,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Advice(Serialisable):
+class Advice(Answer):
     """What to run next, what that is expected to bring, and whether to stop."""
 
     law: str
@@ -92,6 +96,22 @@ class Advice(Serialisable):
     """How many of the steps are worth making; 0 with `stop`."""
     why: str
     left_out: list[LeftOut] = field(default_factory=list)
+    unit: str = "cost"
+    """Of costs and the budget."""
+    pair: str | None = None
+    """What pair labels are called: the seed."""
+
+    def said(self) -> Iterator[Block]:
+        """Where the answer stands, the next steps, and whether to go on."""
+        from crossover.answers.words import advice_said
+
+        return advice_said(self)
+
+    def draw(self) -> "Figure":
+        """What is left to know after each step, along what the steps cost together."""
+        from crossover.plots.charts import draw_advice
+
+        return draw_advice(self)
 
 
 def knowledge_gradient(mean: float, moves: Floats) -> Floats:

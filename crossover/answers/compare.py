@@ -19,8 +19,7 @@ import numpy.typing as npt
 from crossover.answers import pairing
 from crossover.answers.comparison import Baseline, Chance, Comparison, Comparisons, CurvePoint, Variant
 from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED, Crossover, Difference, crossover, judge, roots
-from crossover.answers.difference import PAIRED, law_difference, paired_difference
-from crossover.answers.gap import target_gap
+from crossover.answers.difference import PAIRED, law_difference, paired_difference, target_gap
 from crossover.answers.ladders import Ladder, RecipeLaws, make_ladders, match
 from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats

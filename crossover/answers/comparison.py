@@ -1,12 +1,19 @@
 """What a comparison of two recipes says: one typed result per pair, which serialises to JSON."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from crossover.answers.crossing import UNDECIDED, Crossover, Difference
-from crossover.answers.gap import Gap
+from crossover.answers.decision import Decision
 from crossover.answers.pairing import Rung, Side
-from crossover.runs.estimates import Estimate, Serialisable
+from crossover.plots.answer import Answer
+from crossover.plots.blocks import Block
+from crossover.runs.estimates import Estimate
 from crossover.runs.table import LeftOut
+
+if TYPE_CHECKING:
+    from crossover.plots.house import Figure
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,21 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """B against A at a target scale. Read the lever arm first."""
+
+    lever_arm_decades: float
+    x: float
+    difference: Estimate
+    """loss(B) - loss(A), extrapolated."""
+    equivalent_compute: Estimate | None
+    """The factor by which A's x would have to grow (over 1) or shrink to reach B's loss; None where none does."""
+    p_b_beats_a: float
+    decision: Decision | None = None
+    """Which to choose there, and what that is expected to cost."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Recipe B against recipe A."""
 
@@ -79,7 +101,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Comparisons(Serialisable):
+class Comparisons(Answer):
     """All pairs of recipes of a table."""
 
     x: str
@@ -88,3 +110,15 @@ class Comparisons(Serialisable):
     n_rows: int
     left_out: list[LeftOut]
     digest: str
+
+    def said(self) -> Iterator[Block]:
+        """Every pair with all there is to say of it; of many pairs one line each."""
+        from crossover.answers.words import comparisons_said
+
+        return comparisons_said(self)
+
+    def draw(self) -> "Figure":
+        """The difference of each pair along x."""
+        from crossover.plots.charts import draw_comparisons
+
+        return draw_comparisons(self)

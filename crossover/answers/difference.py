@@ -10,23 +10,30 @@ the error. Whether that gives 90% is measured in docs/calibration.md.
 Unpaired runs. Each recipe's own law is fitted to its own runs and the two are subtracted.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, special
 
-from crossover.answers.crossing import Difference
+from crossover.answers.comparison import Gap
+from crossover.answers.crossing import REACH, Difference
+from crossover.answers.decision import decide
 from crossover.answers.pairing import Pairs
 from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
 from crossover.laws.fit import Fitted
 from crossover.laws.intervals import law_errors
+from crossover.runs.estimates import Estimate, interval
 
 PAIRED = "a shared floor, and a line in log x through the log ratio of the losses above it"
 _FLOORS = 33
 _HIGHEST = 0.97  # the largest floor tried, as a share of the smallest loss
 _DOUBT = 0.05
 _TINY = 1e-30
+_DECADE = math.log(10)
+_LARGEST = 300.0  # of the logarithm of a factor
 
 
 @dataclass(frozen=True)
@@ -236,3 +243,34 @@ def _welch(error_a: Floats, error_b: Floats, dof_a: int, dof_b: int) -> tuple[Fl
         share = (error_b / total) ** 2
         dof = 1 / ((1 - share) ** 2 / dof_a + share**2 / dof_b)
     return total, np.where(np.isfinite(dof), dof, min(dof_a, dof_b))
+
+
+def target_gap(a: str, b: str, difference: Difference, target: float, far: bool) -> Gap:
+    """The difference of B from A extrapolated to `target`. Raises `UsageError` beyond 1.5 decades unless `far`."""
+    place = math.log(target)
+    lever = max(0.0, place - difference.high, difference.low - place) / _DECADE
+    if lever > REACH and not far:
+        where = f"{target:g} is {lever:.1f} decades outside the runs"
+        raise UsageError(f"{where}; past {REACH} decades a gap must be asked for with --far")
+    value, error, dof = (float(part[0]) for part in difference.at(np.array([place])))
+    return Gap(
+        lever_arm_decades=lever,
+        x=target,
+        difference=interval(value, error, dof),
+        equivalent_compute=_equivalent(difference, place),
+        p_b_beats_a=float(difference.probability_b_better(np.array([place]))[0]),
+        decision=decide((a, b), value, error, dof, difference.slopes(place)),
+    )
+
+
+def _equivalent(difference: Difference, log_x: float) -> Estimate | None:
+    """The factor of x and its interval, made on its logarithm."""
+    found = difference.factor(log_x)
+    if found is None:
+        return None
+    value, error, dof = found
+    log = interval(value, error, dof)
+    if abs(value) > _LARGEST or log.ci is None:
+        return None if abs(value) > _LARGEST else Estimate(math.exp(value))
+    low, high = (None if end is None or abs(end) > _LARGEST else math.exp(end) for end in log.ci)
+    return Estimate(math.exp(value), math.exp(value) * error, (low, high))

@@ -4,6 +4,7 @@
 """
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -40,15 +41,35 @@ class Interrupted(CrossoverError):  # noqa: N818 (it is not an error)
 
 
 def guarded(main: Callable[[], None]) -> int:
-    """Run `main`; print a `CrossoverError`, a full disk or Ctrl-C as one line. Returns the exit code."""
+    """Run `main`; print a `CrossoverError`, a full disk or Ctrl-C as one line. Returns the exit code.
+
+    A missing package that an extra brings is such an error too. Where nobody reads on, it ends quietly with 1.
+    """
     try:
-        main()
+        code = _guarded(main)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would complain when it ends
+        return 1
+    return code
+
+
+def _guarded(main: Callable[[], None]) -> int:
+    from crossover.base.extras import needs
+
+    try:
+        with needs():
+            main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except CrossoverError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("error: interrupted; finished cells are kept, run the same command again", file=sys.stderr)
         return Interrupted.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno not in _SURROUNDINGS:
             raise

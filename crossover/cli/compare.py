@@ -1,29 +1,26 @@
 """The command `compare`: which of two recipes wins along x, and where they cross."""
 # What it needs is imported when it runs, so that `crossover --help` stays quick.
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import File, Html, Json, Loss, Plot, Where
+from crossover.cli.options import At, File, Html, Json, Loss, Pair, Plot, Where
 from crossover.cli.output import answer
-
-if TYPE_CHECKING:
-    from crossover.plots.house import Figure
 
 
 def compare(
     file: File,
+    at: At = None,
     x: Annotated[str, typer.Option(help="Column or expression: FLOPs, tokens, parameters.")] = "flops",
     loss: Loss = "loss",
     by: Annotated[str, typer.Option(help="Column that names the recipe.")] = "recipe",
-    pair: Annotated[str | None, typer.Option(help="Column that pairs runs of one size: the seed.")] = None,
+    pair: Pair = None,
     only: Annotated[list[str] | None, typer.Option(help="Compare A,B alone; may be repeated.")] = None,
     law: Annotated[
         str, typer.Option(help="auto pairs where it can; power, power_floor, m4 or bnsl fits each recipe apart.")
     ] = "auto",
-    target: Annotated[float | None, typer.Option(help="A size to extrapolate the gap to.")] = None,
     far: Annotated[bool, typer.Option("--far", help="Allow a target beyond 1.5 decades.")] = False,
     where: Where = None,
     as_json: Json = False,
@@ -32,31 +29,15 @@ def compare(
 ) -> None:  # fmt: skip
     """Which of two recipes wins along x, and where they cross.
 
-    Both with 90% intervals.
+    With 90% intervals; at a place named by --at also who wins there, how sure that is and what a wrong choice costs.
 
-    crossover compare runs.csv --x flops --loss val_loss --by recipe --pair seed --target 1e22
+    crossover compare runs.csv --x flops --loss val_loss --by recipe --pair seed --at x=1e22
     """
-    from dataclasses import replace
+    from crossover.api.compare import compare as ask
 
-    from crossover.answers.compare import Settings
-    from crossover.answers.compare import compare as compare_rows
-    from crossover.runs.table import read_runs
-
-    runs = read_runs(file, where)
-    result = compare_rows(
-        runs.numbers(x), runs.numbers(loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
-        pairs=[_two(text) for text in only] if only else None, settings=Settings(law, target, far), names=(x, loss),
-    )  # fmt: skip
-    result = replace(result, left_out=[*runs.left_out, *result.left_out])
-
-    def draw() -> "Figure":
-        from crossover.plots.charts import draw_comparisons
-
-        return draw_comparisons(result)
-
-    from crossover.cli.said import comparisons_said
-
-    answer(file, comparisons_said(result), result.to_json() if as_json else None, draw, plot, html)
+    pairs = [_two(text) for text in only] if only else None
+    result = ask(file, at=at, x=x, loss=loss, by=by, pair=pair, only=pairs, law=law, far=far, where=where)
+    answer(result, file.name, as_json, plot, html)
 
 
 def _two(text: str) -> tuple[str, str]:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from crossover.base.errors import UsageError
+from crossover.cli.options import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crossover.logs import Choice, Proposal
+    from crossover.plots.blocks import Block
 
 
-def import_runs(
+def import_(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders with runs.", show_default=False)],
     to: Annotated[Path, typer.Option(help="The table to write: .csv, .parquet or .jsonl.", show_default=False)],
     loss: Annotated[str | None, typer.Option(help="Column or expression: the loss.")] = None,
@@ -23,14 +27,14 @@ def import_runs(
     batch: Annotated[str | None, typer.Option(help="Column or expression: the batch size.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Column, or several as optimizer,schedule.")] = None,
     seed: Annotated[str | None, typer.Option(help="Column or expression: the seed.")] = None,
-    at: Annotated[str, typer.Option(help="Which loss of a curve: last, min, or mean:10 of the last ten.")] = "last",
+    take: Annotated[str, typer.Option(help="Which loss of a curve: last, min, or mean:10 of the last ten.")] = "last",
     reading: Annotated[
         Literal["auto", "runs", "curves"], typer.Option("--as", help="A row of a table is: runs, curves, or auto.")
     ] = "auto",
     yes: Annotated[bool, typer.Option("--yes", help="Accept the guesses.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Import training logs as one table of runs, for fit, compare and optimum.
+    """Read training logs as one table of runs.
 
     Reads W&B run folders, TensorBoard events, Hugging Face trainer_state.json, CSV, Parquet and JSON. Columns are
     guessed by name and shown; nothing is written until each guess is stated by its flag or all are accepted by --yes.
@@ -38,16 +42,16 @@ def import_runs(
 
     crossover import wandb/ --to runs.csv --loss val/loss --d "step * 2048"
     """
-    from crossover.logs import find_runs, parse_at, propose, require_writable, write_table
+    from crossover.logs import find_runs, parse_take, propose, require_writable, write_table
 
     given = {
         "loss": loss, "n": n, "d": d, "flops": flops, "lr": lr, "batch": batch, "recipe": recipe, "seed": seed,
     }  # fmt: skip
     stated = {role: text for role, text in given.items() if text is not None}
     require_writable(to, paths)
-    proposal = propose(find_runs(paths, reading), stated, parse_at(at))
+    proposal = propose(find_runs(paths, reading), stated, parse_take(take))
     settled = yes or not proposal.guesses
-    extra = ["--at", at] * (at != "last") + ["--as", reading] * (reading != "auto")
+    extra = ["--take", take] * (take != "last") + ["--as", reading] * (reading != "auto")
     confirm = _confirming(paths, to, stated, proposal, extra)
     if settled:
         write_table(to, proposal.table)
@@ -70,25 +74,30 @@ def _confirming(paths: list[Path], to: Path, stated: dict[str, str], proposal: "
 
 
 def _show(proposal: "Proposal", written: Path | None) -> None:
-    from crossover.cli.said import add_row, console, make_table
-    from crossover.logs import some
+    from crossover.plots.blocks import show
 
-    columns = ("column", "is", "because", "range", "also possible")
-    table = make_table(_count(len(proposal.table), "run"), *columns, left=len(columns))
-    for choice in proposal.choices:
-        why = choice.why if choice.stated else f"guess: {choice.why}"
-        add_row(table, choice.role.name, choice.expression, why, choice.range, some(choice.others))
-    console.print(table)
-    for choice in proposal.choices:
-        if choice.lacking:
-            console.print(f"note: {_lacking(choice, len(proposal.table))}", markup=False)
-    for role in proposal.unknown:
-        console.print(f"note: no column looks like {role.meaning}; --{role.name} states one", markup=False)
-    for note in proposal.notes:
-        console.print(f"note: {note}", markup=False)
+    show(_said(proposal))
     if written is not None:
         size = f"{_count(len(proposal.table), 'row')}, {_count(len(proposal.table.columns), 'column')}"
-        console.print(f"written: {written}, {size}", markup=False)
+        show([f"written: {written}, {size}"])
+
+
+def _said(proposal: "Proposal") -> "Iterator[Block]":
+    from crossover.logs import some
+    from crossover.plots.blocks import table
+
+    columns = ("column", "is", "because", "range", "also possible")
+    out = table(_count(len(proposal.table), "run"), *columns, left=len(columns))
+    for choice in proposal.choices:
+        why = choice.why if choice.stated else f"guess: {choice.why}"
+        out.add(choice.role.name, choice.expression, why, choice.range, some(choice.others))
+    yield out
+    for choice in proposal.choices:
+        if choice.lacking:
+            yield f"note: {_lacking(choice, len(proposal.table))}"
+    for role in proposal.unknown:
+        yield f"note: no column looks like {role.meaning}; --{role.name} states one"
+    yield from (f"note: {note}" for note in proposal.notes)
 
 
 def _count(number: int, what: str) -> str:

@@ -1,15 +1,12 @@
-"""An answer on its way out: in words, as JSON, as a figure, as a page."""
+"""An answer on its way out: in words or as JSON, and as a figure and a page where they are asked for."""
 
 import json
-from collections.abc import Callable, Iterable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossover.base.errors import UsageError
-
 if TYPE_CHECKING:
-    from crossover.cli.said import Said
-    from crossover.plots.house import Figure
+    from crossover.plots.answer import Answer
 
 
 def print_json(value: Any) -> None:
@@ -17,29 +14,24 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
-def answer(
-    file: Path,
-    said: "Iterable[Said]",
-    body: dict[str, Any] | None,
-    draw: "Callable[[], Figure]",
-    plot: Path | None,
-    html: Path | None,
-) -> None:
-    """Write the figure and the page where they are asked for; print the JSON, or in words what is said."""
+def note_written(*paths: Path) -> None:
+    """Say what was written, beside whatever standard output holds."""
+    sys.stdout.flush()
+    for path in paths:
+        print(f"written: {path}", file=sys.stderr)
+
+
+def answer(result: "Answer", title: str, as_json: bool, plot: Path | None, html: Path | None) -> None:
+    """Write the figure and the page where they are asked for; print the JSON or the words, and what was written."""
     from crossover.base.files import write_bytes
-    from crossover.cli.said import as_blocks, show
+    from crossover.plots.blocks import show
 
-    told, figure = list(said), draw() if plot or html else None
-    if figure is not None and plot is not None:
-        formats = {".png": figure.png, ".svg": lambda: figure.svg().encode(), ".pdf": figure.pdf}
-        if plot.suffix not in formats:
-            raise UsageError(f"--plot writes {', '.join(formats)}; name {plot} with one of them at its end")
-        write_bytes(plot, formats[plot.suffix]())
-    if figure is not None and html is not None:
-        from crossover.plots.answer import answer_page
-
-        write_bytes(html, answer_page(file.name, figure, as_blocks(told)).encode())
-    if body is not None:
-        print_json(body)
+    if plot is not None:
+        result.plot(plot)
+    if html is not None:
+        write_bytes(html, result.html(title).encode())
+    if as_json:
+        print_json(result.to_json())
     else:
-        show(told)
+        show(result.said())
+    note_written(*(path for path in (plot, html) if path is not None))

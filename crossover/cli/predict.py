@@ -1,7 +1,7 @@
 """The command `crossover predict`: a forecast at a size nobody has trained, lodged in git, and scored when it has come.
 
 crossover predict runs.csv --n N --d D --loss loss --by recipe --at N=7e9,D=2e12 --lodge
-crossover predict --study lr_crossover --scale pocket --width 96 --lodge
+crossover predict --study lr_crossover --scale pocket --at width=96 --lodge
 crossover predict --check
 crossover predict --score large.csv --lodge
 """
@@ -15,28 +15,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import Json, Loss, Where, parse_place
-from crossover.cli.output import print_json
+from crossover.cli.options import AnyFile, At, By, D, Html, Json, Loss, N, OfScale, Pair, Plot, Study, Where, X
+from crossover.cli.output import note_written, print_json
 from crossover.cli.project import find_project, require_project
 
 if TYPE_CHECKING:
+    from crossover.answers.predict import Prediction
     from crossover.ledger.body import Forecast, Outcome
     from crossover.ledger.chain import Ledger
-    from crossover.ledger.forecasting import Runs
     from crossover.ledger.scoring import Lookup, Realised, Record
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Runs, the target and where both come from."""
+    """What was predicted, and where it comes from."""
 
-    runs: "Runs"
-    at: dict[str, float]
+    prediction: "Prediction"
     name: str
     source: Path
     columns: dict[str, str]
-    count: int
-    pairs: list[tuple[str, str]] | None = None
     study: str | None = None
     cells: list[str] = field(default_factory=list)
     trained: bool = False
@@ -44,20 +41,19 @@ class Asked:
 
 
 def predict(
-    file: Annotated[Path | None, typer.Argument(help="Runs as .csv, .parquet or .jsonl.", show_default=False)] = None,
-    x: Annotated[str | None, typer.Option(help="Column or expression: FLOPs, tokens, parameters.")] = None,
-    n: Annotated[str | None, typer.Option("--n", help="Column or expression: parameters.")] = None,
-    d: Annotated[str | None, typer.Option("--d", help="Column or expression: training tokens.")] = None,
+    file: AnyFile = None,
+    at: At = None,
+    x: X = None,
+    n: N = None,
+    d: D = None,
     loss: Loss = "loss",
-    by: Annotated[str | None, typer.Option(help="Column that names the recipe.")] = None,
-    pair: Annotated[str | None, typer.Option(help="Column that pairs runs of one size: the seed.")] = None,
+    by: By = None,
+    pair: Pair = None,
     where: Where = None,
-    at: Annotated[str | None, typer.Option(help="The target, as N=7e9,D=2e12 or x=1e22.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each recipe that there will be at the target.")] = 1,
     law: Annotated[str | None, typer.Option(help="Instead of power, power_floor (5 sizes) or chinchilla.")] = None,
-    study: Annotated[str | None, typer.Option(help="A study of params.yaml, instead of a file.")] = None,
-    scale: Annotated[str | None, typer.Option(help="Its scale.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="The width to forecast.")] = None,
+    study: Study = None,
+    scale: OfScale = None,
     lodge: Annotated[
         bool, typer.Option("--lodge", help="Write the forecast, or with --score what came, to data/ledger.jsonl.")
     ] = False,
@@ -65,12 +61,16 @@ def predict(
     check: Annotated[bool, typer.Option("--check", help="Is every lodged forecast as it was?")] = False,
     score: Annotated[bool, typer.Option("--score", help="Score them; a file holds what came of other runs.")] = False,
     as_json: Json = False,
+    plot: Plot = None,
+    html: Html = None,
 ) -> None:
     """Forecast a loss and who wins at a size nobody has trained.
 
     With --lodge the forecast goes into data/ledger.jsonl, where git shows every later change: commit it. Once the cell
     is trained, --score says how the forecasts did, and the report keeps the record: of own studies by itself, of other
-    runs by --score FILE --lodge. --check reads the ledger alone.
+    runs by --score FILE --lodge. --check reads the ledger alone. With --study the place is a width, as --at width=96.
+
+    crossover predict runs.csv --x flops --by recipe --pair seed --at x=1e22 --lodge
     """
     if check or score:
         if (check and (score or file or lodge)) or study or at:
@@ -83,81 +83,71 @@ def predict(
             _score(file, where, lodge, as_json)
         return
     if (file is None) == (study is None):
-        raise UsageError("name a file of runs, or a study with --study, --scale and --width")
+        raise UsageError("name a file of runs, or a study with --study, --scale and --at width=96")
     if file is not None:
-        asked = _of_table(file, {"x": x, "N": n, "D": d}, {"loss": loss, "recipe": by, "pair": pair, "where": where},
-                          at, runs)  # fmt: skip
+        inputs = {"x": x, "N": n, "D": d}
+        asked = _of_table(file, inputs, {"loss": loss, "recipe": by, "pair": pair, "where": where}, at, runs, law)
     else:
-        if study is None or scale is None or width is None:
-            raise UsageError("a study's forecast needs --study, --scale and --width")
-        asked = require_project().ask_study(study, scale, width)
-    forecast = _forecast(asked, law, name)
+        if study is None or scale is None or at is None:
+            raise UsageError("a study's forecast needs --study, --scale and --at width=96")
+        asked = require_project().ask_study(study, scale, at, law)
+    forecast = _forecast(asked, name)
     if lodge:
         _lodge(forecast, asked)
     if as_json:
         print_json(forecast.model_dump())
     else:
-        _show(forecast, lodge)
+        _show(asked.prediction, forecast.name, lodge)
+    _write(asked.prediction, forecast.name, plot, html)
 
 
 def _of_table(
-    file: Path, inputs: dict[str, str | None], others: dict[str, str | None], at: str | None, count: int
-) -> Asked:
-    import numpy as np
+    file: Path, inputs: dict[str, str | None], others: dict[str, str | None], at: str | None, count: int,
+    law: str | None,
+) -> Asked:  # fmt: skip
+    from crossover.api.predict import predict as ask
+    from crossover.runs.roles import POOLED
 
-    from crossover.ledger.forecasting import Runs
-    from crossover.runs.table import read_runs
-
-    named = {key: text for key, text in inputs.items() if text is not None}
-    if set(named) not in ({"x"}, {"N", "D"}):
-        raise UsageError("name the size: --x, or --n and --d; each a column, or an expression of columns")
-    if at is None:
-        raise UsageError(f"name the target with --at, as {','.join(f'{key}=1e9' for key in named)}")
-    target = parse_place(at, tuple(named), "--at")
-    if missing := [key for key in named if not 0 < target.get(key, 0) < float("inf")]:
-        raise UsageError(f"--at '{at}' needs a positive, finite {missing[0]}")
-    read = read_runs(file, others["where"])
-    values = read.numbers(str(others["loss"]))
-    recipe = read.labels(others["recipe"]) if others["recipe"] else np.full(len(values), "runs", object)
-    pairs = None if others["pair"] is None else read.labels(others["pair"])
-    columns = {key: text for key, text in (named | others).items() if text is not None}
-    runs = Runs({key: read.numbers(text) for key, text in named.items()}, values, recipe, pairs)
-    return Asked(runs, target, f"{file.stem} {at}", file, columns, count)
+    columns = {key: text for key, text in (inputs | others).items() if text is not None}
+    prediction = ask(
+        file, at=at, x=inputs["x"], n=inputs["N"], d=inputs["D"], loss=str(others["loss"]), by=others["recipe"],
+        pair=others["pair"], where=others["where"], runs=count, law=law,
+    )  # fmt: skip
+    if columns.get("recipe") == POOLED and list(prediction.recipes) == ["runs"]:
+        del columns["recipe"]
+    return Asked(prediction, f"{file.stem} {at}", file, columns)
 
 
-def _forecast(asked: Asked, law: str | None, name: str | None) -> "Forecast":
+def _forecast(asked: Asked, name: str | None) -> "Forecast":
     from crossover.base.files import sha256_file
     from crossover.ledger.body import Forecast, Inputs
-    from crossover.ledger.forecasting import chances, expectations
     from crossover.ledger.history import head
-    from crossover.runs.estimates import CONFIDENCE
 
-    expected = expectations(asked.runs, asked.at, asked.count, law)
-    pairs = None if asked.pairs is None else [two for two in asked.pairs if set(two) <= set(expected)]
-    places = asked.runs.places()
+    found, evidence = asked.prediction, asked.prediction.evidence
+    assert evidence is not None, "it has just been made from them"
     return Forecast(
         name=name or asked.name,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=head(Path.cwd()),
         study=asked.study,
         columns=asked.columns,
-        at=asked.at,
-        lever_arm_decades=asked.runs.lever_arm(asked.at),
-        runs=asked.count,
-        confidence=CONFIDENCE,
-        recipes=expected,
-        pairs=chances(asked.runs, asked.at, asked.count, law, expected, pairs),
+        at=found.at,
+        lever_arm_decades=found.lever_arm_decades,
+        runs=found.runs,
+        confidence=found.confidence,
+        recipes=found.recipes,
+        pairs=found.pairs,
         inputs=Inputs(
-            source=str(asked.source), sha256=sha256_file(asked.source), rows=len(asked.runs.loss),
-            digest=asked.runs.digest, places=places, cells=asked.cells,
+            source=str(asked.source), sha256=sha256_file(asked.source), rows=found.n_rows, digest=found.digest,
+            places=evidence.places(), cells=asked.cells,
         ),
     )  # fmt: skip
 
 
 def _lodge(forecast: "Forecast", asked: Asked) -> None:
     """Append to the ledger. Raises `UsageError` where it is no forecast, or there already."""
+    from crossover.answers.predict import among
     from crossover.ledger.chain import LEDGER, append
-    from crossover.ledger.forecasting import among
 
     if asked.trained or among(forecast.at, forecast.inputs.places):
         raise UsageError(f"{forecast.name}: the target is already trained, so this is no forecast; nothing was lodged")
@@ -255,29 +245,30 @@ def _own_losses(forecast: "Forecast") -> "Mapping[str, Realised]":
     return project.own_losses(forecast) if project and forecast.study else {}
 
 
-def _show(forecast: "Forecast", lodged: bool) -> None:
-    from crossover.cli.said import console, make_table
+def _show(prediction: "Prediction", name: str, lodged: bool) -> None:
     from crossover.ledger.chain import LEDGER
+    from crossover.plots.blocks import show
 
-    at = ", ".join(f"{key} = {value:.4g}" for key, value in forecast.at.items())
-    title = f"{forecast.name}: {at}, {forecast.lever_arm_decades:.2f} decades outside the runs"
-    table = make_table(title, "recipe", "law", f"mean loss of {forecast.runs} run(s)", "90% interval", left=2)
-    for name, item in forecast.recipes.items():
-        table.add_row(name, item.formula, f"{item.value:.5g}", f"[{item.low:.5g}, {item.high:.5g}]")
-    console.print(table)
-    for chance in forecast.pairs:
-        words = f"P({chance.b} ends below {chance.a}) = {chance.p_b_wins:.3f}; {chance.b} - {chance.a} = "
-        console.print(f"{words}{chance.difference:+.4f}, s.d. {chance.sd:.2g}", markup=False)
+    show(prediction.said(name))
     if lodged:
-        console.print(f"lodged in {LEDGER}; commit it: from then on no change goes unseen", markup=False)
+        show([f"lodged in {LEDGER}; commit it: from then on no change goes unseen"])
+
+
+def _write(prediction: "Prediction", name: str, plot: Path | None, html: Path | None) -> None:
+    from crossover.base.files import write_bytes
+
+    if plot is not None:
+        prediction.plot(plot)
+    if html is not None:
+        write_bytes(html, prediction.html(name).encode())
+    note_written(*(path for path in (plot, html) if path is not None))
 
 
 def _show_record(record: "Record") -> None:
-    from crossover.cli.said import console, make_table
     from crossover.ledger.words import score_rows, track_words
+    from crossover.plots.blocks import show, table
 
-    table = make_table("", "forecast", "recipe or pair", "forecast", "came", "error", "in s.d.", "", left=2)
+    out = table("", "forecast", "recipe or pair", "forecast", "came", "error", "in s.d.", "", left=2)
     for row in score_rows(record.scores):
-        table.add_row(*row)
-    console.print(table)
-    console.print(track_words(record.track), markup=False)
+        out.add(*row)
+    show([out, track_words(record.track)])

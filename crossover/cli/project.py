@@ -4,8 +4,10 @@ Found by the entry point `crossover.project`, so that whoever installed the libr
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from crossover.base.errors import UsageError
@@ -17,10 +19,19 @@ if TYPE_CHECKING:
     from crossover.ledger.scoring import Realised
 
 
+@dataclass(frozen=True)
+class Group:
+    """Commands that stand together in the help, with one example."""
+
+    title: str
+    commands: Sequence[Callable[..., Any]]
+    example: str
+
+
 class Project(Protocol):
     """The module that the entry point names."""
 
-    COMMANDS: Sequence[Callable[..., Any]]
+    GROUPS: Sequence[Group]
 
     def advise_study(
         self, study_name: str, scale_name: str, targets: Sequence[str], budget: float, only: str | None,
@@ -28,8 +39,8 @@ class Project(Protocol):
     ) -> "Advice":  # fmt: skip
         """Which cells of a study to train next; the budget is in hours."""
 
-    def ask_study(self, study: str, scale: str, width: int) -> "Asked":
-        """The runs of a study and its target at a width."""
+    def ask_study(self, study: str, scale: str, at: str, law: str | None) -> "Asked":
+        """What the runs of a study say of a width, written as `width=96`; by a law instead of the usual one."""
 
     def own_losses(self, forecast: "Forecast") -> "Mapping[str, Realised]":
         """What the recipes of a study came to at the forecast's width."""
@@ -37,9 +48,10 @@ class Project(Protocol):
 
 @cache
 def find_project() -> Project | None:
-    """The project whose checkout is installed here, if one is."""
+    """The project whose checkout is installed here, if one is: a wheel has its entry point, and not its modules."""
     for found in entry_points(group="crossover.project"):
-        return cast(Project, found.load())
+        if find_spec(found.module.partition(".")[0]) is not None:
+            return cast(Project, found.load())
     return None
 
 

@@ -17,7 +17,7 @@ from crossover.base.errors import UsageError
 from crossover.laws.intervals import Covariance, bootstrap, covariance, law_errors, profile
 from crossover.laws.laws import Law, get_law
 from crossover.laws.objectives import Objective, get_objective
-from crossover.laws.result import Fit, HeldOut, LinePoint, ObjectiveValue, Prediction, Starts
+from crossover.laws.result import Fit, HeldOut, LinePoint, ObjectiveValue, Predicted, Starts
 from crossover.laws.solver import Minima, Problem, minimise, projected_starts
 from crossover.runs.estimates import Estimate, digest_arrays, interval, percentiles, t_factor
 from crossover.runs.rows import require_positive, same_length
@@ -27,6 +27,7 @@ STARTS = 32
 _AGREE = 1e-6
 _SPLITS = 12
 _RESAMPLES = 100
+_POINTS = 33  # of a line
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Fitted:
     cov: Covariance
     replicates: Floats | None = None
 
-    def predict(self, inputs: Mapping[str, float]) -> Prediction:
+    def predict(self, inputs: Mapping[str, float]) -> Predicted:
         """The law at one place, with intervals. Raises `UsageError` for a missing or non-positive input."""
         x = np.array([[_positive(inputs, name)] for name in self.problem.law.inputs])
         return self.predict_rows(x)[0]
 
-    def predict_rows(self, x: Floats, measured: Floats | None = None) -> list[Prediction]:
+    def predict_rows(self, x: Floats, measured: Floats | None = None) -> list[Predicted]:
         """The law at inputs [inputs, m]."""
         log_x = np.log(x)
         logs, errors = law_errors(self.problem, self.theta, self.cov, log_x)
@@ -67,7 +68,7 @@ class Fitted:
                 run = (float(ends[0]), float(ends[1]))
             at = dict(zip(self.problem.law.inputs, x[:, i].tolist(), strict=True))
             known = None if measured is None else float(measured[i])
-            out.append(Prediction(at, estimate, run, known, None if known is None else float(value / known - 1)))
+            out.append(Predicted(at, estimate, run, known, None if known is None else float(value / known - 1)))
         return out
 
 
@@ -118,7 +119,7 @@ def fit(
     if roll_out:
         result = replace(result, rollout=_roll_out(fitted))
     predictions = [fitted.predict(place) for place in predict]
-    return replace(result, predictions=predictions, line=_line(fitted))
+    return replace(result, predictions=predictions, line=line(fitted))
 
 
 def fit_law(
@@ -356,7 +357,7 @@ def _held_out(fitted: Fitted, inputs: Mapping[str, Floats], loss: Floats) -> Hel
     return _score(fitted.predict_rows(columns[:-1], columns[-1]))
 
 
-def _score(rows: list[Prediction]) -> HeldOut:
+def _score(rows: list[Predicted]) -> HeldOut:
     errors = [abs(row.relative_error) for row in rows if row.relative_error is not None]
     inside = [row.run_ci[0] <= (row.measured or 0) <= row.run_ci[1] for row in rows if row.run_ci is not None]
     return HeldOut(rows, float(np.mean(errors)), float(np.mean(inside)) if inside else None)
@@ -389,9 +390,10 @@ def _roll_out(fitted: Fitted) -> HeldOut | None:
     return _score(rows) if rows else None
 
 
-def _line(fitted: Fitted, points: int = 33) -> list[LinePoint]:
+def line(fitted: Fitted, target: float | None = None) -> list[LinePoint]:
+    """A law of one input along the range of its runs, and on to a target; nothing for laws of more."""
     if len(fitted.problem.law.inputs) > 1:
         return []
-    log_x = fitted.problem.log_x[0]
-    rows = fitted.predict_rows(np.exp(np.linspace(log_x.min(), log_x.max(), points))[None])
+    ends = np.append(fitted.problem.log_x[0], [] if target is None else np.log(target))
+    rows = fitted.predict_rows(np.exp(np.linspace(ends.min(), ends.max(), _POINTS))[None])
     return [LinePoint(row.at["x"], row.loss.value, *(row.loss.ci or (None, None))) for row in rows]

@@ -7,8 +7,9 @@ grid point nearest to where the law points (Step Law, arXiv 2503.04715). Learnin
 grouped in log space.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +18,15 @@ from crossover.base.errors import UsageError
 from crossover.laws.fit import Fitted, fit_law
 from crossover.laws.objectives import squares
 from crossover.laws.result import Fit
-from crossover.runs.estimates import Serialisable, digest_arrays
+from crossover.plots.answer import Answer
+from crossover.plots.blocks import Block
+from crossover.runs.estimates import digest_arrays
 from crossover.runs.grouping import centres, group_log
 from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
+
+if TYPE_CHECKING:
+    from crossover.plots.house import Figure
 
 BROAD = 0.0025
 """Broadness is the range of learning rates whose loss is within this share of the best."""
@@ -65,7 +71,7 @@ class Regret:
 
 
 @dataclass(frozen=True)
-class Optima(Serialisable):
+class Optima(Answer):
     """All cells, and the laws across those whose optimum lies inside the grid."""
 
     cells: list[CellOptimum]
@@ -78,6 +84,18 @@ class Optima(Serialisable):
     left_out: list[LeftOut]
     flags: list[str]
     digest: str
+
+    def said(self) -> Iterator[Block]:
+        """Cells, laws and regret."""
+        from crossover.laws.words import optima_said
+
+        return optima_said(self)
+
+    def draw(self) -> "Figure":
+        """Loss above the cell's best against learning rate."""
+        from crossover.plots.charts import draw_optima
+
+        return draw_optima({"": self})
 
 
 @dataclass(frozen=True)

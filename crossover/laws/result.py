@@ -1,9 +1,19 @@
 """What a fitted law is, as it is printed, plotted and serialised."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from crossover.runs.estimates import Estimate, Serialisable
+import numpy as np
+
+from crossover.base.arrays import Floats
+from crossover.plots.answer import Answer
+from crossover.plots.blocks import Block
+from crossover.runs.estimates import Estimate
 from crossover.runs.table import LeftOut
+
+if TYPE_CHECKING:
+    from crossover.plots.house import Figure
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Starts:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Predicted:
     """The law at one place. `loss` is the curve with its interval; `run_ci` is where one new run is expected."""
 
     at: dict[str, float]
@@ -38,7 +48,7 @@ class Prediction:
 class HeldOut:
     """Rows that the law was not fitted to."""
 
-    rows: list[Prediction]
+    rows: list[Predicted]
     mean_absolute_relative_error: float
     covered: float | None
     """Share of runs within `run_ci`."""
@@ -55,7 +65,16 @@ class LinePoint:
 
 
 @dataclass(frozen=True)
-class Fit(Serialisable):
+class Drawn:
+    """Runs as a figure shows them: n values of the law's one input and of the loss, and what the loss is called."""
+
+    x: Floats = field(default_factory=lambda: np.empty(0))
+    loss: Floats = field(default_factory=lambda: np.empty(0))
+    name: str = "loss"
+
+
+@dataclass(frozen=True)
+class Fit(Answer):
     """A fitted law."""
 
     law: str
@@ -77,9 +96,23 @@ class Fit(Serialisable):
     flags: list[str]
     left_out: list[LeftOut]
     digest: str
-    predictions: list[Prediction] = field(default_factory=list)
+    predictions: list[Predicted] = field(default_factory=list)
     heldout: HeldOut | None = None
     rollout: HeldOut | None = None
     """Each rung predicted from the rungs below it."""
     line: list[LinePoint] = field(default_factory=list, repr=False)
     """The law along the range of its input, for laws of one input."""
+    drawn: Drawn = field(default_factory=Drawn, repr=False, compare=False)
+    """For the figure alone; not part of the JSON."""
+
+    def said(self) -> Iterator[Block]:
+        """Parameters with their intervals, diagnostics, predictions."""
+        from crossover.laws.words import fit_said
+
+        return fit_said(self)
+
+    def draw(self) -> "Figure":
+        """Loss and law against the input; with two inputs, relative errors against their product."""
+        from crossover.plots.charts import draw_fits
+
+        return draw_fits({"": self})

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crossover.base.fields import Fraction, Positive, Strict
+from crossover.answers.predict import Expected, PairChance
+from crossover.base.fields import Finite, Fraction, Positive, Strict
 
 
 def _moment(text: str) -> str:
@@ -16,33 +17,7 @@ def _moment(text: str) -> str:
 
 Moment = Annotated[str, AfterValidator(_moment)]
 """UTC, ISO 8601."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class Expected(Strict):
-    """What one recipe's own law says of the mean loss of `runs` new runs at the target, in the unit of the loss."""
-
-    formula: str
-    params: dict[str, Finite]
-    value: Finite
-    low: Finite
-    high: Finite
-    """The ends of the interval."""
-    sd: Positive
-    """Of the realised mean about `value`: error of the law and noise of the runs."""
-    dof: Finite
-
-
-class Chance(Strict):
-    """How likely B's realised mean loss is below A's."""
-
-    a: str
-    b: str
-    p_b_wins: Fraction
-    difference: Finite
-    """Expected loss(B) - loss(A)."""
-    sd: Finite
 
 
 class Inputs(Strict):
@@ -82,7 +57,7 @@ class Forecast(Strict):
     """How many runs of each recipe the realised mean is expected to have."""
     confidence: Fraction
     recipes: dict[str, Expected]
-    pairs: list[Chance]
+    pairs: list[PairChance]
     inputs: Inputs
     notes: list[str] = Field(default_factory=list)
 

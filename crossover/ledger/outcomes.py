@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from crossover.answers.predict import SAME
 from crossover.ledger.body import Forecast, Outcome
-from crossover.ledger.forecasting import SAME
 from crossover.ledger.scoring import Lookup, Realised
 from crossover.runs.table import Runs
 

@@ -12,8 +12,8 @@ from datetime import datetime
 import numpy as np
 from scipy import special
 
-from crossover.ledger.body import Chance, Expected, Forecast
-from crossover.ledger.forecasting import among
+from crossover.answers.predict import Expected, PairChance, among
+from crossover.ledger.body import Forecast
 from crossover.runs.estimates import CONFIDENCE, Estimate, Serialisable
 
 SCORED, PENDING, REFUSED = "scored", "pending", "refused"
@@ -140,7 +140,7 @@ def _recipe(name: str, expected: Expected, found: Realised) -> RecipeScore:
     )  # fmt: skip
 
 
-def _pair(item: Chance, realised: Mapping[str, Realised]) -> PairScore:
+def _pair(item: PairChance, realised: Mapping[str, Realised]) -> PairScore:
     a, b = realised[item.a].loss, realised[item.b].loss
     outcome = 0.5 if a == b else float(b < a)
     return PairScore(item.a, item.b, item.p_b_wins, outcome, (item.p_b_wins - outcome) ** 2)

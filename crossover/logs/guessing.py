@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from crossover.logs.picking import APART, PEAK
+from crossover.runs.roles import RECIPES
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,7 @@ ROLES = (
         "global_batch_size", "total_batch_size", "batch_tokens", "batch_size", "train_batch_size", "bs", "batch",
         "per_device_train_batch_size",
     ), never="(^|_)(eval|val|test)_"),
-    Role("recipe", "what differs between runs", (
-        "recipe", "optimizer", "optim", "optimizer_name", "method", "variant", "algorithm", "group", "experiment",
-    ), numeric=False),
+    Role("recipe", "what differs between runs", RECIPES, numeric=False),
     Role("seed", "seed", ("seed", "random_seed", "train_seed", "data_seed")),
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ APART = "logged/"
 
 
 @dataclass(frozen=True)
-class At:
+class Take:
     """Which point of a curve counts."""
 
     kind: Literal["last", "min", "mean"] = "last"
@@ -29,31 +29,33 @@ class At:
         return f"mean:{self.count}" if self.kind == "mean" else self.kind
 
 
-def parse_at(text: str) -> At:
+def parse_take(text: str) -> Take:
     """`last`, `min`, or `mean:10` for the mean of the last ten points. Raises `UsageError` for anything else."""
     match = re.fullmatch(r"\s*(last|min|mean(?::| of last )([1-9]\d{0,8}))\s*", text)
     if match is None:
-        raise UsageError(f"--at '{text}' is none of last, min and mean:10 (the mean of the last 10 points)")
-    return At("mean", int(match[2])) if match[2] else At("min" if match[1] == "min" else "last")
+        raise UsageError(f"--take '{text}' is none of last, min and mean:10 (the mean of the last 10 points)")
+    return Take("mean", int(match[2])) if match[2] else Take("min" if match[1] == "min" else "last")
 
 
-def to_table(runs: list[LoggedRun], at: At, loss: str | None) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+def to_table(runs: list[LoggedRun], take: Take, loss: str | None) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """One row per run, in their order, with all settings and metrics as columns; and notes, each with the run.
 
-    `at` chooses the point of the metric `loss`: its last one, its smallest one, or the mean of its last ones. With
+    `take` chooses the point of the metric `loss`: its last one, its smallest one, or the mean of its last ones. With
     `min` the other metrics are those at that step or the last before it, otherwise their last ones. Raises
-    `UsageError` where `at` asks for more than a single value and no run has a curve of `loss`.
+    `UsageError` where `take` asks for more than a single value and no run has a curve of `loss`.
     """
-    if at.kind != "last" and not any(loss in run.curves for run in runs):
-        raise UsageError(f"--at {at} needs a curve, and '{loss}' is none; name a metric by --loss, or leave --at out")
+    if take.kind != "last" and not any(loss in run.curves for run in runs):
+        raise UsageError(
+            f"--take {take} needs a curve, and '{loss}' is none; name a metric by --loss, or leave --take out"
+        )
     notes = list[tuple[str, str]]()
-    rows = [_row(run, at, loss, notes) for run in runs]
+    rows = [_row(run, take, loss, notes) for run in runs]
     return pd.DataFrame(rows), notes
 
 
-def _row(run: LoggedRun, at: At, loss: str | None, notes: list[tuple[str, str]]) -> dict[str, Scalar]:
+def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, str]]) -> dict[str, Scalar]:
     points = run.curves.get(loss, {}) if loss is not None else {}
-    end = _smallest(points) if at.kind == "min" else math.inf
+    end = _smallest(points) if take.kind == "min" else math.inf
     row: dict[str, Scalar] = {"run": run.name}
     row |= {key: value for key, value in run.facts.items() if key != "run"}
     for metric, curve in run.curves.items():
@@ -66,10 +68,10 @@ def _row(run: LoggedRun, at: At, loss: str | None, notes: list[tuple[str, str]])
     if points:
         last = list(points)[-1]
         row.setdefault("step", min(last, end))
-    if at.kind == "mean" and points and loss is not None:
-        row[f"{APART}{loss}" if loss in run.facts else loss] = _mean(run, points, at.count, notes)
-    if at.kind != "last" and not points:
-        notes.append((run.name, f"no curve of '{loss}', so --at {at} does not apply"))
+    if take.kind == "mean" and points and loss is not None:
+        row[f"{APART}{loss}" if loss in run.facts else loss] = _mean(run, points, take.count, notes)
+    if take.kind != "last" and not points:
+        notes.append((run.name, f"no curve of '{loss}', so --take {take} does not apply"))
     return row
 
 

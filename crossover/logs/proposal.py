@@ -10,7 +10,7 @@ import pandas as pd
 from crossover.base.errors import UsageError
 from crossover.logs.guessing import ROLES, Role, candidates
 from crossover.logs.logged import LoggedRun, some
-from crossover.logs.picking import APART, At, to_table
+from crossover.logs.picking import APART, Take, to_table
 from crossover.runs.expressions import evaluate
 from crossover.runs.table import Runs
 
@@ -52,14 +52,14 @@ class Proposal:
         return [choice for choice in self.choices if not choice.stated]
 
 
-def propose(runs: list[LoggedRun], stated: dict[str, str], at: At) -> Proposal:
+def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take) -> Proposal:
     """One row per run, with a column for every role that was stated or can be guessed.
 
     `stated` maps roles to columns or expressions, or to `none`. Raises `UsageError` where a stated one cannot be read,
     and where nothing looks like a loss.
     """
-    loss = _choose(ROLES[0], to_table(runs, At(), None)[0], stated)
-    table, notes = to_table(runs, at, loss.expression.strip("`").removeprefix(APART))
+    loss = _choose(ROLES[0], to_table(runs, Take(), None)[0], stated)
+    table, notes = to_table(runs, take, loss.expression.strip("`").removeprefix(APART))
     choices = [loss, *(choice for role in ROLES[1:] if (choice := _choice(role, table, stated)))]
     choices += _derived(choices, table, stated)
     columns = {choice.role.name: _values(table, choice) for choice in choices}

@@ -1,73 +1,135 @@
-"""Charts of anybody's runs: a fitted law, comparisons of recipes, learning-rate optima."""
+"""Charts of anybody's runs: laws, comparisons of recipes, optima of sweeps, forecasts and advice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
 
-from crossover.base.arrays import Floats
-from crossover.laws.optimum import Optima
-from crossover.laws.result import Fit
-from crossover.plots.house import Figure, Row, hover, layers, linear, log, only, series, shades, zero
+from crossover.plots.house import Chart, Figure, Row, hover, layers, linear, log, only, panels, series, shades, zero
 
 if TYPE_CHECKING:
+    from crossover.answers.advise import Advice
     from crossover.answers.comparison import Comparisons
+    from crossover.answers.predict import Prediction
+    from crossover.laws.optimum import Optima
+    from crossover.laws.result import Fit, LinePoint
 
 _PANELS = 12
 
 
-def draw_fit(fit: Fit, inputs: Mapping[str, Floats], loss: Floats, loss_name: str) -> Figure:
-    """Loss and law against the input, or, with two inputs, relative errors against their product."""
-    return _law(fit, inputs["x"], loss, loss_name) if fit.line else _errors(fit)
+def draw_fits(fits: "Mapping[str, Fit]") -> Figure:
+    """Loss and law against the input, or, with two inputs, relative errors against their product; by recipe."""
+    return _laws(fits) if all(fit.line for fit in fits.values()) else _errors(fits)
 
 
-def _law(fit: Fit, x: Floats, loss: Floats, loss_name: str) -> Figure:
-    rows: list[Row] = [{"layer": "run", "kind": "runs", "x": a, "loss": b} for a, b in zip(x, loss, strict=True)]
-    rows += [
-        {"layer": "law", "x": point.x, "loss": point.loss, "low": point.low, "high": point.high} for point in fit.line
+def _laws(fits: "Mapping[str, Fit]") -> Figure:
+    rows: list[Row] = []
+    for recipe, fit in fits.items():
+        runs = zip(fit.drawn.x, fit.drawn.loss, strict=True)
+        rows += [{"layer": "run", "kind": recipe or "runs", "x": a, "loss": b} for a, b in runs if a > 0 and b > 0]
+        rows += _line(recipe or "runs", fit.line)
+        for name, found in (("held out", fit.heldout.rows if fit.heldout else []), ("predicted", fit.predictions)):
+            rows += [
+                {"layer": "place", "kind": recipe or name, "x": row.at["x"],
+                 "loss": row.measured if row.measured is not None else row.loss.value}
+                for row in found
+            ]  # fmt: skip
+    first = next(iter(fits.values()))
+    title = first.formula if len(fits) == 1 else f"{first.formula}, by recipe"
+    chart = _losses(rows, first.inputs["x"], first.drawn.name)
+    return Figure("fit", title, "Runs, the fitted law and its 90% interval.", chart, rows)
+
+
+def _line(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
+    return [
+        {"layer": "law", "kind": kind, "x": point.x, "loss": point.loss, "low": point.low, "high": point.high}
+        for point in line
     ]
-    marked = [("held out", fit.heldout.rows if fit.heldout else []), ("predicted", fit.predictions)]
-    for name, found in marked:
-        rows += [
-            {"layer": "run", "kind": name, "x": row.at["x"],
-             "loss": row.measured if row.measured is not None else row.loss.value}
-            for row in found
-        ]  # fmt: skip
-    horizontal = alt.X("x:Q", **log(fit.inputs["x"]))
-    vertical = alt.Y("loss:Q", **(linear(loss_name) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
-    look = series((row["kind"] for row in rows if row["layer"] == "run"), "kind")
-    chart = layers(
+
+
+def _losses(rows: list[Row], x: str, loss: str) -> Chart:
+    """Runs, laws and places, each series in its colour."""
+    horizontal = alt.X("x:Q", **log(x))
+    vertical = alt.Y("loss:Q", **(linear(loss) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
+    look = series((row["kind"] for row in rows), "kind")
+    colour, told = look["color"], hover("kind", x=".4g", loss=".4f")
+    ends = {"x": horizontal, "y": alt.Y("low:Q"), "y2": "high:Q"}
+    return layers(
         rows,
-        only("law").mark_area(opacity=0.13, color="#8A8A8A").encode(x=horizontal, y=alt.Y("low:Q"), y2="high:Q"),
-        only("law").mark_line(strokeWidth=1.3, color="#8A8A8A").encode(x=horizontal, y=vertical),
-        only("run")
-        .mark_point(size=30)
-        .encode(x=horizontal, y=vertical, **look, tooltip=hover("kind", x=".4g", loss=".4f")),
+        only("law").mark_area(opacity=0.13).encode(**ends, color=colour),
+        only("law").mark_line(strokeWidth=1.3).encode(x=horizontal, y=vertical, color=colour),
+        only("interval").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
+        only("run").mark_point(size=30).encode(x=horizontal, y=vertical, **look, tooltip=told),
+        only("place").mark_point(size=60, filled=True).encode(x=horizontal, y=vertical, **look, tooltip=told),
     )
-    return Figure("fit", fit.formula, "Runs, the fitted law and its 90% interval.", chart, rows)
 
 
-def _errors(fit: Fit) -> Figure:
-    parts = (("each rung from those below", fit.rollout), ("held out", fit.heldout))
+def _errors(fits: "Mapping[str, Fit]") -> Figure:
     rows: list[Row] = [
-        {"layer": "error", "kind": name, "x": float(np.prod(list(row.at.values()))),
+        {"layer": "error", "kind": recipe or name, "x": float(np.prod(list(row.at.values()))),
          "error": 100 * (row.relative_error or 0)}
-        for name, part in parts
+        for recipe, fit in fits.items()
+        for name, part in (("each rung from those below", fit.rollout), ("held out", fit.heldout))
         if part is not None
         for row in part.rows
     ]  # fmt: skip
+    first = next(iter(fits.values()))
     look = series((row["kind"] for row in rows), "kind")
     chart = layers(
         rows,
         zero(),
         only("error").mark_point(size=40, filled=True).encode(
-            x=alt.X("x:Q", **log(" × ".join(fit.inputs.values()))),
+            x=alt.X("x:Q", **log(" × ".join(first.inputs.values()))),
             y=alt.Y("error:Q", **linear("predicted / measured − 1 (%)", "+.2f")),
             **look, tooltip=hover("kind", x=".4g", error="+.3f"),
         ),
     )  # fmt: skip
-    return Figure("fit", fit.formula, "How far predictions are from what was measured.", chart, rows)
+    return Figure("fit", first.formula, "How far predictions are from what was measured.", chart, rows)
+
+
+def draw_prediction(result: "Prediction") -> Figure:
+    """Runs, each recipe's law on to the target, and the loss expected there with its interval.
+
+    With two inputs x is their product, and no law is drawn.
+    """
+    rows: list[Row] = []
+    evidence, target = result.evidence, float(np.prod(list(result.at.values())))
+    if evidence is not None:
+        x = np.prod(np.array(list(evidence.inputs.values())), axis=0)
+        rows += [
+            {"layer": "run", "kind": str(name), "x": a, "loss": b}
+            for name, a, b in zip(evidence.recipe, x, evidence.loss, strict=True) if a > 0 and b > 0
+        ]  # fmt: skip
+    for name, line in result.lines.items():
+        rows += _line(name, line)
+    for name, item in result.recipes.items():
+        rows.append({"layer": "interval", "kind": name, "x": target, "low": item.low, "high": item.high})
+        rows.append({"layer": "place", "kind": name, "x": target, "loss": item.value})
+    caption = f"Runs, laws, and the mean of {result.runs} run(s) at the target with its 90% interval."
+    return Figure("predict", "Loss at the target", caption, _losses(rows, " × ".join(result.at), "loss"), rows)
+
+
+def draw_advice(advice: "Advice") -> Figure:
+    """What is left to know after each step, against what the steps cost together."""
+    two = advice.now.regret is not None
+    start = advice.now.regret if two else advice.now.sd
+    rows: list[Row] = [{"layer": "step", "step": "now", "cost": 0.0, "left": start}]
+    rows += [
+        {"layer": "step", "step": str(i), "cost": step.cumulative_cost, "left": step.regret if two else step.sd}
+        for i, step in enumerate(advice.steps, 1)
+    ]
+    x = alt.X("cost:Q", axis=alt.Axis(title=f"spent ({advice.unit})", format="~g"))
+    y = alt.Y("left:Q", axis=alt.Axis(title="expected regret" if two else "s.d. of the answer", format="~g"))
+    colour = alt.value("#0072B2")
+    chart = layers(
+        rows,
+        only("step").mark_line(strokeWidth=1.3, interpolate="step-after").encode(x=x, y=y, color=colour),
+        only("step").mark_point(size=30, filled=True).encode(
+            x=x, y=y, color=colour, tooltip=hover("step", cost=".4g", left=".3g")
+        ),
+    )  # fmt: skip
+    return Figure("advise", "What further runs would bring", "Expected after each step.", chart, rows)
 
 
 def draw_comparisons(result: "Comparisons") -> Figure:
@@ -85,40 +147,32 @@ def draw_comparisons(result: "Comparisons") -> Figure:
         ]
         if pair.crossover is not None and not pair.crossover.lever_arm_decades:
             rows.append({"layer": "crossover", **name, "x": pair.crossover.value, "difference": 0.0})
+        if pair.gap is not None:
+            low, high = pair.gap.difference.ci or (None, None)
+            place = {**name, "x": pair.gap.x, "difference": pair.gap.difference.value}
+            rows.append({"layer": "target", **place, "low": low, "high": high})
     look = series((row["kind"] for row in rows), "kind")
     x = alt.X("x:Q", **log(result.x))
     y = alt.Y("difference:Q", **linear(f"difference in {result.loss}", "+.3f"))
     told = hover("kind", x=".4g", difference="+.4f")
+    colour, ends = look["color"], {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q"}
     chart = layers(
         rows,
         zero(),
-        only("curve").mark_area(opacity=0.12).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=look["color"]),
-        only("curve").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=look["color"]),
+        only("curve").mark_area(opacity=0.12).encode(**ends, color=colour),
+        only("curve").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=colour),
+        only("target").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
+        only("target").mark_point(size=70, filled=True, shape="diamond").encode(x=x, y=y, color=colour, tooltip=told),
         only("rung").mark_point(size=45, filled=True).encode(x=x, y=y, **look, tooltip=told),
-        only("crossover").mark_point(size=140, strokeWidth=2).encode(x=x, y=y, color=look["color"], tooltip=told),
+        only("crossover").mark_point(size=140, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=told),
     )
-    return Figure(
-        "compare",
-        "Difference between recipes",
-        "Below zero the first is better; a circle marks a crossover.",
-        chart,
-        rows,
-    )
+    caption = "Below zero the first is better; a circle marks a crossover, a diamond the target."
+    return Figure("compare", "Difference between recipes", caption, chart, rows)
 
 
-def draw_optima(result: Optima) -> Figure:
-    """Loss above the cell's best against learning rate, one line per cell; squares mark the best setting tried."""
-    rows: list[Row] = []
-    for cell in result.cells:
-        name = {
-            "kind": ", ".join(f"{key}={value:.3g}" for key, value in cell.at.items()) + (" (edge)" if cell.edge else "")
-        }
-        excess = 100 * (np.array(cell.losses) / min(cell.losses) - 1)
-        rows += [
-            {"layer": "rate", **name, "lr": lr, "excess": value} for lr, value in zip(cell.lrs, excess, strict=True)
-        ]
-        if cell.optimum is not None:
-            rows.append({"layer": "optimum", **name, "lr": cell.optimum, "excess": 0.0})
+def draw_optima(found: "Mapping[str, Optima]") -> Figure:
+    """Loss above the cell's best against learning rate, a line per cell and a panel per recipe; circles mark optima."""
+    rows = [row | {"recipe": recipe} for recipe, result in found.items() for row in _optima(result)]
     names = list(dict.fromkeys(row["kind"] for row in rows))
     x = alt.X("lr:Q", **log("peak learning rate", ".1e"))
     y = alt.Y(
@@ -126,15 +180,29 @@ def draw_optima(result: Optima) -> Figure:
     )
     colour = alt.Color("kind", type="ordinal", sort=names, scale=shades(names), legend=_columns(len(names)))
     told = hover("kind", lr=".4g", excess=".3f")
-    chart = layers(
-        rows,
+    chart = panels(
+        rows, "recipe", list(found),
         only("rate").mark_line(strokeWidth=1).encode(x=x, y=y, color=colour),
         only("rate").mark_point(size=14, filled=True).encode(x=x, y=y, color=colour, tooltip=told),
         only("optimum").mark_point(size=110, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=told),
-    )
-    return Figure(
-        "optimum", "Loss above the best", "By learning rate; circles mark optima inside the grid.", chart, rows
-    )
+    )  # fmt: skip
+    caption = "By learning rate; circles mark optima inside the grid."
+    return Figure("optimum", "Loss above the best", caption, chart, rows)
+
+
+def _optima(result: "Optima") -> list[Row]:
+    rows: list[Row] = []
+    for cell in result.cells:
+        at = ", ".join(f"{key}={value:.3g}" for key, value in cell.at.items())
+        kind = at + (" (edge)" if cell.edge else "")
+        excess = 100 * (np.array(cell.losses) / min(cell.losses) - 1)
+        rows += [
+            {"layer": "rate", "kind": kind, "lr": lr, "excess": value}
+            for lr, value in zip(cell.lrs, excess, strict=True)
+        ]
+        if cell.optimum is not None:
+            rows.append({"layer": "optimum", "kind": kind, "lr": cell.optimum, "excess": 0.0})
+    return rows
 
 
 def _columns(count: int) -> Any:

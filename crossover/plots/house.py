@@ -8,10 +8,14 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import altair as alt
 import vl_convert
+
+from crossover.base.errors import UsageError
+from crossover.base.files import write_bytes
 
 Chart = alt.LayerChart | alt.FacetChart | alt.VConcatChart
 Row = dict[str, Any]
@@ -59,6 +63,17 @@ class Figure:
     def png(self) -> bytes:
         """At twice the size of a screen's pixels."""
         return vl_convert.svg_to_png(self.svg(), scale=2)
+
+    def save(self, path: Path) -> None:
+        """Write it as .png, .svg or .pdf. Raises `UsageError` for another ending."""
+        formats = {".png": self.png, ".svg": lambda: self.svg().encode(), ".pdf": self.pdf}
+        if path.suffix not in formats:
+            raise UsageError(f"a figure is written as {', '.join(formats)}; name {path} with one of them at its end")
+        write_bytes(path, formats[path.suffix]())
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return self.svg()
 
     def _paper(self) -> dict[str, Any]:
         return _styled(self, "#1b1f24", "white")
@@ -121,10 +136,10 @@ def _drawn(rows: Sequence[Row], charts: Iterable[alt.Chart]) -> list[alt.Chart]:
 
 
 def series(names: Iterable[str], field: str = "recipe") -> dict[str, Any]:
-    """Colour and shape by name, in the given order."""
+    """Colour and shape by name, in the given order; when the colours begin again the shapes are others."""
     known = list(dict.fromkeys(names))
     colours = [COLOURS[index % len(COLOURS)] for index in range(len(known))]
-    shapes = [SHAPES[index % len(SHAPES)] for index in range(len(known))]
+    shapes = [SHAPES[(index + index // len(COLOURS)) % len(SHAPES)] for index in range(len(known))]
     return {
         "color": alt.Color(field, type="nominal", scale=alt.Scale(domain=known, range=colours)),
         "shape": alt.Shape(field, type="nominal", scale=alt.Scale(domain=known, range=shapes)),

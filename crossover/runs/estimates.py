@@ -43,9 +43,14 @@ class Serialisable:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON's types: dataclasses by field (those that take no part in comparison left out), NaN as None."""
+    """`value` as JSON's types: dataclasses by field, pydantic models, NaN as None.
+
+    Fields that take no part in comparison are left out.
+    """
     if is_dataclass(value):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value) if item.compare}
+    if hasattr(value, "model_dump"):
+        return plain(value.model_dump())
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):

@@ -1,9 +1,10 @@
 """Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,11 @@ class Runs:
     path: str
     table: pd.DataFrame
     left_out: list[LeftOut] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Where they are from, how many they are, and their columns."""
+        dropped = "".join(f"; left out: {item.rows} row(s), {item.reason}" for item in self.left_out)
+        return f"{self.path}: {len(self.table)} runs with {', '.join(map(str, self.table.columns))}{dropped}"
 
     def numbers(self, expression: str) -> Floats:
         """A column, or an expression of columns, as floats [n]. Raises `UsageError` where it is not numeric."""
@@ -69,22 +75,30 @@ class Runs:
         return Runs(self.path, self.table[~chosen], self.left_out), Runs(self.path, self.table[chosen])
 
 
-def read_runs(path: Path, where: str | None = None) -> Runs:
-    """Read a table, drop rows equal to an earlier one in every column, keep those that satisfy `where`.
+Tabular: TypeAlias = Runs | pd.DataFrame | Mapping[str, Any] | str | Path
+"""Runs in any form: read already, a frame, a mapping of column names to arrays of one length, or a file's path."""
 
-    Raises `UsageError` that names the file for a missing, empty or unreadable one, and for a filter that keeps nothing.
+
+def read_runs(source: Tabular, where: str | None = None) -> Runs:
+    """Read runs, one per row; drop rows equal to an earlier one in every column, keep those that satisfy `where`.
+
+    Args:
+        source: a .csv, .tsv, .parquet or .jsonl file (also .gz, .zst), a DataFrame, columns by name, or runs.
+        where: a condition on columns, as `flops > 1e18 and size != "7B"`.
+
+    Raises:
+        UsageError: naming the file, for a missing, empty or unreadable one, and for a filter that keeps nothing.
+
+    >>> print(read_runs({"flops": [1e18, 1e19], "loss": [3.1, 2.9]}, where="flops > 2e18"))
+    runs: 1 runs with flops, loss; left out: 1 row(s), not flops > 2e18
     """
-    table = _read(path)
+    if isinstance(source, Runs):
+        path, table, left_out = source.path, source.table, list(source.left_out)
+    else:
+        path, table = _open(source)
+        table, left_out = _without_repeats(table)
     if table.empty:
         raise UsageError(f"{path} has no rows")
-    left_out = []
-    try:
-        repeated = table.duplicated()
-    except TypeError:  # lists or objects of a JSONL file
-        repeated = table.astype(str).duplicated()
-    if repeated.any():
-        left_out.append(LeftOut("equal to an earlier row in every column", int(repeated.sum())))
-        table = table[~repeated]
     if where is not None:
         kept = condition(table, where)
         if not kept.any():
@@ -92,7 +106,28 @@ def read_runs(path: Path, where: str | None = None) -> Runs:
         if not kept.all():
             left_out.append(LeftOut(f"not {where}", int((~kept).sum())))
         table = table[kept]
-    return Runs(str(path), table.reset_index(drop=True), left_out)
+    return Runs(path, table.reset_index(drop=True), left_out)
+
+
+def _open(source: pd.DataFrame | Mapping[str, Any] | str | Path) -> tuple[str, pd.DataFrame]:
+    if isinstance(source, (str, Path)):
+        return str(source), _read(Path(source))
+    if isinstance(source, pd.DataFrame):
+        return "runs", source
+    try:
+        return "runs", pd.DataFrame(dict(source))
+    except ValueError as error:
+        raise UsageError(f"the columns are no table ({error}); give arrays of one length") from None
+
+
+def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
+    try:
+        repeated = table.duplicated()
+    except TypeError:  # lists or objects of a JSONL file
+        repeated = table.astype(str).duplicated()
+    if not repeated.any():
+        return table, []
+    return table[~repeated], [LeftOut("equal to an earlier row in every column", int(repeated.sum()))]
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:

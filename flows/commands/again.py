@@ -1,18 +1,18 @@
 """What `verify` and `accept` share: whose cells, and what came of training them again."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossover.base.errors import UsageError
+from flows.commands.options import active_keys
 
 if TYPE_CHECKING:
     from stages.cells.again import Again
     from stages.cells.plan import Plan
-    from stages.study.store import Record, Store
+    from stages.store.store import Record, Store
 
-Keys = Annotated[list[str] | None, typer.Option("--study", help="A study-scale; all active ones where absent.")]
 Tolerance = Annotated[
     float | None, typer.Option(min=0.0, help="Nats by which held-out losses may differ; 0 asks for the same bits.")
 ]
@@ -23,6 +23,11 @@ def record_of(store: "Store", fingerprint: str) -> "Record":
     record = store.record(fingerprint)
     assert record is not None, "it has just been finished, or listed"
     return record
+
+
+def to_json(found: "Iterable[Again]", tolerance: float | None) -> list[dict[str, Any]]:
+    """What came of each cell, and whether that reproduces it."""
+    return [asdict(item) | {"reproduces": item.reproduces(tolerance)} for item in found]
 
 
 def show(found: "Iterable[Again]") -> None:
@@ -39,15 +44,11 @@ def show(found: "Iterable[Again]") -> None:
         print(f"{item.fingerprint[:12]} (width {item.width}, seed {item.seed}): {how}")
 
 
-def plans_of(keys: list[str] | None) -> "list[Plan]":
-    """Recorded plans of the studies named, else of all active ones. Raises `UsageError` for one that is not."""
-    from crossover.base.hints import nearest
+def plans_of(studies: list[str] | None, scale: str | None) -> "list[Plan]":
+    """Recorded plans of the studies chosen; of all active ones those that have been planned."""
     from stages.cells.plan import folder, read_plan
-    from stages.study.params import PARAMS, load_params
+    from stages.study.params import load_params
 
-    active = load_params().active
-    for key in keys or []:
-        if key not in active:
-            raise UsageError(f"--study {key} is not active in {PARAMS}; {nearest(key, list(active))}")
-    planned = [key for key, item in active.items() if (folder(item.study, item.scale) / "plan.json").exists()]
-    return [read_plan(active[key].study, active[key].scale) for key in keys or planned or active]
+    active, keys = load_params().active, active_keys(studies, scale)
+    planned = [key for key in keys if (folder(active[key].study, active[key].scale) / "plan.json").exists()]
+    return [read_plan(active[key].study, active[key].scale) for key in (keys if studies else planned or keys)]

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.base.files import write_bytes
+from crossover.cli.options import Json
+from crossover.cli.output import note_written
 
 if TYPE_CHECKING:
+    from crossover.plots.blocks import Table
     from stages.diff.comparing import Diff, Moved
 
 _LINES = 40
@@ -18,7 +20,7 @@ def diff(
     old: Annotated[str, typer.Argument(help="A commit, branch or tag.", metavar="A", show_default=False)],
     new: Annotated[str | None, typer.Argument(help="Another; the workspace where absent.", metavar="[B]")] = None,
     md: Annotated[bool, typer.Option("--md", help="Print Markdown, as for a pull request.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with both drawn over each other.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="List what did not move too.")] = False,
 ) -> None:  # fmt: skip
@@ -26,8 +28,10 @@ def diff(
 
     Every loss, law, difference, crossover and optimum is moved, within noise or not comparable (and why); cells and
     parameters that changed are listed. Exit code 1 where a verdict changed. Reads git alone: no checkout, no remote.
+
+    crossover diff main results/nightly --html changed.html
     """
-    from flows.snapshots import commit_snapshot, repository_root, workspace_snapshot
+    from flows.studies.snapshots import commit_snapshot, repository_root, workspace_snapshot
     from stages.diff.comparing import compare, to_json_text
     from stages.diff.words import markdown
 
@@ -42,6 +46,7 @@ def diff(
             raise UsageError(f"{where}; run `dvc repro` and commit, or name another commit")
     found = compare(before, after)
     if html is not None:
+        from crossover.base.files import write_bytes
         from stages.report.overlay import overlay
 
         write_bytes(html, overlay(found, before, after).encode())
@@ -51,33 +56,33 @@ def diff(
         print(markdown(found), end="")
     else:
         _show(found, everything)
+    if html is not None:
+        note_written(html)
     if found.changed:
         raise typer.Exit(1)
 
 
 def _show(found: "Diff", everything: bool) -> None:
-    from crossover.cli.said import console
+    from crossover.plots.blocks import show
     from stages.diff.words import apart, cells, lone_verdicts, params
 
-    console.print(found.headline(), markup=False)
-    for verdict in found.changed:
-        line = f"  {verdict.study}: {verdict.what}: {verdict.old} → {verdict.new}"
-        console.print(line, style="bold", markup=False)
     kinds = ("moved", "within noise", "identical") if everything else ("moved",)
     rows = [item for item in found.quantities if item.status in kinds]
-    if rows:
-        _table(rows if everything else rows[:_LINES])
-    if len(rows) > _LINES and not everything:
-        console.print(f"… and {len(rows) - _LINES} more that moved; --all lists everything", markup=False)
-    for line in [*found.notes, *apart(found), *lone_verdicts(found), *cells(found), *params(found)]:
-        console.print(line, markup=False)
+    show([
+        found.headline(),
+        *(f"  {item.study}: {item.what}: {item.old} → {item.new}" for item in found.changed),
+        *([_table(rows if everything else rows[:_LINES])] if rows else []),
+        *([f"… and {len(rows) - _LINES} more that moved; --all lists everything"] * (len(rows) > _LINES)
+          * (not everything)),
+        *found.notes, *apart(found), *lone_verdicts(found), *cells(found), *params(found),
+    ])  # fmt: skip
 
 
-def _table(rows: list["Moved"]) -> None:
-    from crossover.cli.said import console, make_table
+def _table(rows: list["Moved"]) -> "Table":
+    from crossover.plots.blocks import table
     from stages.diff.words import numbers
 
-    table = make_table("", "study", "quantity", "before", "now", "difference [90%]", "", left=2)
+    out = table("", "study", "quantity", "before", "now", "difference [90%]", "", left=2)
     for item in rows:
-        table.add_row(item.study, f"{item.kind}: {item.name}", *numbers(item), item.status)
-    console.print(table)
+        out.add(item.study, f"{item.kind}: {item.name}", *numbers(item), item.status)
+    return out

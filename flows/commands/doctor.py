@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import DamageError, GateError
+from crossover.cli.options import Json
+from crossover.cli.output import print_json
 
 if TYPE_CHECKING:
     import psutil
 
-    from stages.study.store import Store
+    from stages.store.store import Store
 
 _ROOM = 2e9  # bytes
 _OLD = 3600.0  # seconds after which a temporary file whose process is gone is litter
@@ -40,12 +42,14 @@ class Ailment:
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended here.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Also check the digest of every file of every cell.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check versions, disk, locks, workers, store; say how to mend.
 
     Orphaned workers and stale temporary files too. Exit code 1 where something is left to mend. Damaged cells are
     moved to data/damaged, never deleted.
+
+    crossover doctor --deep --fix
     """
     found = list(_examine(deep))
     mended = [item for item in found if fix and item.mend]
@@ -59,7 +63,7 @@ def doctor(
              "mended": item in mended}
             for item in found
         ]  # fmt: skip
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         for item in found:
             end = "mended" if item in mended else item.remedy + (" (or --fix)" if item.mend else "")
@@ -71,7 +75,7 @@ def doctor(
 
 
 def _examine(deep: bool) -> Iterator[Ailment]:
-    from stages.study.store import store_from_environment
+    from stages.store.store import store_from_environment
 
     store = store_from_environment()
     yield from _versions()
@@ -164,8 +168,8 @@ def _litter(store: Path) -> Iterator[Ailment]:
 
 def _drafts(store: Path) -> set[Path]:
     """Below data/, and in what is ours of the store, which may lie among other files; links are not followed."""
-    from stages.study.marker import CLONES, MARKER
-    from stages.study.names import draft_of
+    from stages.store.marker import CLONES, MARKER
+    from stages.store.names import draft_of
 
     ours = [path for path in _entries(store) if path.name == CLONES and not path.is_symlink()]
     roots = [*ours, *(path for path in _cells(store) if not path.is_symlink()), Path("data")]
@@ -180,7 +184,7 @@ def _entries(store: Path) -> list[Path]:
 
 def _cells(store: Path) -> list[Path]:
     """What is named as a cell; nothing else in the folder is looked into."""
-    from stages.study.names import is_fingerprint
+    from stages.store.names import is_fingerprint
 
     return [path for path in _entries(store) if is_fingerprint(path.name)]
 

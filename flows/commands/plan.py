@@ -10,7 +10,7 @@ from crossover.cli.options import Json
 from flows.commands.options import Scale, StudyName
 
 if TYPE_CHECKING:
-    from flows.prices import Forecast, Planned
+    from flows.studies.prices import Forecast, Planned
     from stages.study.params import Params
 
 
@@ -32,9 +32,11 @@ def plan(
     its budget.
 
     With --detect 0.02: how many seeds and rungs show a difference of 0.02 nats between two recipes, and their price.
+
+    crossover plan --study lr_crossover --scale pocket
     """
     if detect is not None:
-        from flows.designs import show_designs
+        from flows.studies.designs import show_designs
 
         show_designs(detect, noise, 0.8 if power is None else power, study, scale, as_json)
         return
@@ -46,7 +48,7 @@ def plan(
 def _show(scale: str | None, study: str | None, as_json: bool) -> None:
     """Forecasts of the chosen studies, and their total. Raises `UsageError` where a study is over its budget."""
     from crossover.cli.output import print_json
-    from flows.prices import forecast, look_up
+    from flows.studies.prices import forecast, look_up
     from stages.study.params import load_params
     from stages.study.plan import require_budget, require_memory
 
@@ -75,49 +77,38 @@ def _show(scale: str | None, study: str | None, as_json: bool) -> None:
 
 
 def _show_total(planned: "list[Planned]", params: "Params") -> None:
-    from flows.prices import total
+    from flows.studies.prices import total
 
     if len(planned) > 1:
         item = total(params, planned)
         price = f" at ${item.usd_per_hour:g} an hour" if item.usd_per_hour else ""
         print(
-            f"{item.studies} studies at scale {item.scale} together: {item.cells} cells, shared ones counted once;\n"
+            f"{item.studies} studies at scale {item.scale} together: {item.cells} cells, shared ones counted once; "
             f"to run: {item.eflop_to_run:.3g} EFLOP, about {duration(item.hours_to_run)} on {item.machine}, "
             f"${item.usd_to_run:,.0f}{price}\n"
         )
 
 
 def _show_forecast(item: "Forecast") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from crossover.plots.blocks import show, table
 
-    caption = "per cell: N = 12 L D^2; EFLOP = 6 N tokens; (all): with head and attention"
-    table = Table(
-        title=f"{item.study} at scale {item.scale}",
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE,
-        padding=0,
-    )
     gpu = any(rung.peak_gb is not None for rung in item.rungs)
-    for name in ("width", "N", "tokens", "EFLOP", "(all)", "rows", "cells", "stored", "time", *["GB"] * gpu):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = ("width", "N", "tokens", "EFLOP", "(all)", "rows", "cells", "stored", "time", *["GB"] * gpu)
+    out = table(f"{item.study} at scale {item.scale}", *columns, left=0)
     for rung in item.rungs:
         memory = [f"{rung.peak_gb:.3g}"] if rung.peak_gb is not None else []
-        table.add_row(
+        out.add(
             str(rung.width), _short(rung.n_nonembedding), _short(rung.tokens), f"{rung.eflop_6n:.3g}",
             f"{rung.eflop_total:.3g}", str(rung.rows), str(rung.cells), _known(rung.cached), duration(rung.hours),
             *memory,
         )  # fmt: skip
-    Console().print(table)
-    print(
+    show([
+        out,
+        "per cell: N = 12 L D^2; EFLOP = 6 N tokens; (all): with head and attention",
         f"{item.rows} rows, {item.cells} cells, {_known(item.cached)} of them stored; "
-        f"to run: {item.eflop_to_run:.3g} EFLOP,\n"
-        f"about {duration(item.hours_to_run)} on {item.machine}, ${item.usd_to_run:,.0f}; "
-        f"{duration(item.hours_in_all)} of {duration(item.hours_allowed)} allowed in all\n"
-    )
+        f"to run: {item.eflop_to_run:.3g} EFLOP, about {duration(item.hours_to_run)} on {item.machine}, "
+        f"${item.usd_to_run:,.0f}; {duration(item.hours_in_all)} of {duration(item.hours_allowed)} allowed in all\n",
+    ])  # fmt: skip
 
 
 def _short(count: float) -> str:

@@ -5,35 +5,39 @@ from typing import Annotated
 
 import typer
 
+from crossover.cli.options import Json
+from crossover.cli.output import print_json
+from flows.commands.options import Scale, Studies, active_keys
+
 
 def report(
     figures: Annotated[Path, typer.Option(help="Folder to write them to.", show_default=False)],
-    study: Annotated[list[str] | None, typer.Option(help="A study-scale; all active ones where absent.")] = None,
+    study: Studies = None,
+    scale: Scale = None,
+    as_json: Json = False,
 ) -> None:
     """Write the figures of active studies as SVG and PDF.
 
     From the results in the workspace:
 
-    crossover report --figures figures/ --study lr_crossover-pocket
+    crossover report --figures figures/ --study lr_crossover --scale pocket
     """
-    from crossover.base.errors import UsageError
     from crossover.base.files import write_bytes
-    from crossover.base.hints import nearest
     from stages.report.figures import study_figures
     from stages.report.regimes import regimes
     from stages.report.results import read_results
     from stages.report.verdicts import read_verdicts
-    from stages.study.params import PARAMS, load_params
+    from stages.study.params import load_params
 
     params = load_params()
-    for key in study or []:
-        if key not in params.active:
-            raise UsageError(f"--study {key} is not active in {PARAMS}; {nearest(key, list(params.active))}")
-    results = {key: read_results(key, params) for key in study or params.active}
+    results = {key: read_results(key, params) for key in active_keys(study, scale)}
     drawn = [figure for found in results.values() for figure in study_figures(found)]
     if not study:
         drawn += regimes({params.active[key].study: found for key, found in results.items()}, read_verdicts())
     for figure in drawn:
         write_bytes(figures / f"{figure.name}.svg", figure.svg().encode())
         write_bytes(figures / f"{figure.name}.pdf", figure.pdf())
-    print(f"{len(drawn)} figures in {figures}, each as SVG and PDF")
+    if as_json:
+        print_json({"folder": str(figures), "figures": [figure.name for figure in drawn]})
+    else:
+        print(f"{len(drawn)} figures in {figures}, each as SVG and PDF")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crossover.base.errors import CrossoverError, UsageError
+from crossover.cli.options import Json
 from crossover.cli.output import print_json
 
 
@@ -20,12 +21,14 @@ def run(
     time_limit: Annotated[float | None, typer.Option(help="Seconds a cell may take.")] = None,
     limit: Annotated[str | None, typer.Option(help="A global concurrency limit of the Prefect server.")] = None,
     slurm: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for the Slurm job: partition=gpu")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Bring all active studies up to date, in view of Prefect.
 
     Does what `dvc repro` does, cells in parallel. Reports to the configured Prefect server (PREFECT_API_URL), to
     the one of `crossover serve`, or to its own.
+
+    crossover run --runner dask --address tcp://head:8786
     """
     from stages.study.params import load_params
 
@@ -103,22 +106,21 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def _show(summary: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from crossover.plots.blocks import show, table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("stage")
-    table.add_column("state")
+    stages = table("", "stage", "state", left=2)
     for address, state in summary.stages.items():
-        table.add_row(address, state)
-    Console().print(table)
+        stages.add(address, state)
+    show([stages, *_lines(summary)])
+
+
+def _lines(summary: Any) -> Iterator[str]:
     if summary.cells:
         counts = [outcome.status for outcome in summary.cells]
         attempts = sum(outcome.attempts for outcome in summary.cells) - len(counts)
         words = ", ".join(f"{counts.count(status)} {status}" for status in dict.fromkeys(counts))
-        print(f"{len(counts)} cells: {words}" + (f", {attempts} further attempts" if attempts else ""))
+        yield f"{len(counts)} cells: {words}" + (f", {attempts} further attempts" if attempts else "")
     if summary.changes:
-        print(summary.changes.headline())
-        for item in summary.changes.changed:
-            print(f"  {item.study}: {item.what}: {item.old} -> {item.new}")
-    print(f"{summary.seconds:.1f} s")
+        yield summary.changes.headline()
+        yield from (f"  {item.study}: {item.what}: {item.old} -> {item.new}" for item in summary.changes.changed)
+    yield f"{summary.seconds:.1f} s"

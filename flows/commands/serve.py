@@ -24,6 +24,8 @@ def serve(
     """Run scheduled studies here: server, deployments and worker. Ends them all with Ctrl-C.
 
     A `crossover run` in the same folder reports to this server.
+
+    crossover serve --port 4200
     """
     if not Path("prefect.yaml").exists():
         raise UsageError("prefect.yaml is missing; run this in the project's root")

@@ -2,7 +2,6 @@
 
 import random
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,27 +9,31 @@ import typer
 
 from crossover.base.errors import UsageError
 from crossover.cli.options import Json
-from flows.commands.again import Keys, Tolerance, plans_of, record_of, show
+from flows.commands.again import Tolerance, plans_of, record_of, show, to_json
+from flows.commands.options import Scale, Studies
 
 
 def verify(
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="So many cells, drawn at random.")] = 1,
-    study: Keys = None,
+    study: Studies = None,
+    scale: Scale = None,
     tolerance: Tolerance = None,
     seed: Annotated[int | None, typer.Option(help="Draw the same cells again.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train finished cells again and compare, bit by bit or within noise.
+    """Train finished cells again, beside the store, and compare.
 
-    Beside the store. Bit by bit on the CPU and build that trained them, within 0.02 nats of held-out loss on a GPU
-    or elsewhere, or within --tolerance. Exit code 1 where one does not. The store is left as it is.
+    Bit by bit on the CPU and build that trained them, within 0.02 nats of held-out loss on a GPU or elsewhere, or
+    within --tolerance. Exit code 1 where one does not. The store is left as it is.
+
+    crossover verify -k 3 --study lr_crossover --scale pocket
     """
     from crossover.cli.output import print_json
     from stages.cells.again import compare_cells, require_reproduced
     from stages.cells.pool import run_pool
-    from stages.study.store import Store, store_from_environment
+    from stages.store.store import Store, store_from_environment
 
-    store, plans = store_from_environment(), plans_of(study)
+    store, plans = store_from_environment(), plans_of(study, scale)
     finished = {
         fingerprint: (plan, record)
         for plan in plans
@@ -50,7 +53,7 @@ def verify(
                 run_pool(plan, here, beside)
             found += [compare_cells(store, finished[name][1], beside, record_of(beside, name), plan) for name in here]
     if as_json:
-        print_json([asdict(item) | {"reproduces": item.reproduces(tolerance)} for item in found])
+        print_json(to_json(found, tolerance))
     else:
         show(found)
     require_reproduced(

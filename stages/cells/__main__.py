@@ -16,11 +16,11 @@ from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan
 from stages.cells.pool import run_pool, worker_count
 from stages.shards.index import read_index
-from stages.study.clones import register
+from stages.store.clones import register
+from stages.store.store import store_from_environment
 from stages.study.collector import no_collection
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
-from stages.study.store import store_from_environment
 
 RESULTS = Path("data/results")
 

@@ -8,8 +8,8 @@ import pyarrow.parquet
 
 from crossover.base.errors import CrossoverError
 from stages.cells.plan import Plan
+from stages.store.store import Provenance, Record, Store
 from stages.study.devices import is_gpu
-from stages.study.store import Provenance, Record, Store
 
 
 @dataclass(frozen=True)

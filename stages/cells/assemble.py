@@ -10,8 +10,8 @@ import pyarrow.parquet
 from crossover.base.canonical import digest
 from crossover.base.errors import DamageError
 from stages.cells.plan import Plan, PlannedRow
+from stages.store.store import Record, Store
 from stages.study.costs import count_flops, count_parameters
-from stages.study.store import Record, Store
 from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, write_parquet
 
 _LOSSES = ("loss_validation", "loss_validation_se", "loss_seen", "loss_seen_se", "loss_fresh", "loss_fresh_se")

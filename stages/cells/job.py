@@ -14,8 +14,8 @@ from crossover.base.errors import Interrupted
 from stages.cells.plan import Plan
 from stages.cells.pool import Pool
 from stages.cells.trainer import CellError
+from stages.store.store import Record, Store
 from stages.study.cell import Cell
-from stages.study.store import Record, Store
 
 _STOPPED = threading.Event()
 _POOLS: dict[tuple[Path, str | None], Pool] = {}

@@ -20,8 +20,8 @@ from stages.cells.plan import Plan
 from stages.evaluate.losses import Evaluation, evaluate, summarise
 from stages.model.transformer import Transformer, build
 from stages.shards.reading import Stream, map_prefix, read_prefix
+from stages.store.store import Provenance, Record, Store
 from stages.study.cell import Cell
-from stages.study.store import Provenance, Record, Store
 from stages.study.tables import CURVE, write_parquet
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Curve, Trained, train

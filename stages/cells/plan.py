@@ -15,12 +15,13 @@ from crossover.base.errors import DamageError, UsageError
 from crossover.base.files import read_json, sha256_text
 from stages.shards.index import strange_name
 from stages.shards.manifest import Index, Text
+from stages.store.store import Payload
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
 from stages.study.identity import ROOT, source_digest
-from stages.study.params import Command, Params, Scale
+from stages.study.params import Params, Scale
 from stages.study.plan import Row, hours, plan_rows, require_budget, require_memory
-from stages.study.store import Payload
+from stages.study.trainers import Command
 
 STUDIES = Path("data/studies")
 TRAINING = ("stages.train.loop",)

@@ -18,8 +18,8 @@ from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan
 from stages.cells.progress import Progress
 from stages.cells.trainer import CellError, Trainer, WorkerLostError
+from stages.store.store import Store
 from stages.study.costs import count_flops
-from stages.study.store import Store
 
 
 class Pool:

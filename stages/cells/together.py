@@ -20,9 +20,9 @@ import torch.distributed as dist
 from crossover.base.errors import UsageError, guarded
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, read_plan
+from stages.store.store import store_from_environment
 from stages.study.cell import Cell
 from stages.study.costs import count_parameters
-from stages.study.store import store_from_environment
 from stages.train.ranks import Ranks
 
 _STATE = 16  # bytes per parameter in training: itself, its gradient and two moments, in float32

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan, plan_from_json
-from stages.study.store import Store
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     import torch

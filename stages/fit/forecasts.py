@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossover.answers.predict import Evidence
 from crossover.base.errors import UsageError
 from crossover.ledger.body import Forecast
-from crossover.ledger.forecasting import Runs
 from crossover.ledger.scoring import Realised
 from stages.study.tables import LOSSES, RUNS, read_csv
 
 RESULTS = Path("data/results")
 
 
-def study_runs(key: str, root: Path = RESULTS) -> tuple[Runs, list[str]]:
+def study_runs(key: str, root: Path = RESULTS) -> tuple[Evidence, list[str]]:
     """The runs of a study at a scale, along compute, and the fingerprints of the finished ones.
 
     Raises `UsageError` for a study that sweeps an axis: its recipes have no one loss at a width.
@@ -24,7 +24,7 @@ def study_runs(key: str, root: Path = RESULTS) -> tuple[Runs, list[str]]:
         axes = ", ".join(json.loads(losses["axes"].iloc[0]))
         raise UsageError(f"study {key} sweeps {axes}; a forecast needs a study with one value of each setting")
     done = losses[losses["status"] == "done"]
-    runs = Runs(
+    runs = Evidence(
         {"x": done["flops_6n"].to_numpy(float)}, done["loss_validation"].to_numpy(float),
         done["recipe"].to_numpy(object), done["seed"].to_numpy(), done["width"].to_numpy(),
         done.duplicated("fingerprint", keep=False).to_numpy(bool),

@@ -6,11 +6,13 @@ layout do not count, and any change of meaning does. The walk is the same on eve
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from crossover.base.canonical import digest
+from crossover.base.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +30,14 @@ def source_digest(*modules: str, ignore: str | tuple[str, ...] = ()) -> str:
 def syntax_digest(trees: Mapping[str, ast.AST]) -> str:
     """Digest of sources by name: equal where only comments, docstrings or layout differ."""
     return digest({name: _syntax(tree) for name, tree in trees.items()})
+
+
+def file_digest(path: Path) -> str:
+    """Digest of a file: of its syntax where it is Python that can be read, else of its bytes."""
+    if path.suffix == ".py":
+        with suppress(SyntaxError, ValueError):
+            return syntax_digest({path.name: ast.parse(path.read_bytes())})
+    return sha256_file(path)
 
 
 def source_files(*modules: str) -> dict[str, Path]:

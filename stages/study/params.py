@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from crossover.base.canonical import digest
 from crossover.base.errors import UsageError
 from crossover.base.fields import Count, Fraction, Name, NotNegative, Positive, Strict
-from crossover.base.files import sha256_file
 from crossover.base.hints import nearest
 from stages.study.corpora import C4, Corpus, Files, Pydocs, Tokenizer
+from stages.study.trainers import Command
 
 PARAMS = Path("params.yaml")
 _T = TypeVar("_T")
@@ -238,33 +237,6 @@ class Scale(Strict):
         """Name of the tokenized text this scale reads: one per corpus and tokenizer."""
         stem = Path(self.tokenizer.file).stem if self.tokenizer.file else "bpe"
         return f"{self.corpus}-{stem}{self.tokenizer.vocab_size}"
-
-
-class Command(Strict):
-    """A program that trains a cell instead of our loop (docs/bring-your-trainer.md)."""
-
-    command: Annotated[str, Field(min_length=1)]
-    """Started in the project's root without a shell; it gets one argument, the folder with `cell.json`."""
-    sources: Annotated[list[str], Field(min_length=1)]
-    """Globs below `trainers/`, which DVC watches; what they match is part of the identity of every cell it trains."""
-
-    @field_validator("sources")
-    @classmethod
-    def _below_trainers(cls, sources: list[str]) -> list[str]:
-        for glob in sources:
-            if not glob.startswith("trainers/") or ".." in glob:
-                raise ValueError(f"{glob} is not below trainers/, which is what DVC watches; move or link it there")
-        return sources
-
-    def digest(self) -> str:
-        """Of the command and its sources by name. Raises `UsageError` where a glob matches no file."""
-        files: dict[str, str] = {}
-        for glob in self.sources:
-            found = {path.as_posix(): sha256_file(path) for path in Path().glob(glob) if path.is_file()}
-            if not found:
-                raise UsageError(f"{PARAMS}: trainers: {glob} matches no file; correct it, or add the file")
-            files |= found
-        return digest([self.command, files])
 
 
 class Active(Strict):

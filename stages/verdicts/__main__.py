@@ -6,11 +6,9 @@ python -m stages.verdicts
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from crossover.base.errors import guarded
 from crossover.base.files import write_json
+from crossover.plots.blocks import show, table
 from crossover.runs.estimates import plain
 from stages.study.params import Params, load_params
 from stages.study.processes import die_with_this_parent
@@ -34,10 +32,10 @@ def main() -> None:
     judged = judge_all(load_params())
     write_json(VERDICTS / "verdicts.json", [item.to_json() for item in judged])
     write_json(VERDICTS / "metrics.json", plain(metrics(judged)))
-    table = Table("claim", "verdict", "effect", "90% interval", "tolerance", "power", box=None)
+    out = table("", "claim", "verdict", "effect", "90% interval", "tolerance", "power", left=2)
     for item in judged:
         effect = item.effect and centred(item.effect, -item.centre)
-        table.add_row(
+        out.add(
             f"{item.id} ({item.scale})",
             item.verdict,
             "-" if effect is None else f"{effect.value:+.3g} {item.unit}",
@@ -45,7 +43,7 @@ def main() -> None:
             "-" if item.tolerance is None else f"{item.tolerance:.3g}",
             "-" if item.power is None else f"{item.power:.2f}",
         )
-    Console(width=120).print(table)
+    show([out])
 
 
 if __name__ == "__main__":

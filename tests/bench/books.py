@@ -24,9 +24,9 @@ from crossover.base.files import _sealed, write_json
 from stages.cells.assemble import _loss_row, _run_row
 from stages.cells.plan import Plan, folder, read_plan
 from stages.shards.manifest import INDEX, Index, Shard, Split, Text
+from stages.store.store import Provenance, Record, Store
 from stages.study.costs import count_flops
 from stages.study.params import load_params
-from stages.study.store import Provenance, Record, Store
 from stages.study.tables import LOSSES, RUNS, write_csv
 from tests.bench.keeping import keep
 from tests.conftest import REPOSITORY

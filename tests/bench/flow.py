@@ -55,7 +55,7 @@ def bench(case: dict[str, Any], root: Path) -> dict[str, float]:
 def _bare() -> dict[str, float]:
     from stages.cells.plan import read_plan
     from stages.cells.pool import run_pool
-    from stages.study.store import Store
+    from stages.store.store import Store
 
     plan, store = read_plan("tiny", "mini"), Store(Path("bare"))
     started = time.monotonic()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from stages.cells.plan import Plan, read_plan
 from stages.cells.pool import run_pool
+from stages.store.store import Store
 from stages.study.costs import seconds
 from stages.study.params import load_params
-from stages.study.store import Store
 from tests.bench.keeping import CORES, keep
 
 

@@ -35,7 +35,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 def main() -> None:
     """Measure, print and keep."""
     dvc = [sys.executable, "-m", "dvc"]
-    stages = subprocess.check_output([sys.executable, "-m", "flows.targets", *DEFAULT], text=True).split()
+    stages = subprocess.check_output([sys.executable, "-m", "flows.studies.targets", *DEFAULT], text=True).split()
     commands = {f"crossover {words}": [sys.executable, "-m", "crossover", *words.split()] for words in CROSSOVER}
     commands |= {
         "dvc status": [*dvc, "status", "-q", "--with-deps", *stages],

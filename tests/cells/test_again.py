@@ -12,7 +12,7 @@ from crossover.base.errors import CrossoverError
 from crossover.base.files import sha256_file
 from stages.cells.again import Again, compare_cells, require_reproduced
 from stages.cells.plan import Plan
-from stages.study.store import Provenance, Record, Store
+from stages.store.store import Provenance, Record, Store
 from tests.cells.test_plan import plan
 
 LOSSES = np.linspace(5, 4, 10)

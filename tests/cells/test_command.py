@@ -20,8 +20,8 @@ from stages.cells.trainer import TimeLimitError, Trainer
 from stages.model.transformer import Transformer, build
 from stages.shards.index import read_index
 from stages.shards.reading import read_prefix
+from stages.store.store import Store
 from stages.study.params import Params
-from stages.study.store import Store
 from stages.train.loop import train
 from tests.conftest import REPOSITORY, TINY, Project, make_project
 from tests.processes import alive, descendants, until
@@ -77,8 +77,8 @@ def _back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_is_part_of_its_cells_identity_and_of_no_others(tokenized: Project) -> None:
-    first, again = planned(tokenized, LEFT), planned(tokenized, LEFT)
-    told, changed = planned(tokenized, LEFT, {"heads": 3}), planned(tokenized, LEFT + "\n")
+    first, again = planned(tokenized, LEFT), planned(tokenized, f"# told otherwise\n{LEFT}")
+    told, changed = planned(tokenized, LEFT, {"heads": 3}), planned(tokenized, f"{LEFT}\nNOTHING = 0\n")
     assert list(first.cells) == list(again.cells)
     ours, theirs = (
         [

@@ -23,8 +23,8 @@ from stages.cells.progress import Progress
 from stages.cells.trainer import TimeLimitError, Trainer
 from stages.model.transformer import build
 from stages.shards.index import read_index
+from stages.store.store import Store
 from stages.study.params import Params
-from stages.study.store import Store
 from tests.conftest import TINY, Project, make_project, write_corpus
 from tests.processes import alive, descendants, kill, until
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from stages.cells.plan import Plan, read_plan
 from stages.cells.pool import run_pool
-from stages.study.store import Store
+from stages.store.store import Store
 from tests.conftest import Project, make_project
 from tests.processes import descendants, kill_all
 

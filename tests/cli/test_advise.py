@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_rows_without_a_loss_are_candidates(runs: Path) -> None:
-    given = [str(runs), "--n", "params", "--d", "tokens", "--target", "N=7e9,D=1e11", "--budget", "2e20"]
+    given = [str(runs), "--n", "params", "--d", "tokens", "--at", "N=7e9,D=1e11", "--budget", "2e20"]
     result = answer(*given)
     assert {"now", "steps", "stop", "why", "noise_sd", "flips", "moves"} <= set(result)
     assert result["steps"][-1]["cumulative_cost"] <= 2e20
@@ -57,7 +57,7 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
     cells = pd.DataFrame({"flops": next_x, "recipe": np.repeat(["plain", "tuned"], 2), "seed": 1})
     cells.to_csv(tmp_path / "next.csv", index=False)
     given = [
-        str(tmp_path / "runs.csv"), "--x", "flops", "--by", "recipe", "--pair", "seed", "--target", "x=1e19",
+        str(tmp_path / "runs.csv"), "--x", "flops", "--by", "recipe", "--pair", "seed", "--at", "x=1e19",
         "--candidates", str(tmp_path / "next.csv"), "--budget", "1e19", "--sure", "0.999999",
     ]  # fmt: skip
     result = answer(*given)
@@ -71,13 +71,13 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
 
 def test_a_study_is_advised_in_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
-    given = ["--study", "wd_crossover", "--scale", "pocket", "--target", "width=96", "--width", "64", "--budget", "2"]
+    given = ["--study", "wd_crossover", "--scale", "pocket", "--at", "width=96", "--width", "64", "--budget", "2"]
     result = answer(*given, "--seeds", "1")
     assert len(result["recipes"]) == 2
     assert result["steps"][-1]["cumulative_cost"] <= 2
     assert all(step["pair"] is not None for step in result["steps"])
-    with pytest.raises(UsageError, match="write a width, as width=256"):
-        CliRunner().invoke(app, ["advise", *given[:4], "--target", "N=1", "--budget", "2"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="write a width, as --at width=256"):
+        CliRunner().invoke(app, ["advise", *given[:4], "--at", "N=1", "--budget", "2"], catch_exceptions=False)
     with pytest.raises(UsageError, match="no multiple of the scale's head_dim"):
         CliRunner().invoke(app, ["advise", *given, "--width", "63"], catch_exceptions=False)
 
@@ -98,7 +98,7 @@ def test_a_study_is_advised_in_hours(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_mistakes_name_the_remedy(runs: Path, arguments: list[str], said: str) -> None:
     given = [part.replace("{}", str(runs)) for part in arguments]
-    result = CliRunner().invoke(app, ["advise", *given, "--target", "N=7e9,D=1e11", "--budget", "1e20"])
+    result = CliRunner().invoke(app, ["advise", *given, "--at", "N=7e9,D=1e11", "--budget", "1e20"])
     assert isinstance(result.exception, UsageError)
     with pytest.raises(UsageError, match=said):
         raise result.exception

@@ -115,7 +115,7 @@ def runs(tmp_path: Path) -> Path:
 def test_fit_has_the_stated_keys_and_predicts(runs: Path, tmp_path: Path) -> None:
     picture = tmp_path / "law.png"
     result = answer(
-        "fit", str(runs), "--x", "flops", "--where", "recipe == 'steady'", "--predict", "x=1e19", "--plot", str(picture)
+        "fit", str(runs), "--x", "flops", "--where", "recipe == 'steady'", "--at", "x=1e19", "--plot", str(picture)
     )
     assert {"law", "objective", "params", "n_rows", "starts", "flags", "predictions", "heldout"} <= set(result)
     assert set(result["starts"]) == {"n", "agree"}
@@ -127,7 +127,7 @@ def test_fit_has_the_stated_keys_and_predicts(runs: Path, tmp_path: Path) -> Non
 
 def test_compare_has_the_stated_keys_and_finds_the_planted_crossing(runs: Path, tmp_path: Path) -> None:
     picture = tmp_path / "pairs.png"
-    result = answer("compare", str(runs), "--pair", "seed", "--target", "1e19", "--plot", str(picture))
+    result = answer("compare", str(runs), "--pair", "seed", "--at", "x=1e19", "--plot", str(picture))
     assert [(pair["a"], pair["b"], pair["verdict"]) for pair in result["pairs"]] == [
         ("slow", "steady", "crosses"), ("slow", "steep", "crosses"), ("steady", "steep", "crosses"),
     ]  # fmt: skip
@@ -146,7 +146,7 @@ def test_compare_has_the_stated_keys_and_finds_the_planted_crossing(runs: Path, 
 
 
 def test_compare_says_which_to_choose_at_the_target(runs: Path) -> None:
-    done = CliRunner().invoke(app, ["compare", str(runs), "--pair", "seed", "--only", "slow,steep", "--target", "1e19"])
+    done = CliRunner().invoke(app, ["compare", str(runs), "--pair", "seed", "--only", "slow,steep", "--at", "x=1e19"])
     assert "at 1e+19, choose steep: P = above 0.999; if wrong it costs on average" in done.stdout
     assert "of flops; expected regret" in done.stdout
 
@@ -177,7 +177,7 @@ def test_every_point_is_drawn_in_the_colour_of_its_series(runs: Path, tmp_path: 
 
 def test_the_page_of_runs_says_what_the_terminal_says(runs: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    command = ["compare", str(runs), "--pair", "seed", "--only", "slow,steep", "--target", "1e19", "--html", str(page)]
+    command = ["compare", str(runs), "--pair", "seed", "--only", "slow,steep", "--at", "x=1e19", "--html", str(page)]
     shown = CliRunner().invoke(app, command).stdout
     text = html.unescape(re.sub(r"<[^>]+>", " ", page.read_text()))
     for line in shown.splitlines():
@@ -207,22 +207,22 @@ def test_tables_read_well_where_no_terminal_is(runs: Path) -> None:
         (["fit", "{}"], "law 'power_floor' needs --x"),
         (["fit", "{}", "--x", "flops", "--n", "flops"], "has no use for --n"),
         (["fit", "{}", "--x", "flops", "--law", "powr"], "did you mean 'power'"),
-        (["fit", "{}", "--x", "flops", "--objective", "huber"], "did you mean 'huber_log'"),
-        (["fit", "{}", "--x", "flops", "--predict", "y=3"], "'y' is no input"),
-        (["fit", "{}", "--x", "flops", "--predict", "x=three"], "'three' is no number"),
+        (["fit", "{}", "--x", "flops", "--by", "recipe", "--objective", "huber"], "did you mean 'huber_log'"),
+        (["fit", "{}", "--x", "flops", "--at", "y=3"], "'y' is no input"),
+        (["fit", "{}", "--x", "flops", "--at", "x=three"], "'three' is no number"),
         (["fit", "{}", "--x", "flops", "--where", "flops > 1e30"], "keeps none of 45 rows"),
         (
             ["fit", "{}", "--x", "flops", "--where", "seed == 0 and recipe == 'slow' and flops < 1e16"],
             "fewer than the 3",
         ),
-        (["fit", "{}", "--x", "flops", "--plot", "law.gif"], "--plot writes .png, .svg, .pdf"),
+        (["fit", "{}", "--x", "flops", "--by", "recipe", "--plot", "law.gif"], "is written as .png, .svg, .pdf"),
         (["compare", "{}", "--pair", "lr"], "two runs at x = 1e\\+15"),
         (["compare", "{}", "--pair", "seed", "--only", "slow"], "must name two recipes"),
-        (["compare", "{}", "--pair", "seed", "--target", "1e22"], "4.0 decades outside the runs"),
+        (["compare", "{}", "--pair", "seed", "--at", "x=1e22"], "4.0 decades outside the runs"),
         (["compare", "{}", "--pair", "seed", "--where", "recipe == 'slow'"], "needs two recipes"),
         (["compare", "{}", "--pair", "seed", "--law", "chinchilla"], "no law of one input"),
         (["optimum", "{}"], "name what makes a cell"),
-        (["optimum", "{}", "--x", "width"], "no cell has three learning rates"),
+        (["optimum", "{}", "--x", "width", "--by", "none"], "no cell has three learning rates"),
         (["fit", "absent.csv", "--x", "flops"], "absent.csv does not exist"),
     ],
 )

@@ -56,9 +56,9 @@ def test_guesses_are_shown_and_nothing_is_written(histories: Path, tmp_path: Pat
 
 def test_the_command_that_confirms_does(histories: Path, tmp_path: Path) -> None:
     target = tmp_path / "runs.csv"
-    _, error = refused(histories, "--to", target, "--at", "min")
+    _, error = refused(histories, "--to", target, "--take", "min")
     command = shlex.split(error.rpartition("by: ")[2])
-    assert command[-2:] == ["--at", "min"]
+    assert command[-2:] == ["--take", "min"]
     assert "written:" in crossover(*command[1:])
     table = pd.read_csv(target)
     assert table["run"].tolist() == [f"run-{i}" for i in range(8)]
@@ -114,7 +114,7 @@ def test_a_table_of_mixed_types_is_written(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--to", "out.xlsx"], "--to writes .csv, .parquet, .jsonl"),
-        (["--to", "out.csv", "--at", "best"], "is none of last, min and mean:10"),
+        (["--to", "out.csv", "--take", "best"], "is none of last, min and mean:10"),
         (["--to", "out.csv", "--loss", "val"], "no column is called 'val'"),
     ],
 )

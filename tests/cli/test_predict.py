@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from crossover.answers.predict import Evidence
+from crossover.answers.predict import predict as forecast
 from crossover.base.errors import DamageError, UsageError
 from crossover.cli.app import app
-from crossover.ledger.forecasting import Runs, chances, expectations
 from stages.study.tables import LOSSES, RUNS, read_csv, write_csv
 from tests.conftest import REPOSITORY
 from tests.ledger.test_chain import git
@@ -72,8 +73,8 @@ def test_intervals_of_a_mean_of_new_runs_cover_as_often_as_they_say() -> None:
         generator = np.random.default_rng(seed)
         x = np.repeat(SIZES, 3)
         loss = 20 * x**-0.1 * np.exp(generator.normal(0, 0.01, len(x)))
-        runs = Runs({"x": x}, loss, np.full(len(x), "a", object))
-        item = expectations(runs, {"x": 1e7}, 3, None)["a"]
+        runs = Evidence({"x": x}, loss, np.full(len(x), "a", object))
+        item = forecast(runs, {"x": 1e7}, count=3).recipes["a"]
         came = float(np.mean(20 * 1e7**-0.1 * np.exp(generator.normal(0, 0.01, 3))))
         hits += item.low <= came <= item.high
     low, high = stats.binom.ppf([0.0005, 0.9995], 200, 0.9)
@@ -83,10 +84,9 @@ def test_intervals_of_a_mean_of_new_runs_cover_as_often_as_they_say() -> None:
 def test_exchange_of_recipes_complements_the_chance() -> None:
     rows = table(noise=0.02, seed=4)
     columns = ({"x": rows["flops"].to_numpy()}, rows["loss"].to_numpy(), rows["recipe"].to_numpy(object))
-    paired = Runs(*columns, rows["seed"].to_numpy())
-    at, expected = {"x": 1e7}, expectations(Runs(*columns), {"x": 1e7}, 3, None)
-    (one,) = chances(paired, at, 3, None, expected, [("a", "b")])
-    (other,) = chances(paired, at, 3, None, expected, [("b", "a")])
+    paired = Evidence(*columns, rows["seed"].to_numpy())
+    (one,) = forecast(paired, {"x": 1e7}, count=3, pairs=[("a", "b")]).pairs
+    (other,) = forecast(paired, {"x": 1e7}, count=3, pairs=[("b", "a")]).pairs
     assert one.difference == pytest.approx(-other.difference)
     assert one.p_b_wins + other.p_b_wins == pytest.approx(1.0, abs=1e-6)
 
@@ -157,7 +157,7 @@ def test_a_forecast_is_lodged_once(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["runs.csv", "--x", "flops"], "name the target with --at, as x=1e9"),
+        (["runs.csv", "--x", "flops"], "name the target with --at, as x=1e22"),
         (["runs.csv", "--at", "x=1e7"], "name the size: --x, or --n and --d"),
         (["runs.csv", "--x", "flops", "--at", "y=1"], "--at 'y=1': 'y' is no input"),
         (["runs.csv", "--x", "flops", "--at", "x=-1"], "needs a positive, finite x"),
@@ -167,7 +167,7 @@ def test_a_forecast_is_lodged_once(here: Path) -> None:
         (["--check", "--lodge"], "stand alone"),
         (["--score", "--lodge"], "needs a file with what came"),
         (["--score", "runs.csv"], "has no finished run at the target of any lodged forecast"),
-        (["--study", "lr_crossover"], "needs --study, --scale and --width"),
+        (["--study", "lr_crossover"], "needs --study, --scale and --at width=96"),
     ],
 )
 def test_mistakes_name_the_remedy(here: Path, words: list[str], says: str) -> None:
@@ -200,18 +200,18 @@ def test_an_own_study_is_forecast_and_looked_up_in_its_results(here: Path) -> No
     results = here / "data/results/wd_crossover-pocket"
     shutil.copytree(REPOSITORY / "data/results/wd_crossover-pocket", results)
     shutil.copy(REPOSITORY / "params.yaml", here)
-    question = ("--study", "wd_crossover", "--scale", "pocket", "--width")
-    found = predict(*question, "64", "--lodge")
+    question = ("--study", "wd_crossover", "--scale", "pocket", "--at")
+    found = predict(*question, "width=64", "--lodge")
     assert found["at"]["x"] == 6 * 12 * 2 * 64**2 * 20 * 12 * 2 * 64**2  # 6 N D, D = 20 N, to the step
     assert (found["runs"], found["study"], len(found["inputs"]["cells"])) == (3, "wd_crossover-pocket", 21)
     assert predict("--score")["scores"][0]["status"] == "pending"
     with pytest.raises(UsageError, match="already trained"):
-        predict(*question, "48", "--lodge")
-    with pytest.raises(UsageError, match="is not a multiple of head_dim 8"):
-        predict(*question, "50")
+        predict(*question, "width=48", "--lodge")
+    with pytest.raises(UsageError, match="no multiple of the scale's head_dim 8"):
+        predict(*question, "width=50")
     shutil.copytree(REPOSITORY / "data/results/l2-pocket", here / "data/results/l2-pocket")
     with pytest.raises(UsageError, match="sweeps lr_octaves"):
-        predict("--study", "l2", "--scale", "pocket", "--width", "64")
+        predict("--study", "l2", "--scale", "pocket", "--at", "width=64")
 
     before = {name: (results / name).read_bytes() for name, _ in TABLES}
     arrive(results, 64, "2999-01-01T00:00:00+00:00")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossover.base.errors import UsageError
-from flows.targets import targets
+from flows.studies.targets import targets
 from stages.study.params import load_params
 from tests.conftest import REPOSITORY
 

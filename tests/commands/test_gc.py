@@ -14,10 +14,10 @@ from crossover.cli.app import app
 from stages.cells.__main__ import plan
 from stages.cells.plan import read_plan
 from stages.shards.manifest import INDEX, Index
-from stages.study.store import STORE, Store, store_from_environment
+from stages.store.store import STORE, Store, store_from_environment
 from tests.cells.test_plan import text
 from tests.conftest import TINY
-from tests.study.test_store import finished
+from tests.store.test_store import finished
 
 
 def git(*words: str) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from crossover.base.files import sha256_file, write_sealed
-from stages.study.store import Store
+from stages.store.store import Store
 from stages.study.tables import write_parquet
 from tests.conftest import Project, make_project
 

@@ -141,10 +141,10 @@ def test_stale_results_are_found_without_data(history: Project, tmp_path: Path) 
     """What CI asks of a pull request: is dvc.lock that of this source?"""
     history.run("git", "clone", "-q", str(history.root), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
-    assert "results are those of this source" in clone.run(sys.executable, "-m", "flows.stale").stdout
+    assert "results are those of this source" in clone.run(sys.executable, "-m", "flows.studies.stale").stdout
     formula = clone.root / "crossover/laws/laws.py"
     formula.write_text(formula.read_text() + "\nUNUSED = 1\n")
-    stale = clone.run(sys.executable, "-m", "flows.stale", check=False)
+    stale = clone.run(sys.executable, "-m", "flows.studies.stale", check=False)
     assert stale.returncode == 1
     assert "fit@tiny-mini" in stale.stderr
 

@@ -9,11 +9,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from crossover.base.errors import UsageError
-from stages.study.store import STORE
+from stages.store.store import STORE
 from tests.commands.test_gc import enter, gc, lay, planned
 from tests.conftest import Project
 from tests.end_to_end.conftest import FlowProject, copy_of
-from tests.study.test_remote import refuse_strange_names
+from tests.store.test_remote import refuse_strange_names
 
 pytestmark = [
     pytest.mark.slow,

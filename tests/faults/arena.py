@@ -14,8 +14,8 @@ import psutil
 import pyarrow.parquet
 
 from crossover.base.errors import DamageError
-from stages.study.marker import CLONES, MARKER
-from stages.study.store import Store
+from stages.store.marker import CLONES, MARKER
+from stages.store.store import Store
 from tests.conftest import make_project
 from tests.processes import alive, command_of, until
 

@@ -17,17 +17,17 @@ from crossover.base.files import read_json, write_json, write_sealed
 from crossover.ledger.chain import read_ledger
 from crossover.ledger.outcomes import recorded
 from crossover.ledger.scoring import score_all
-from crossover.logs import At, find_runs, propose, write_table
+from crossover.logs import Take, find_runs, propose, write_table
 from crossover.logs.huggingface import read_trainer
 from crossover.runs.expressions import condition, evaluate
 from crossover.runs.table import read_runs
-from flows.prices import forecast, look_up
+from flows.studies.prices import forecast, look_up
 from stages.cells.plan import make_plan, plan_from_json
 from stages.shards.index import read_index
 from stages.shards.manifest import Index, Shard, Split, Text
+from stages.store.store import Payload, Provenance, Record, Store
 from stages.study.corpora import Tokenizer
 from stages.study.params import load_params
-from stages.study.store import Payload, Provenance, Record, Store
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from tests.conftest import REPOSITORY, TINY, make_cell
 from tests.ledger.test_chain import forecast as forecast_entry
@@ -111,13 +111,13 @@ def _runs(path: Path) -> None:
 
 def _logs(path: Path) -> None:
     """Read, proposed, and written in every kind."""
-    proposal = propose(find_runs([path]), {}, At())
+    proposal = propose(find_runs([path]), {}, Take())
     for suffix in (".csv", ".jsonl", ".parquet"):
         write_table(path.with_suffix(suffix), proposal.table)
 
 
 def _trainer_state(path: Path) -> None:
-    propose([read_trainer("run", [path])], {}, At("min"))
+    propose([read_trainer("run", [path])], {}, Take("min"))
 
 
 def _plan(path: Path) -> None:

@@ -13,13 +13,13 @@ from tests.conftest import REPOSITORY
 CASES = int(os.environ.get("CROSSOVER_FUZZ_LINES", "12"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-_FIT = "--law --loss --x --n --d --objective --where --heldout --predict --starts --plot --cluster --delta --json"
+_FIT = "--law --loss --x --n --d --objective --where --heldout --at --by --starts --plot --cluster --delta --json"
 _COMMANDS = {
     "plan": "--scale --study --detect --noise --power --json", "status": "--json", "diff": "--md --json --html --all",
-    "report": "--figures --study", "fit": _FIT, "compare": "--x --loss --by --pair --target --where --plot --json",
+    "report": "--figures --study", "fit": _FIT, "compare": "--x --loss --by --pair --at --where --plot --json",
     "optimum": "--lr --batch --n --d --loss --where --json", "verify": "-k --study --tolerance --seed --json",
     "predict": "--x --n --d --loss --by --pair --at --runs --law --lodge --name --check --score --json",
-    "advise": "--n --d --x --loss --candidates --cost --target --budget --by --pair --study --scale --json",
+    "advise": "--n --d --x --loss --candidates --cost --at --budget --by --pair --study --scale --json",
     "accept": "--verify --study --tolerance", "doctor": "--deep --json", "gc": "--days",
 }  # fmt: skip
 _VALUES = [

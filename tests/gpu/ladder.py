@@ -19,7 +19,7 @@ def ladder(context: Context) -> None:
     from crossover.base.errors import Interrupted
     from stages.cells.one import Worker
     from stages.cells.plan import read_plan
-    from stages.study.store import Store
+    from stages.store.store import Store
     from tests.gpu.shapes import device
     from tests.gpu.warming import SCALE, STUDY
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from crossover.base.errors import UsageError
 from crossover.base.files import read_json, replacing, write_json
 from stages.cells.plan import Plan, plan_from_json, read_plan
-from stages.study.names import is_evaluation, travels
+from stages.store.names import is_evaluation, travels
+from stages.store.store import Store, store_from_environment
 from stages.study.params import load_params
-from stages.study.store import Store, store_from_environment
 from tests.gpu.ladder import ARCHIVE
 from tests.gpu.warming import SCALE, STUDY
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.cells.plan import Plan
-from stages.study.store import Store
+from stages.store.store import Store
 from tests.cells.test_again import finished
 from tests.cells.test_plan import plan
 from tests.conftest import REPOSITORY

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from crossover.base.errors import UsageError
-from crossover.logs import At, parse_at, propose
+from crossover.logs import Take, parse_take, propose
 from crossover.logs.guessing import ROLES, candidates
 from crossover.logs.logged import LoggedRun
 
@@ -66,22 +66,22 @@ CURVE = {1.0: 4.0, 2.0: 2.0, 3.0: 3.0, 4.0: 2.5}
     [("last", 2.5, 32, 4), ("min", 2.0, 16, 2), ("mean:2", 2.75, 32, 4), ("mean of last 4", 2.875, 32, 4)],
 )
 def test_the_point_of_the_curve(at: str, loss: float, tokens: float, step: float) -> None:
-    (row,) = propose([run("a", CURVE)], {}, parse_at(at)).table.to_dict("records")
+    (row,) = propose([run("a", CURVE)], {}, parse_take(at)).table.to_dict("records")
     assert (row["loss"], row["d"], row["step"], row["lr"]) == (loss, tokens, step, 0.1)
 
 
 def test_too_few_points_and_no_curve_are_told() -> None:
     runs = [run("a", CURVE), LoggedRun("b", Path("b"), {"val/loss": 3.0})]
-    proposal = propose(runs, {"loss": "val/loss"}, At("mean", 9))
+    proposal = propose(runs, {"loss": "val/loss"}, Take("mean", 9))
     assert proposal.notes == [
-        "a: only 4 points of the 9 to be averaged", "b: no curve of 'val/loss', so --at mean:9 does not apply",
+        "a: only 4 points of the 9 to be averaged", "b: no curve of 'val/loss', so --take mean:9 does not apply",
     ]  # fmt: skip
     assert list(proposal.table["loss"]) == [2.875, 3.0]
 
 
 def test_a_diverged_run_has_no_loss_and_is_named() -> None:
     runs = [run("good", CURVE), run("bad", CURVE | {5.0: math.nan})]
-    last, least = propose(runs, {}, At()), propose(runs, {}, At("min"))
+    last, least = propose(runs, {}, Take()), propose(runs, {}, Take("min"))
     assert last.choices[0].lacking == ["bad"]
     assert list(least.table["loss"]) == [2.0, 2.0]
 
@@ -89,16 +89,16 @@ def test_a_diverged_run_has_no_loss_and_is_named() -> None:
 @pytest.mark.parametrize("text", ["first", "mean", "mean:0", "mean of 3", "min:2", ""])
 def test_other_points_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is none of last, min and mean:10"):
-        parse_at(text)
+        parse_take(text)
 
 
 def test_a_point_needs_a_curve() -> None:
-    with pytest.raises(UsageError, match="--at min needs a curve"):
-        propose([LoggedRun("a", Path("a"), {"loss": 1.0})], {}, At("min"))
+    with pytest.raises(UsageError, match="--take min needs a curve"):
+        propose([LoggedRun("a", Path("a"), {"loss": 1.0})], {}, Take("min"))
 
 
 def test_flops_follow_from_parameters_and_tokens() -> None:
-    proposal = propose([run("a", CURVE, **{"model.size n": 7.0})], {"n": "`model.size n` * 2"}, At())
+    proposal = propose([run("a", CURVE, **{"model.size n": 7.0})], {"n": "`model.size n` * 2"}, Take())
     assert proposal.table["flops"].tolist() == [6 * 14 * 32]
     (flops,) = [choice for choice in proposal.guesses if choice.role.name == "flops"]
     assert flops.expression == "6 * (`model.size n` * 2) * tokens"
@@ -108,7 +108,7 @@ def test_flops_follow_from_parameters_and_tokens() -> None:
 def test_expressions_lists_of_columns_and_none() -> None:
     runs = [run("a", CURVE, opt="adamw", schedule="cosine", seed=1), run("b", CURVE, opt="lion", seed=2)]
     stated = {"d": "step * 2048", "recipe": "opt,schedule", "seed": "none", "lr": "none"}
-    proposal = propose(runs, stated, At())
+    proposal = propose(runs, stated, Take())
     assert proposal.table["d"].tolist() == [8192, 8192]
     assert proposal.table["recipe"].tolist()[0] == "adamw,cosine"
     recipe = next(choice for choice in proposal.choices if choice.role.name == "recipe")
@@ -121,13 +121,13 @@ def test_expressions_lists_of_columns_and_none() -> None:
 
 def test_names_that_meet_are_kept_apart() -> None:
     both = run("a", CURVE, learning_rate=0.5, loss=9.0)
-    (row,) = propose([both], {"loss": "val/loss"}, At()).table.to_dict("records")
+    (row,) = propose([both], {"loss": "val/loss"}, Take()).table.to_dict("records")
     assert (row["loss"], row["val/loss"], row["logged/loss"]) == (2.5, 2.5, 9.0)
     assert (row["lr"], row["learning_rate"], row["logged/learning_rate_max"]) == (0.5, 0.5, 0.1)
 
 
 def test_without_a_loss_the_columns_are_named() -> None:
     with pytest.raises(UsageError, match="name it by --loss, there are run, accuracy"):
-        propose([LoggedRun("a", Path("a"), {"accuracy": 1.0})], {}, At())
+        propose([LoggedRun("a", Path("a"), {"accuracy": 1.0})], {}, Take())
     with pytest.raises(UsageError, match="no column is called 'los'"):
-        propose([LoggedRun("a", Path("a"), {"loss": 1.0})], {"loss": "los"}, At())
+        propose([LoggedRun("a", Path("a"), {"loss": 1.0})], {"loss": "los"}, Take())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.store.store import Payload
 from stages.study import identity
-from stages.study.store import Payload
 from tests.conftest import make_cell
 
 

@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from stages.study.names import RECORD, WORK, draft_of, is_cell_file
+from stages.store.names import RECORD, WORK, draft_of, is_cell_file
 
 
 def holds_a_cell_alone(folder: Path) -> bool:

@@ -7,8 +7,8 @@ import pytest
 
 from crossover.base.errors import CrossoverError, DamageError
 from crossover.base.files import sha256_file, write_sealed
-from stages.study.remote import Remote
-from stages.study.store import Payload, Provenance, Record, Store
+from stages.store.remote import Remote
+from stages.store.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell
 
 

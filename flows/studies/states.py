@@ -12,11 +12,11 @@ from typing import Any
 from stages.cells.plan import fingerprints, payload, place, planned_before
 from stages.shards.index import read_index
 from stages.shards.manifest import INDEX, Index
+from stages.store.store import Payload, store_from_environment
 from stages.study.cell import Cell
 from stages.study.collector import no_collection
 from stages.study.params import Params
 from stages.study.plan import plan_rows
-from stages.study.store import Payload, store_from_environment
 
 
 @dataclass(frozen=True)

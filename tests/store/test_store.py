@@ -9,7 +9,7 @@ import pytest
 
 from crossover.base.errors import DamageError
 from crossover.base.files import read_sealed, replacing, sha256_file, write_bytes, write_sealed
-from stages.study.store import Payload, Provenance, Record, Store
+from stages.store.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell
 
 

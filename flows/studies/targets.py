@@ -2,8 +2,8 @@
 
 The verdicts and the page are then made from these and from the committed results of the other studies.
 
-python -m flows.targets skydiving pocket     prints stage names
-python -m flows.targets all pocket
+python -m flows.studies.targets skydiving pocket     prints stage names
+python -m flows.studies.targets all pocket
 """
 
 import argparse
@@ -30,7 +30,7 @@ def targets(params: Params, study: str, scale: str) -> list[str]:
 
 def main() -> None:
     """Print the targets."""
-    parser = argparse.ArgumentParser(prog="python -m flows.targets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m flows.studies.targets", description=__doc__)
     parser.add_argument("study")
     parser.add_argument("scale")
     arguments = parser.parse_args()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crossover.base.errors import DamageError, UsageError
 from crossover.base.files import read_sealed, write_sealed
-from stages.study.names import draft_of, is_fingerprint
+from stages.store.names import draft_of, is_fingerprint
 
 MARKER = ".crossover-store"
 CLONES = ".clones"

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossover.base.errors import CrossoverError
 from crossover.base.files import replacing
-from stages.study.names import RECORD, is_fingerprint, travels
+from stages.store.names import RECORD, is_fingerprint, travels
 
 
 class Remote:

@@ -1,6 +1,6 @@
 """Whether dvc.lock is that of the committed source: what `dvc repro` would run, found out without any data.
 
-python -m flows.stale     exit code 1 where a stage is stale, each named
+python -m flows.studies.stale     exit code 1 where a stage is stale, each named
 """
 
 import re

@@ -1,8 +1,8 @@
 """The store: one folder per cell fingerprint, shared by every study, branch and worker. Nothing in it is ever
 overwritten by something else, and nothing is deleted but by hand (`crossover gc`, `crossover doctor --fix`).
 
-    data/store/.crossover-store  says that this is a store (`stages.study.marker`)
-    data/store/.clones/          which clones need which cells (`stages.study.clones`)
+    data/store/.crossover-store  says that this is a store (`stages.store.marker`)
+    data/store/.clones/          which clones need which cells (`stages.store.clones`)
     data/store/<fingerprint>/
       curve.parquet           the training curve
       weights.safetensors     the final weights, where kept
@@ -30,10 +30,10 @@ from pydantic_core import PydanticCustomError
 from crossover.base.canonical import digest
 from crossover.base.errors import DamageError
 from crossover.base.files import read_json, read_sealed, replacing, sha256_file, sha256_text, write_sealed
+from stages.store.deleting import delete_cell
+from stages.store.names import FILES, RECORD, WORK, is_evaluation, is_fingerprint
+from stages.store.remote import Remote
 from stages.study.cell import Cell
-from stages.study.deleting import delete_cell
-from stages.study.names import FILES, RECORD, WORK, is_evaluation, is_fingerprint
-from stages.study.remote import Remote
 
 STORE = Path("data/store")
 

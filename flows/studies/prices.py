@@ -12,11 +12,11 @@ from typing import Any
 from stages.cells.plan import fingerprints
 from stages.shards.index import read_index
 from stages.shards.manifest import INDEX
+from stages.store.store import store_from_environment
 from stages.study.cell import Cell
 from stages.study.costs import count_flops, nonembedding, peak_memory
 from stages.study.params import Params, Scale
 from stages.study.plan import Row, hours, plan_rows
-from stages.study.store import store_from_environment
 
 _EXA = 1e18
 

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from flows.snapshots import commit_snapshot
+from flows.studies.snapshots import commit_snapshot
 
 
 def test_a_link_in_a_commit_is_not_followed(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ else that of the two laws taken as independent, with the smaller degrees of free
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,50 @@ from crossover.answers.comparison import Comparison
 from crossover.answers.ladders import default_law, honest
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
-from crossover.laws.fit import Fitted, fit_law
+from crossover.base.fields import Finite, Fraction, Positive, Strict
+from crossover.laws.fit import Fitted, fit_law, line
 from crossover.laws.intervals import law_errors
 from crossover.laws.objectives import squares
-from crossover.ledger.body import Chance, Expected
-from crossover.runs.estimates import digest_arrays, t_factor
+from crossover.laws.result import LinePoint
+from crossover.plots.answer import Answer
+from crossover.plots.blocks import Block
+from crossover.runs.estimates import CONFIDENCE, digest_arrays, t_factor
+from crossover.runs.table import LeftOut
+
+if TYPE_CHECKING:
+    from crossover.plots.house import Figure
 
 SAME = 0.01
 """Places whose inputs agree to this share are one place."""
 
 
+class Expected(Strict):
+    """What one recipe's own law says of the mean loss of `runs` new runs at the target, in the unit of the loss."""
+
+    formula: str
+    params: dict[str, Finite]
+    value: Finite
+    low: Finite
+    high: Finite
+    """The ends of the interval."""
+    sd: Positive
+    """Of the realised mean about `value`: error of the law and noise of the runs."""
+    dof: Finite
+
+
+class PairChance(Strict):
+    """How likely B's realised mean loss is below A's."""
+
+    a: str
+    b: str
+    p_b_wins: Fraction
+    difference: Finite
+    """Expected loss(B) - loss(A)."""
+    sd: Finite
+
+
 @dataclass(frozen=True)
-class Runs:
+class Evidence:
     """Runs to forecast from: n losses at n places, each with its recipe."""
 
     inputs: Mapping[str, Floats]
@@ -65,13 +97,65 @@ def among(at: Mapping[str, float], places: Sequence[Mapping[str, float]]) -> boo
     return any(all(abs(math.log(place[name] / value)) < SAME for name, value in at.items()) for place in places)
 
 
-def expectations(runs: Runs, at: Mapping[str, float], count: int, law: str | None) -> dict[str, Expected]:
-    """Every recipe's expected mean loss of `count` runs. Raises `UsageError` where a law cannot be fitted."""
+@dataclass(frozen=True)
+class Prediction(Answer):
+    """What each recipe's loss will be at a target, and who wins there."""
+
+    at: dict[str, float]
+    lever_arm_decades: float
+    """How far outside the runs the target lies, by the input for which that is furthest."""
+    runs: int
+    """How many runs of each recipe the mean loss at the target is of."""
+    confidence: float
+    recipes: dict[str, Expected]
+    pairs: list[PairChance]
+    n_rows: int
+    digest: str
+    left_out: list[LeftOut] = field(default_factory=list)
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    lines: dict[str, list[LinePoint]] = field(default_factory=dict, repr=False, compare=False)
+    """For the figure alone, as the evidence: laws of one input from the smallest run to the target."""
+
+    def said(self, name: str = "forecast") -> Iterator[Block]:
+        """Every recipe's law and loss at the target, and who wins."""
+        from crossover.answers.words import prediction_said
+
+        return prediction_said(self, name)
+
+    def draw(self) -> "Figure":
+        """Runs, laws, and the losses expected at the target."""
+        from crossover.plots.charts import draw_prediction
+
+        return draw_prediction(self)
+
+
+def predict(
+    runs: Evidence, at: Mapping[str, float], *, count: int = 1, law: str | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> Prediction:  # fmt: skip
+    """Every recipe's mean loss of `count` runs at a target, and who wins.
+
+    Args:
+        runs: what is known.
+        at: the target, one positive value per input.
+        count: runs of each recipe that there will be.
+        law: of all recipes; by default a power law, with a floor where five sizes carry it, or `chinchilla`.
+        pairs: (A, B) to compare; all where absent.
+
+    Raises:
+        UsageError: a law that cannot be fitted, or leaves no interval.
+    """
     fits = {str(name): _own_law(runs, name, law) for name in dict.fromkeys(runs.recipe.tolist())}
-    return {name: _expected(name, fitted, at, count) for name, fitted in fits.items()}
+    expected = {name: _expected(name, fitted, at, count) for name, fitted in fits.items()}
+    known = None if pairs is None else [two for two in pairs if set(two) <= set(expected)]
+    return Prediction(
+        at=dict(at), lever_arm_decades=runs.lever_arm(at), runs=count, confidence=CONFIDENCE, recipes=expected,
+        pairs=_chances(runs, at, count, law, expected, known), n_rows=len(runs.loss), digest=runs.digest, evidence=runs,
+        lines={name: line(fitted, at.get("x")) for name, fitted in fits.items()},
+    )  # fmt: skip
 
 
-def _own_law(runs: Runs, recipe: Any, law: str | None) -> Fitted:
+def _own_law(runs: Evidence, recipe: Any, law: str | None) -> Fitted:
     rows = runs.recipe == recipe
     inputs = {name: values[rows] for name, values in runs.inputs.items()}
     if law is None:
@@ -96,10 +180,10 @@ def _expected(name: str, fitted: Fitted, at: Mapping[str, float], count: int) ->
                     dof=float(fitted.cov.dof))  # fmt: skip
 
 
-def chances(
-    runs: Runs, at: Mapping[str, float], count: int, law: str | None, expected: Mapping[str, Expected],
+def _chances(
+    runs: Evidence, at: Mapping[str, float], count: int, law: str | None, expected: Mapping[str, Expected],
     pairs: Sequence[tuple[str, str]] | None,
-) -> list[Chance]:  # fmt: skip
+) -> list[PairChance]:  # fmt: skip
     """Who wins, for every pair."""
     wanted = list(pairs) if pairs else list(combinations(expected, 2))
     if not wanted:
@@ -116,7 +200,7 @@ def chances(
 
 def _chance(
     a: str, b: str, item: Comparison | None, at: Mapping[str, float], count: int, expected: Mapping[str, Expected]
-) -> Chance:
+) -> PairChance:
     value, sd = expected[b].value - expected[a].value, math.hypot(expected[a].sd, expected[b].sd)
     dof = min(expected[a].dof, expected[b].dof)
     if item is not None and item.difference is not None and item.noise_sd is not None:
@@ -124,4 +208,4 @@ def _chance(
         if place >= item.difference.low:  # below a meeting point the fitted difference is another one
             mean, error, degrees = (float(part[0]) for part in item.difference.at(np.array([place])))
             value, sd, dof = mean, math.hypot(error, item.noise_sd / math.sqrt(count)), degrees
-    return Chance(a=a, b=b, p_b_wins=float(special.stdtr(dof, -value / sd)), difference=value, sd=sd)
+    return PairChance(a=a, b=b, p_b_wins=float(special.stdtr(dof, -value / sd)), difference=value, sd=sd)

@@ -21,9 +21,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from crossover.base.canonical import digest
 from crossover.base.errors import CrossoverError, DamageError
 from crossover.base.files import read_sealed, sha256_text, write_sealed
-from stages.study.marker import CLONES, MARKER, mark, where_permitted
-from stages.study.names import is_fingerprint
-from stages.study.store import Store
+from stages.store.marker import CLONES, MARKER, mark, where_permitted
+from stages.store.names import is_fingerprint
+from stages.store.store import Store
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

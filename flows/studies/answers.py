@@ -1,6 +1,7 @@
 """Questions about a study of params.yaml: which cells to train next, what a wider one will come to."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def advise_study(
         if (name, cell.width, cell.seed) not in done
     ]  # fmt: skip
     goals = [{"x": _flops(resolve(study.recipes[names[0]], scale, _width(text), 0, study.window))} for text in targets]
-    return advise(
+    advice = advise(
         {"x": runs["flops_6n"].to_numpy(float)}, runs["loss_validation"].to_numpy(float),
         Candidates(
             {"x": np.array([_flops(cell) for _, cell in cells])}, np.array([hours([cell], scale) for _, cell in cells]),
@@ -64,19 +65,20 @@ def advise_study(
         goals, budget, law="power_floor", recipe=runs["recipe"].tolist(), pair=runs["seed"].tolist(), noise=noise,
         sure=sure,
     )  # fmt: skip
+    return replace(advice, unit="hours", pair="seed")
 
 
-def ask_study(study: str, scale: str, width: int) -> "Asked":
-    """The runs of a study along compute, and its target: the compute of its recipes at a width."""
+def ask_study(study: str, scale: str, at: str, law: str | None) -> "Asked":
+    """What the runs of a study, along compute, say of the compute of its recipes at a width, as `width=96`."""
+    from crossover.answers.predict import predict
     from crossover.cli.predict import Asked
-    from flows.prices import stored_cells
+    from flows.studies.prices import stored_cells
     from stages.fit.forecasts import study_runs
     from stages.study.plan import plan_rows
 
-    params = load_params()
+    params, width = load_params(), _width(at)
     declared, size = params.study(study), params.scale(scale)
-    if width % size.head_dim:
-        raise UsageError(f"--width {width} is not a multiple of head_dim {size.head_dim} of scale {scale}")
+    _require_width(width, size)
     key, there = f"{study}-{scale}", size.model_copy(update={"widths": [width]})
     planned = plan_rows(declared.model_copy(update={"rungs": None}), there)
     source = RESULTS / key / "losses.csv"
@@ -84,9 +86,11 @@ def ask_study(study: str, scale: str, width: int) -> "Asked":
     compute = {count_flops(row.cell).flops_6n for row in planned}
     if len(compute) > 1:
         raise UsageError(f"the recipes of {study} differ in compute at width {width}; a forecast needs one target")
+    count = len(declared.seed_numbers)
+    prediction = predict(runs, {"x": compute.pop()}, count=count, law=law, pairs=declared.pairs)
     return Asked(
-        runs, {"x": compute.pop()}, f"{key} width {width}", source, {"x": "flops_6n", "width": str(width)},
-        len(declared.seed_numbers), declared.pairs, key, cells, bool(stored_cells(planned, params, there)),
+        prediction, f"{key} width {width}", source, {"x": "flops_6n", "width": str(width)}, key, cells,
+        bool(stored_cells(planned, params, there)),
     )  # fmt: skip
 
 
@@ -142,5 +146,5 @@ def _require_width(width: int, scale: Scale) -> None:
 def _width(text: str) -> int:
     name, _, number = text.partition("=")
     if name.strip() != "width" or not number.strip().isdigit():
-        raise UsageError(f"--target '{text}': with --study write a width, as width=256")
+        raise UsageError(f"--at {text}: with --study write a width, as --at width=256")
     return int(number)

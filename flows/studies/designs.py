@@ -163,29 +163,27 @@ def _json(
 
 
 def _show(question: Question, scale: str, designs: list[Design], cheapest: dict[str, Design | None]) -> None:
-    from crossover.cli.said import console, make_table
+    from crossover.plots.blocks import show, table
     from flows.commands.plan import duration
 
     noise = question.noise
-    console.print(
-        f"scale {scale}; seed SD {noise.seed_sd:.4g} nats ({noise.source}); "
-        f"of a pair's difference {noise.pair_sd:.4g}, as if its runs shared nothing",
-        markup=False,
-    )
     columns = ("seeds", "rungs", "detectable, mean of rungs", "at one rung", "cells", "time", "")
     title = f"nats detected with {question.power:.0%} power at the 90% level; {question.scale.machine.name}"
-    table = make_table(title, *columns, left=0)
+    out = table(title, *columns, left=0)
     for item in designs:
         mark = "mean" * (item.detectable_mean <= question.detect)
         mark += " and one rung" * (item.detectable_one_rung <= question.detect)
-        table.add_row(
+        out.add(
             str(item.seeds), str(item.rungs), f"{item.detectable_mean:.4f}", f"{item.detectable_one_rung:.4f}",
             str(item.cells), duration(item.hours), mark,
         )  # fmt: skip
-    console.print(table)
-    for kind, where in (("mean", "in the mean over its rungs"), ("one_rung", "at one rung alone")):
-        words = f"cheapest that detects {question.detect:g} {where}: {_words(cheapest[kind])}"
-        console.print(words, markup=False)
+    show([
+        f"scale {scale}; seed SD {noise.seed_sd:.4g} nats ({noise.source}); "
+        f"of a pair's difference {noise.pair_sd:.4g}, as if its runs shared nothing",
+        out,
+        *(f"cheapest that detects {question.detect:g} {where}: {_words(cheapest[kind])}"
+          for kind, where in (("mean", "in the mean over its rungs"), ("one_rung", "at one rung alone"))),
+    ])  # fmt: skip
 
 
 def _words(found: Design | None) -> str:

@@ -1,0 +1,101 @@
+"""Which runs to make next for a budget, and when to stop."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from crossover.answers.advise import SURE, Advice
+from crossover.answers.advise import advise as advise_arrays
+from crossover.answers.choices import Candidates
+from crossover.api.columns import law_and_columns
+from crossover.api.places import Place, read_places
+from crossover.base.errors import UsageError
+from crossover.runs.roles import recipe_column
+from crossover.runs.table import Runs, Tabular, read_runs
+
+
+def advise(
+    table: Tabular,
+    candidates: Tabular | None = None,
+    *,
+    at: Place | Sequence[Place],
+    budget: float,
+    loss: str = "loss",
+    x: str | None = None,
+    n: str | None = None,
+    d: str | None = None,
+    cost: str | None = None,
+    by: str | None = None,
+    pair: str | None = None,
+    law: str | None = None,
+    noise: float | None = None,
+    sure: float = SURE,
+    where: str | None = None,
+) -> Advice:
+    """Which of some candidate cells to run next, in order, and whether they are worth it.
+
+    The cells within the budget that tell most about the loss at a target, or about which of two recipes wins there.
+
+    Args:
+        table: finished runs: a file's path, a DataFrame, or columns by name as arrays of one length.
+        candidates: cells that could be run, with the same columns less the loss; the rows without a loss where absent.
+        at: places whose loss is wanted: {"N": 7e9, "D": 2e12}, "N=7e9,D=2e12", or 1e22; of two recipes one.
+        budget: what the cells may cost together, in the unit of `cost`.
+        loss: column or expression of positive losses.
+        x: column or expression of the law's one input, in any unit.
+        n: column or expression: parameters.
+        d: column or expression: training tokens.
+        cost: column or expression of a cell's cost; 6 N D, or x, where absent.
+        by: column that names one of two recipes; "none" pools several on purpose.
+        pair: column that pairs runs of one size: the seed.
+        law: `power`, `power_floor`, `chinchilla`, `chinchilla_shared`; by default `chinchilla` with N and D, else
+            `power_floor`.
+        noise: standard deviation of a run's loss; estimated where absent.
+        sure: probability at which a decision is taken as settled.
+        where: keep finished runs that satisfy this.
+
+    Raises:
+        UsageError: no candidate, too few runs, three recipes, a value that is not positive.
+
+    Source: knowledge gradient, Frazier, Powell and Dayanik 2008; sequential design for scaling laws, Li et al. 2026
+    (arXiv 2604.22753).
+
+    >>> import numpy as np
+    >>> flops = np.repeat(np.geomspace(1e16, 1e18, 4), 2)
+    >>> loss = 20 * flops**-0.05 * np.tile([1.002, 0.998], 4)
+    >>> found = advise({"flops": flops, "loss": loss}, {"flops": [3e16, 1e19]}, x="flops", at=1e21, budget=2e19)
+    >>> f"{found.steps[0].at['x']:.2g}", found.stop
+    ('1e+19', False)
+    """
+    chosen, columns = law_and_columns(law, x, n, d)
+    runs = read_runs(table, where)
+    recipes = recipe_column(runs, by, loss, *columns.values())
+    runs, cells = (runs, read_runs(candidates)) if candidates is not None else _without_loss(runs, loss)
+    places = {name: cells.numbers(text) for name, text in columns.items()}
+    advice = advise_arrays(
+        {name: runs.numbers(text) for name, text in columns.items()}, runs.numbers(loss),
+        Candidates(places, cells.numbers(cost) if cost else _compute(places), _labels(cells, recipes),
+                   _labels(cells, pair)),
+        read_places(at, columns), budget, law=chosen, recipe=_labels(runs, recipes), pair=_labels(runs, pair),
+        noise=noise, sure=sure,
+    )  # fmt: skip
+    return replace(advice, left_out=[*runs.left_out, *advice.left_out], pair=pair)
+
+
+def _labels(runs: Runs, column: str | None) -> Any:
+    return None if column is None else runs.labels(column)
+
+
+def _compute(places: dict[str, Any]) -> Any:
+    """6 N D, or x itself."""
+    return 6.0 * places["N"] * places["D"] if "N" in places else places["x"]
+
+
+def _without_loss(runs: Runs, loss: str) -> tuple[Runs, Runs]:
+    """Finished runs, and rows without a loss, which are the candidates."""
+    empty = np.isnan(runs.numbers(loss))
+    if not empty.any():
+        raise UsageError(f"{runs.path}: no row has an empty '{loss}' to be a candidate; name --candidates FILE")
+    return Runs(runs.path, runs.table[~empty], runs.left_out), Runs(runs.path, runs.table[empty])

@@ -1,0 +1,65 @@
+"""Which of two recipes wins along x, and where they cross."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from crossover.answers.compare import Settings
+from crossover.answers.compare import compare as compare_arrays
+from crossover.answers.comparison import Comparisons
+from crossover.api.places import Place, read_place
+from crossover.runs.table import Tabular, read_runs
+
+
+def compare(
+    table: Tabular,
+    *,
+    at: Place | None = None,
+    x: str = "flops",
+    loss: str = "loss",
+    by: str = "recipe",
+    pair: str | None = None,
+    only: Sequence[tuple[str, str]] | None = None,
+    law: str = "auto",
+    far: bool = False,
+    where: str | None = None,
+) -> Comparisons:
+    """Compare the recipes of a table along x: who wins, how sure that is, where they cross. Intervals are 90%.
+
+    Runs of two recipes at one x with one pair label are compared pair by pair; others through each recipe's own law.
+
+    Args:
+        table: one row per run: a file's path, a DataFrame, or columns by name as arrays of one length n.
+        at: a size to extrapolate the difference to, in the unit of x: 1e22, or {"x": 1e22}, or "x=1e22".
+        x: column, or expression of columns, of n positive sizes in any unit: FLOPs, tokens, parameters.
+        loss: column or expression of n positive losses, in any unit; missing or infinite ones are diverged runs.
+        by: column that names the recipe.
+        pair: column that pairs runs of one size: the seed.
+        only: pairs (A, B) to compare; all where absent.
+        law: `auto` pairs where it can; `power`, `power_floor`, `m4` or `bnsl` fits each recipe apart.
+        far: allow a target beyond 1.5 decades outside the runs.
+        where: keep rows that satisfy this, as `flops > 1e18`.
+
+    Returns:
+        One `Comparison` per pair, B against A, differences loss(B) - loss(A) in the unit of the loss.
+
+    Raises:
+        UsageError: a column that is not there, one recipe alone, a value that is not positive, a target too far.
+
+    Source: the question of Xiao 2024 (arXiv 2409.15156); the paired difference is `crossover.answers.difference`.
+
+    >>> import numpy as np
+    >>> size, seed = np.repeat([1e16, 1e17, 1e18, 1e19, 1e20], 3), np.tile([0, 1, 2], 5)
+    >>> a = 3.0 * (size / 2e17) ** -0.05
+    >>> b = 3.0 * (size / 2e17) ** -0.06 + 0.001 * (seed - 1)
+    >>> runs = {"flops": np.tile(size, 2), "recipe": np.repeat(["a", "b"], 15), "seed": np.tile(seed, 2)}
+    >>> found = compare(runs | {"loss": np.concatenate([a, b])}, pair="seed", at=1e21)
+    >>> found.pairs[0].verdict, f"{found.pairs[0].crossover.value:.2g}", found.pairs[0].gap.decision.choose
+    ('crosses', '2e+17', 'b')
+    """
+    runs = read_runs(table, where)
+    target = None if at is None else read_place(at, {"x": x})["x"]
+    result = compare_arrays(
+        runs.numbers(x), runs.numbers(loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
+        pairs=only, settings=Settings(law, target, far), names=(x, loss),
+    )  # fmt: skip
+    return replace(result, left_out=[*runs.left_out, *result.left_out])

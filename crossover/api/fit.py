@@ -1,0 +1,95 @@
+"""A scaling law on anybody's runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from crossover.api.columns import law_and_columns
+from crossover.api.places import Place, read_places
+from crossover.api.recipes import ByRecipe, by_recipe
+from crossover.laws.fit import fit as fit_arrays
+from crossover.laws.result import Drawn, Fit
+from crossover.runs.roles import recipe_column
+from crossover.runs.table import Runs, Tabular, read_runs
+
+
+def fit(
+    table: Tabular,
+    *,
+    law: str | None = None,
+    loss: str = "loss",
+    x: str | None = None,
+    n: str | None = None,
+    d: str | None = None,
+    by: str | None = None,
+    objective: str = "squares_log",
+    delta: float = 1e-3,
+    tau: float = 0.1,
+    weights: str | None = None,
+    where: str | None = None,
+    heldout: str | None = None,
+    at: Place | Sequence[Place] | None = None,
+    bootstrap: int = 0,
+    cluster: str | None = None,
+    starts: int = 32,
+    seed: int = 0,
+) -> Fit | ByRecipe[Fit]:
+    """Fit a scaling law, with 90% intervals: of all runs, or of each recipe where `by` names their column.
+
+    Args:
+        table: one row per run: a file's path, a DataFrame, or columns by name as arrays of one length n.
+        law: `power`, `power_floor`, `chinchilla`, `chinchilla_shared`, `m4`, `bnsl`, `optimum`, `optimum_nd`; by
+            default `chinchilla` with N and D, else `power_floor`.
+        loss: column, or expression of columns, of n positive losses.
+        x: column or expression of the law's one input, n positive values in any unit: FLOPs, tokens, parameters.
+        n: column or expression: parameters.
+        d: column or expression: training tokens.
+        by: column that names the recipe; "none" pools several on purpose.
+        objective: `squares_log`, `squares`, `huber_log`, `lad_log`, `expectile_log`.
+        delta: of `huber_log`.
+        tau: of `expectile_log`.
+        weights: column of relative weights.
+        where: keep rows that satisfy this, as `flops > 1e18`.
+        heldout: rows that satisfy this are predicted, not fitted.
+        at: places to predict the loss at: {"N": 7e9, "D": 2e12}, "N=7e9,D=2e12", or 1e22 where x is the one input.
+        bootstrap: resamples; 0 for likelihood or sandwich intervals.
+        cluster: column; the bootstrap draws whole clusters.
+        starts: how many starts to descend from.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: a column that is not there, an input without one, too few rows, several recipes and no `by`.
+
+    Source: Hoffmann et al. 2022 (arXiv 2203.15556), approach 3, and Besiroglu et al. 2024 (arXiv 2404.10102).
+
+    >>> import numpy as np
+    >>> flops = np.geomspace(1e16, 1e20, 9)
+    >>> found = fit({"flops": flops, "loss": 1.7 + 30 * flops**-0.1}, x="flops", at=1e22)
+    >>> {name: round(item.value, 3) for name, item in found.params.items()}
+    {'E': 1.7, 'A': 30.0, 'a': 0.1}
+    >>> round(found.predictions[0].loss.value, 3)
+    1.889
+    """
+    chosen, columns = law_and_columns(law, x, n, d)
+    places = read_places(at, columns)
+
+    def of(runs: Runs) -> Fit:
+        some, held = runs.split(heldout)
+        inputs, values = _columns(some, columns), some.numbers(loss)
+        result = fit_arrays(
+            chosen, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
+            weights=None if weights is None else some.numbers(weights), seed=seed,
+            clusters=None if cluster is None else np.unique(some.labels(cluster), return_inverse=True)[1],
+            predict=places, heldout=(_columns(held, columns), held.numbers(loss)) if heldout else None,
+        )  # fmt: skip
+        drawn = Drawn(inputs["x"], values, loss) if "x" in inputs else Drawn(name=loss)
+        return replace(result, inputs=columns, left_out=[*some.left_out, *result.left_out], drawn=drawn)
+
+    runs = read_runs(table, where)
+    return by_recipe(runs, recipe_column(runs, by, loss, *columns.values()), of)
+
+
+def _columns(runs: Runs, columns: Mapping[str, str]) -> dict[str, Any]:
+    return {name: runs.numbers(text) for name, text in columns.items()}

@@ -1,0 +1,108 @@
+"""What is said of a fit and of optima, line by line and table by table."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from crossover.plots.blocks import Block, Table, table
+
+if TYPE_CHECKING:
+    from crossover.laws.optimum import Optima
+    from crossover.laws.result import Fit, HeldOut, Predicted
+    from crossover.runs.table import LeftOut
+
+
+def number(value: float | None, digits: int = 5) -> str:
+    """A number, or a dash."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def span(ci: tuple[float | None, ...] | None, digits: int = 4, sign: str = "") -> str:
+    """An interval whose ends may be missing."""
+    if ci is None:
+        return "none"
+    ends = ["no end" if end is None else f"{end:{sign}.{digits}g}" for end in ci]
+    return f"[{ends[0]}, {ends[1]}]"
+
+
+def left_out_lines(left_out: "list[LeftOut]") -> Iterator[str]:
+    """Rows not used, and why."""
+    for item in left_out:
+        yield f"left out: {item.rows} row(s), {item.reason}"
+
+
+def fit_said(result: "Fit") -> Iterator[Block]:
+    """Parameters with their intervals, diagnostics, predictions."""
+    params = table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
+    for name, item in result.params.items():
+        params.add(name, number(item.value, 6), number(item.se, 3), span(item.ci))
+    yield params
+    inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
+    yield f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {result.objective.value:.8g}"
+    yield (
+        f"residual {result.rms_residual:.4g} rms, {result.mean_absolute_relative_error:.3%} mean; "
+        f"{result.starts.agree:.0%} of {result.starts.n} starts agree; condition {result.condition:.1e}; "
+        f"{result.interval}"
+    )
+    yield from left_out_lines(result.left_out)
+    yield from _predictions("predictions", result.predictions)
+    for name, part in (("held out", result.heldout), ("each rung from those below", result.rollout)):
+        if part is not None:
+            yield from _held_out(name, part)
+    yield from (f"note: {flag}" for flag in result.flags)
+
+
+def _predictions(title: str, rows: "list[Predicted]") -> Iterator[Table]:
+    if not rows:
+        return
+    known = rows[0].measured is not None
+    out = table(title, *rows[0].at, "loss", "90% interval", "a new run", *(("measured", "error") if known else ()))
+    for row in rows:
+        at = [f"{value:.4g}" for value in row.at.values()]
+        error = (number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
+        out.add(*at, number(row.loss.value, 8), span(row.loss.ci), span(row.run_ci), *error)
+    yield out
+
+
+def _held_out(name: str, part: "HeldOut") -> Iterator[Block]:
+    if len(part.rows) <= 20 and name == "held out":
+        yield from _predictions(name, part.rows)
+    covered = "" if part.covered is None else f", {part.covered:.0%} inside the interval for a new run"
+    yield f"{name}: {len(part.rows)} prediction(s), mean error {part.mean_absolute_relative_error:.4%}{covered}"
+
+
+def optima_said(result: "Optima") -> Iterator[Block]:
+    """Cells, laws and regret."""
+    yield _cells(result)
+    for cell in result.cells:
+        at = ", ".join(f"{name}={value:.4g}" for name, value in cell.at.items())
+        yield from (f"note: {at}: {flag}" for flag in cell.flags)
+    for name, law in (("lr", result.law), ("batch", result.batch_law)):
+        if law is not None:
+            yield from _law(name, law)
+    for title, regret in (("regret of the law", result.regret), ("each cell from the others", result.regret_left_out)):
+        if regret is not None:
+            yield f"{title}: {regret.mean:.3%} of the loss on average, {regret.max:.3%} at most"
+    yield from left_out_lines(result.left_out)
+    yield from (f"note: {flag}" for flag in result.flags)
+
+
+def _cells(result: "Optima") -> Table:
+    batched = result.cells[0].best_batch is not None
+    stable = any(cell.largest_stable for cell in result.cells)
+    columns = ("lr", *(("batch",) if batched else ()), "within 0.25%", "loss", *(("stable to",) if stable else ()))
+    out = table("optimum per cell", *result.cells[0].at, *columns)
+    for cell in result.cells:
+        lr = "at the edge" if cell.optimum is None else f"{cell.optimum:.3g}"
+        out.add(
+            *(f"{value:.4g}" for value in cell.at.values()), lr, *((number(cell.batch, 3),) if batched else ()),
+            span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
+            *((number(cell.largest_stable, 3),) if stable else ()),
+        )  # fmt: skip
+    return out
+
+
+def _law(name: str, law: "Fit") -> Iterator[str]:
+    values = ", ".join(f"{key} = {item.value:.4g} {span(item.ci, 3)}" for key, item in law.params.items())
+    what = law.formula.replace("x", law.inputs.get("x", "x"))
+    yield f"best {name} = {what}: {values}"
+    yield from (f"note: law of the best {name}: {flag}" for flag in law.flags)

@@ -1,0 +1,1 @@
+"""What can be said of a project's studies: prices, designs, states, snapshots, answers, and what is stale."""

@@ -1,0 +1,146 @@
+"""`import crossover as xo`: the same answers as the command line, from files, frames and arrays."""
+
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import crossover as xo
+from crossover.cli.app import app
+
+MODULES = ("advise", "compare", "fit", "optimum", "places", "predict")
+
+
+def table() -> pd.DataFrame:
+    """Two recipes at five sizes with three paired seeds, and a learning rate."""
+    generator, rows = np.random.default_rng(0), []
+    for x in np.geomspace(1e15, 1e19, 5):
+        for seed in range(3):
+            shared = generator.normal(0, 0.01)
+            for recipe, power in (("slow", 0.06), ("steep", 0.10)):
+                loss = 1.2 + 2 * (x / 1e17) ** -power + shared + generator.normal(0, 0.003)
+                rows.append({"flops": x, "recipe": recipe, "seed": seed, "loss": loss, "note": "[/x] \\[1]"})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.csv"
+    table().to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["crossover.runs.table", *(f"crossover.api.{name}" for name in MODULES)])
+def test_the_examples_of_the_docstrings(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted
+    assert not found.failed
+
+
+QUESTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("compare", {"pair": "seed", "at": 1e20}, ["--pair", "seed", "--at", "x=1e20"]),
+    ("fit", {"x": "flops", "by": "recipe", "at": "x=1e20"}, ["--x", "flops", "--by", "recipe", "--at", "flops=1e20"]),
+    ("fit", {"x": "flops", "where": "recipe == 'slow'"}, ["--x", "flops", "--where", "recipe == 'slow'"]),
+    ("advise", {"x": "flops", "by": "recipe", "pair": "seed", "at": {"x": 1e22}, "budget": 1e21, "candidates": "n.csv"},
+     ["--x", "flops", "--by", "recipe", "--pair", "seed", "--at", "x=1e22", "--budget", "1e21", "--candidates",
+      "n.csv"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "words"), QUESTIONS)
+def test_library_and_command_line_say_the_same(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any], words: list[str]
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    places = pd.DataFrame({"flops": [1e20, 1e20, 3e18, 3e18], "recipe": ["slow", "steep"] * 2, "seed": [9, 9, 8, 8]})
+    places.to_csv("n.csv", index=False)
+    answer = getattr(xo, name)("runs.csv", **options)
+    said = CliRunner().invoke(app, [name, "runs.csv", *words], catch_exceptions=False).stdout
+    assert [line.rstrip() for line in said.splitlines()] == str(answer).splitlines()
+    as_json = CliRunner().invoke(app, [name, "runs.csv", *words, "--json"], catch_exceptions=False).stdout
+    assert json.loads(as_json) == json.loads(json.dumps(answer.to_json()))
+    assert answer.plot("answer.png").svg().startswith("<svg")
+    assert Path("answer.png").read_bytes().startswith(b"\x89PNG")
+    assert "<!doctype html>" in answer.html("mine")
+
+
+def test_predict_says_what_the_command_line_says(runs: Path) -> None:
+    answer = xo.predict(runs, x="flops", by="recipe", pair="seed", at=1e20, runs=3)
+    words = ["predict", str(runs), "--x", "flops", "--by", "recipe", "--pair", "seed", "--at", "x=1e20", "--runs", "3"]
+    lodged = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    mine = json.loads(json.dumps(answer.to_json()))
+    for key in ("at", "runs", "confidence", "recipes", "pairs", "lever_arm_decades"):
+        assert mine[key] == lodged[key]
+    said = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert [line.rstrip() for line in said.splitlines()[1:]] == str(answer).splitlines()[1:]
+    assert {row["layer"] for row in answer.plot().rows} == {"run", "law", "interval", "place"}
+
+
+def test_files_frames_arrays_and_runs_are_one_question(runs: Path) -> None:
+    frame = pd.read_csv(runs)
+    columns = {str(name): frame[name].to_numpy() for name in frame.columns}
+    sources: list[Any] = [runs, str(runs), frame, columns, xo.read(runs), xo.read(columns)]
+    answers = [xo.compare(source, pair="seed").to_json() for source in sources]
+    assert all(answer == answers[0] for answer in answers)
+    assert str(xo.read(runs, where="seed < 2")).endswith("left out: 10 row(s), not seed < 2")
+    with pytest.raises(xo.UsageError, match="give arrays of one length"):
+        xo.read({"a": [1.0, 2.0], "b": [1.0]})
+
+
+@pytest.mark.parametrize("ask", [
+    lambda runs, **by: xo.fit(runs, x="flops", **by),
+    lambda runs, **by: xo.predict(runs, x="flops", at=1e21, **by),
+    lambda runs, **by: xo.optimum(runs.assign(lr=runs["flops"]), x="seed + 1", **by),
+])  # fmt: skip
+def test_recipes_are_not_pooled_in_silence(ask: Any) -> None:
+    rows = table()
+    with pytest.raises(xo.UsageError, match=r"'recipe' names 2 recipes \(slow, steep\).*--by recipe.*--by none"):
+        ask(rows)
+    with pytest.raises(xo.UsageError, match="'Optimizer' names 2 recipes"):
+        ask(rows.rename(columns={"recipe": "Optimizer"}))
+    pooled, divided = ask(rows, by="none"), ask(rows, by="recipe")
+    assert set(divided.recipes) == {"slow", "steep"}
+    assert "slow" not in str(pooled)
+
+
+def test_each_recipe_has_the_law_of_its_own_runs() -> None:
+    rows = table()
+    both = xo.fit(rows, x="flops", by="recipe")
+    for name in ("slow", "steep"):
+        alone = xo.fit(rows[rows["recipe"] == name], x="flops")
+        assert both[name].params == alone.params
+    short = pd.concat([rows, pd.DataFrame([{"flops": 1e18, "recipe": "new", "seed": 0, "loss": 2.0}])])
+    with_one = xo.fit(short, x="flops", by="recipe")
+    assert set(with_one.recipes) == {"slow", "steep"}
+    assert with_one.left_out[0].reason.startswith("recipe new: ")
+
+
+def test_brackets_of_names_are_kept() -> None:
+    rows = table().replace({"recipe": {"slow": "[bold]a[/bold]", "steep": "b[/]"}})
+    said = str(xo.compare(rows, pair="seed"))
+    assert "b[/] against [bold]a[/bold]:" in said
+    assert "\\[" not in said
+
+
+@pytest.mark.parametrize(("place", "says"), [
+    ("1e22", "write x=1e22"), ({"y": 1.0}, "'y' is no input"), ("x=two", "'two' is no number"),
+    (-1.0, "positive, finite x"), ("x=nan", "positive, finite x"),
+])  # fmt: skip
+def test_a_place_that_is_none_says_how_it_is_written(place: Any, says: str) -> None:
+    with pytest.raises(xo.UsageError, match=says):
+        xo.compare(table(), at=place)
+
+
+def test_the_import_is_lazy_and_its_names_are_offered() -> None:
+    code = "import sys, crossover as xo; print('numpy' in sys.modules, set(xo.__all__) <= set(dir(xo))); xo.nothing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "False True\n"
+    assert "module 'crossover' has no attribute 'nothing'" in done.stderr
