@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from crossover.base.errors import guarded
+from crossover.base.entry import guarded
 from crossover.cli.advise import advise
 from crossover.cli.compare import compare
 from crossover.cli.fit import fit

@@ -77,7 +77,7 @@ def _show(scale: str | None, study: str | None, as_json: bool) -> None:
 
 
 def _show_total(planned: "list[Planned]", params: "Params") -> None:
-    from flows.studies.prices import total
+    from flows.studies.prices import duration, total
 
     if len(planned) > 1:
         item = total(params, planned)
@@ -91,6 +91,7 @@ def _show_total(planned: "list[Planned]", params: "Params") -> None:
 
 def _show_forecast(item: "Forecast") -> None:
     from crossover.plots.blocks import show, table
+    from flows.studies.prices import duration
 
     gpu = any(rung.peak_gb is not None for rung in item.rungs)
     columns = ("width", "N", "tokens", "EFLOP", "(all)", "rows", "cells", "stored", "time", *["GB"] * gpu)
@@ -116,13 +117,6 @@ def _short(count: float) -> str:
         if count >= size:
             return f"{count / size:.4g}{unit}"
     return f"{count:g}"
-
-
-def duration(hours: float) -> str:
-    """Hours as people say them."""
-    if hours >= 1:
-        return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
-    return f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
 
 
 def _known(count: int | None) -> str:

@@ -164,7 +164,7 @@ def _json(
 
 def _show(question: Question, scale: str, designs: list[Design], cheapest: dict[str, Design | None]) -> None:
     from crossover.plots.blocks import show, table
-    from flows.commands.plan import duration
+    from flows.studies.prices import duration
 
     noise = question.noise
     columns = ("seeds", "rungs", "detectable, mean of rungs", "at one rung", "cells", "time", "")
@@ -187,7 +187,7 @@ def _show(question: Question, scale: str, designs: list[Design], cheapest: dict[
 
 
 def _words(found: Design | None) -> str:
-    from flows.commands.plan import duration
+    from flows.studies.prices import duration
     from stages.verdicts.design import MOST_SEEDS
 
     if found is None:

@@ -171,3 +171,10 @@ def stored_cells(rows: list[Row], params: Params, scale: Scale) -> set[Cell] | N
     store = store_from_environment()
     known = zip(rows, fingerprints(rows, params, scale, index), strict=True)
     return {row.cell for row, fingerprint in known if fingerprint and store.status(fingerprint)}
+
+
+def duration(hours: float) -> str:
+    """Hours as people say them."""
+    if hours >= 1:
+        return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
+    return f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"

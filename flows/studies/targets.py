@@ -9,7 +9,8 @@ python -m flows.studies.targets all pocket
 import argparse
 import sys
 
-from crossover.base.errors import UsageError, guarded
+from crossover.base.entry import guarded
+from crossover.base.errors import UsageError
 from stages.study.params import PARAMS, Params, load_params
 
 

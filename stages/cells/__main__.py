@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from crossover.base.errors import guarded
+from crossover.base.entry import guarded
 from crossover.base.files import write_json
 from stages.cells.assemble import write_tables
 from stages.cells.plan import folder, make_plan, read_plan

@@ -17,7 +17,8 @@ from dataclasses import replace
 import torch
 import torch.distributed as dist
 
-from crossover.base.errors import UsageError, guarded
+from crossover.base.entry import guarded
+from crossover.base.errors import UsageError
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, read_plan
 from stages.store.store import store_from_environment

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from crossover.base.errors import guarded
+from crossover.base.entry import guarded
 from stages.cells.plan import read_plan
 from stages.check.gate import conclude
 from stages.check.losses import check_losses, loss_table

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crossover.base.errors import DamageError, guarded
+from crossover.base.entry import guarded
+from crossover.base.errors import DamageError
 from crossover.base.files import write_json
 from crossover.runs.estimates import plain
 from stages.fit.study import fit_study, metrics

@@ -6,7 +6,7 @@ python -m stages.report
 import sys
 from pathlib import Path
 
-from crossover.base.errors import guarded
+from crossover.base.entry import guarded
 from crossover.base.files import read_json, write_bytes
 from crossover.ledger.chain import read_ledger
 from crossover.ledger.outcomes import recorded

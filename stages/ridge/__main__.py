@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from crossover.base.errors import UsageError, guarded
+from crossover.base.entry import guarded
+from crossover.base.errors import UsageError
 from crossover.base.files import write_json
 from stages.ridge.regression import mean_squares, random_features, ridge
 from stages.ridge.text import Problem, text_problem

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer as Encoder
 from tqdm import tqdm
 
 from crossover.base.canonical import digest
-from crossover.base.errors import UsageError, guarded
+from crossover.base.entry import guarded
+from crossover.base.errors import UsageError
 from crossover.base.files import read_json, sha256_file, write_json
 from stages.shards.manifest import INDEX, TOKENS, Index, Split, SplitName, Text
 from stages.study.corpora import Corpus

@@ -6,7 +6,7 @@ python -m stages.verdicts
 import sys
 from pathlib import Path
 
-from crossover.base.errors import guarded
+from crossover.base.entry import guarded
 from crossover.base.files import write_json
 from crossover.plots.blocks import show, table
 from crossover.runs.estimates import plain
