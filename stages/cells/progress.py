@@ -20,7 +20,7 @@ class Progress:
         self._finished = 0
         self._started = time.monotonic()
         self._live = sys.stderr.isatty()
-        self._say(f"{len(cells)} cells to train and evaluate on {place}")
+        self._say(f"{len(cells)} cells to train or evaluate on {place}")
 
     def step(self, fingerprint: str, step: int) -> None:
         """A cell has done so many steps."""
