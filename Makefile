@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-ci test-all lint bench gpu-pack gpu gpu-take calibrate replay chaos fuzz mutants audit serve
+.PHONY: study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.studies.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -30,6 +30,10 @@ lint: .venv/.ok
 
 bench: .venv/.ok
 	python -m tests.bench
+
+# Real ladders as questions, from a folder laid out as tests/decide/ladders.py says. PAGE=1 writes docs/decide.md.
+decide: .venv/.ok
+	python -m tests.decide --data $(DATA) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(PAGE),--page)
 
 # A GPU for ten minutes: pack here, run there (Python and torch are the machine's own), take here what came back.
 gpu-pack: .venv/.ok

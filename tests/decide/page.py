@@ -1,0 +1,68 @@
+"""The page of `make decide`: scores by set in words and tables."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+Scores = Mapping[str, Mapping[str, tuple[float, float, float]]]
+
+INTRODUCTION = """# Deciding on real ladders
+
+`make decide DATA=folder`: {rows:,} questions, {seconds:.0f} s. Each takes a pair of recipes of a published ladder,
+shows the runs at a half, a quarter, an eighth or a sixteenth of the largest size that both have, and asks which wins
+there. *Single* is the order at the largest size shown, *trend* that with a quarter of the local slope carried on.
+Intervals are 90%, by resampling recipes (ladders where recipes are few); the mean counts every set alike.
+
+* **right**: share of right choices. *d* is ours less single's. **caught**: orders that turned after the last rung shown
+  and were called right; **lost**: orders that stayed and were called wrong.
+* **log score** of P(B wins); single's P is its share right on the other sets at that range. **Brier**: ours.
+* **50, 90**: coverage of our intervals of the difference that was observed. **sure**: share of rows with P beyond .95,
+  and how many of them were right. **regret**: loss given away by the choice, over the mean difference.
+"""
+
+
+def page(
+    found: Mapping[str, Scores], arms: pd.DataFrame, rows: int, seconds: float, earlier: tuple[Scores, ...] | None
+) -> str:
+    """Markdown."""
+    parts = [INTRODUCTION.format(rows=rows, seconds=seconds)]
+    parts += [f"## {'All ranges' if name == 'all' else f'Runs at {name} of the target'}\n\n{_table(scores)}\n"
+              for name, scores in found.items()]  # fmt: skip
+    if len(arms):
+        parts.append("## Of many recipes, one\n\nRegret of the choice, over the mean difference of two recipes: by the "
+                     f"last rung, and by our expected loss.\n\n{_arms(arms)}\n")  # fmt: skip
+    if earlier:
+        old, new = earlier
+        parts.append("## Beside the code of 2026-11-25\n\nThe same fixed sample of rows.\n\n"
+                     f"As it was:\n\n{_table(old)}\n\nNow:\n\n{_table(new)}\n")  # fmt: skip
+    return "\n".join(parts)
+
+
+def _table(scores: Scores) -> str:
+    head = ("set", "rows", "single", "trend", "ours", "d", "caught / lost", "log score (single)", "Brier", "50", "90",
+            "sure", "right", "regret: single / trend / ours")  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, item in scores.items():
+        value = {key: triple[0] for key, triple in item.items()}
+        cells = (
+            name, f"{value['rows']:.0f}", *(f"{value[key]:.3f}" for key in ("single", "trend", "ours")),
+            f"{value['d']:+.3f} {_span(item['d'], '+.3f')}", f"{value['caught']:.3f} / {value['newly_lost']:.3f}",
+            f"{value['log']:.3f} ({value['single_log']:.3f})", f"{value['brier']:.3f}", f"{value['c50']:.2f}",
+            f"{value['c90']:.2f} {_span(item['c90'], '.2f')}", f"{value['said']:.2f}",
+            f"{value['sure_right']:.3f} {_span(item['sure_right'], '.3f')}",
+            f"{value['regret_single']:.3f} / {value['regret_trend']:.3f} / {value['regret']:.3f}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join('–' if 'nan' in cell and cell != name else cell for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def _span(triple: tuple[float, float, float], form: str) -> str:
+    return "" if math.isnan(triple[1]) else f"[{triple[1]:{form}}, {triple[2]:{form}}]"
+
+
+def _arms(arms: pd.DataFrame) -> str:
+    lines = ["| set | tables | by the last rung | ours |", "|---|---|---|---|"]
+    for name, group in arms.groupby("set", sort=False):
+        lines.append(f"| {name} | {len(group)} | {group['single'].mean():.3f} | {group['ours'].mean():.3f} |")
+    return "\n".join(lines)
