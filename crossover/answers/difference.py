@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from crossover.answers.comparison import Gap
 from crossover.answers.crossing import REACH, Difference
@@ -211,6 +211,8 @@ def law_difference(a: Fitted, b: Fitted, low: float, high: float) -> Difference:
         return np.exp(right) - np.exp(left), error, dof
 
     def factor(log_x: float) -> tuple[float, float, float] | None:
+        from scipy import optimize  # which takes as long to import as all the rest of this package
+
         right, error_b = law_errors(b.problem, b.theta, b.cov, np.array([[log_x]]))
 
         def above(log_factor: float) -> float:
