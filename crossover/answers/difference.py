@@ -252,7 +252,7 @@ def target_gap(a: str, b: str, difference: Difference, target: float, far: bool)
     place = math.log(target)
     lever = max(0.0, place - difference.high, difference.low - place) / _DECADE
     if lever > REACH and not far:
-        where = f"{target:g} is {lever:.1f} decades outside the runs"
+        where = f"{target:g} is {lever:.2f} decades outside the runs"
         raise UsageError(f"{where}; past {REACH} decades a gap must be asked for with --far")
     value, error, dof = (float(part[0]) for part in difference.at(np.array([place])))
     return Gap(

@@ -115,6 +115,8 @@ class Prediction(Answer):
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
     lines: dict[str, list[LinePoint]] = field(default_factory=dict, repr=False, compare=False)
     """For the figure alone, as the evidence: laws of one input from the smallest run to the target."""
+    axes: tuple[str, str] = field(default=("x", "loss"), repr=False, compare=False)
+    """What x and the loss are called there."""
 
     def said(self, name: str = "forecast") -> Iterator[Block]:
         """Every recipe's law and loss at the target, and who wins."""
@@ -145,14 +147,30 @@ def predict(
     Raises:
         UsageError: a law that cannot be fitted, or leaves no interval.
     """
+    runs, left_out = _finished(runs)
     fits = {str(name): _own_law(runs, name, law) for name in dict.fromkeys(runs.recipe.tolist())}
     expected = {name: _expected(name, fitted, at, count) for name, fitted in fits.items()}
     known = None if pairs is None else [two for two in pairs if set(two) <= set(expected)]
     return Prediction(
         at=dict(at), lever_arm_decades=runs.lever_arm(at), runs=count, confidence=CONFIDENCE, recipes=expected,
-        pairs=_chances(runs, at, count, law, expected, known), n_rows=len(runs.loss), digest=runs.digest, evidence=runs,
-        lines={name: line(fitted, at.get("x")) for name, fitted in fits.items()},
+        pairs=_chances(runs, at, count, law, expected, known), n_rows=len(runs.loss), digest=runs.digest,
+        left_out=left_out, evidence=runs,
+        lines={name: line(fitted, *([at["x"]] if "x" in at else [])) for name, fitted in fits.items()},
     )  # fmt: skip
+
+
+def _finished(runs: Evidence) -> tuple[Evidence, list[LeftOut]]:
+    """The runs that have a loss, and of which recipes others are left out."""
+    fine = np.isfinite(runs.loss) & np.isfinite(np.array(list(runs.inputs.values()))).all(0)
+    if fine.all():
+        return runs, []
+    lost, counts = np.unique(runs.recipe[~fine].astype(str), return_counts=True)
+    rest = (None if part is None else part[fine] for part in (runs.pair, runs.rung, runs.structural))
+    kept = Evidence(
+        {name: values[fine] for name, values in runs.inputs.items()}, runs.loss[fine], runs.recipe[fine], *rest
+    )
+    named = zip(lost.tolist(), counts.tolist(), strict=True)
+    return kept, [LeftOut(f"{name}: diverged, missing or infinite", count) for name, count in named]
 
 
 def _own_law(runs: Evidence, recipe: Any, law: str | None) -> Fitted:

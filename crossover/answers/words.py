@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MANY = 12  # pairs, above which each gets one line
 _STEPS = 20
+_TINY = 1e-9  # in losses
 
 
 def comparisons_said(result: "Comparisons") -> Iterator[Block]:
@@ -146,7 +147,7 @@ def _standing(advice: "Advice") -> Iterator[str]:
         yield f"{b} beats {a} at {place} with probability {now.b_wins:.3f}, from {advice.n_rows} runs"
         yield (
             f"loss({b}) - loss({a}) = {now.value:+.4f}, s.d. {now.sd:.2g}; "
-            f"choosing now costs {now.regret:.2g} on average"
+            f"choosing now costs {_small(now.regret)} on average"
         )
     yield f"noise of a run there {advice.noise_sd:.2g}, what the law may miss {advice.discrepancy_sd:.2g} (s.d.)"
 
@@ -161,6 +162,10 @@ def _steps(advice: "Advice") -> Table:
         cell = _cell(step, advice.pair)
         out.add(str(i), cell, *recipe, f"{step.cost:.3g}", f"{step.cumulative_cost:.3g}", f"{_after(step):.3g}")
     return out
+
+
+def _small(value: float | None) -> str:
+    return "nothing" if value is None or value < _TINY else f"{value:.2g}"
 
 
 def _after(step: "Step") -> float:

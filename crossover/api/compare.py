@@ -7,6 +7,8 @@ from crossover.answers.compare import Settings
 from crossover.answers.compare import compare as compare_arrays
 from crossover.answers.comparison import Comparisons
 from crossover.api.places import Place, read_place
+from crossover.base.errors import UsageError
+from crossover.runs.roles import POOLED
 from crossover.runs.table import Tabular, read_runs
 
 
@@ -56,6 +58,8 @@ def compare(
     >>> found.pairs[0].verdict, f"{found.pairs[0].crossover.value:.2g}", found.pairs[0].gap.decision.choose
     ('crosses', '2e+17', 'b')
     """
+    if by == POOLED:
+        raise UsageError("a comparison needs the column that names the recipe: --by")
     runs = read_runs(table, where)
     target = None if at is None else read_place(at, {"x": x})["x"]
     result = compare_arrays(

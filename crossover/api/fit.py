@@ -12,6 +12,7 @@ from crossover.api.recipes import ByRecipe, by_recipe
 from crossover.laws.fit import fit as fit_arrays
 from crossover.laws.result import Drawn, Fit
 from crossover.runs.roles import recipe_column
+from crossover.runs.rows import require_positive
 from crossover.runs.table import Runs, Tabular, read_runs
 
 
@@ -78,6 +79,7 @@ def fit(
     def of(runs: Runs) -> Fit:
         some, held = runs.split(heldout)
         inputs, values = _columns(some, columns), some.numbers(loss)
+        require_positive({loss: values})
         result = fit_arrays(
             chosen, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
             weights=None if weights is None else some.numbers(weights), seed=seed,

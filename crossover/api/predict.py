@@ -9,6 +9,7 @@ from crossover.answers.predict import predict as predict_arrays
 from crossover.api.places import Place, example, read_place
 from crossover.base.errors import UsageError
 from crossover.runs.roles import recipe_column
+from crossover.runs.rows import require_positive
 from crossover.runs.table import Tabular, read_runs
 
 
@@ -63,9 +64,12 @@ def predict(
         raise UsageError(f"name the target with --at, as {example(columns)}")
     target, read = read_place(at, columns), read_runs(table, where)
     recipes, values = recipe_column(read, by, *columns.values()), read.numbers(loss)
+    require_positive({loss: values})
     evidence = Evidence(
         {name: read.numbers(text) for name, text in columns.items()}, values,
         np.full(len(values), "runs", object) if recipes is None else read.labels(recipes),
         None if pair is None else read.labels(pair),
     )  # fmt: skip
-    return replace(predict_arrays(evidence, target, count=runs, law=law), left_out=read.left_out)
+    result = predict_arrays(evidence, target, count=runs, law=law)
+    axes = (" × ".join(columns.values()), loss)
+    return replace(result, left_out=[*read.left_out, *result.left_out], axes=axes)

@@ -28,15 +28,15 @@ def by_recipe(runs: Runs, by: str | None, ask: Callable[[Runs], Result]) -> "Res
     if by is None:
         return ask(runs)
     found: dict[str, Result] = {}
-    left_out, errors = list(runs.left_out), list[UsageError]()
+    left_out, errors = list(runs.left_out), list[str]()
     for name, part in divided(runs, by):
         try:
             found[name] = ask(part)
         except UsageError as error:
-            errors.append(error)
-            left_out.append(LeftOut(f"{by} {name}: {error}", len(part.table)))
+            errors.append(f"{by} '{name}': {error}")
+            left_out.append(LeftOut(errors[-1], len(part.table)))
     if not found:
-        raise errors[0]
+        raise UsageError(errors[0])
     return ByRecipe(by, found, left_out)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from crossover.base.errors import DamageError
+from crossover.base.errors import DamageError, UsageError
 
 
 @contextmanager
@@ -40,6 +40,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     with replacing(path) as draft:
         draft.write_bytes(content)
+
+
+def write_named(path: Path, content: bytes) -> None:
+    """Write what the user named a place for. Raises `UsageError` that names it where it cannot be written."""
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); name another place, or make room") from None
 
 
 def write_json(path: Path, value: Any) -> None:

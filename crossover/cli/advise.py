@@ -11,7 +11,7 @@ import typer
 
 from crossover.base.errors import UsageError
 from crossover.cli.options import AnyFile, By, D, Html, Json, Loss, N, OfScale, Pair, Places, Plot, Study, Where, X
-from crossover.cli.output import answer
+from crossover.cli.output import answer, require_outputs
 from crossover.cli.project import require_project
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def advise(
         raise UsageError("name a file of runs, or --study and --scale")
     if not at or budget is None:
         raise UsageError("name the place to answer for and what the runs may cost, as --at x=1e22 --budget 1e21")
+    require_outputs(file, plot, html)
     if file is not None:
         advice = ask(
             file, candidates, at=at, budget=budget, loss=loss, x=x, n=n, d=d, cost=cost, by=by, pair=pair, law=law,

@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import At, File, Html, Json, Loss, Pair, Plot, Where
-from crossover.cli.output import answer
+from crossover.cli.options import File, Html, Json, Loss, Pair, Places, Plot, Where, one_place
+from crossover.cli.output import answer, require_outputs
 
 
 def compare(
     file: File,
-    at: At = None,
+    at: Places = None,
     x: Annotated[str, typer.Option(help="Column or expression: FLOPs, tokens, parameters.")] = "flops",
     loss: Loss = "loss",
     by: Annotated[str, typer.Option(help="Column that names the recipe.")] = "recipe",
@@ -35,8 +35,9 @@ def compare(
     """
     from crossover.api.compare import compare as ask
 
+    require_outputs(file, plot, html)
     pairs = [_two(text) for text in only] if only else None
-    result = ask(file, at=at, x=x, loss=loss, by=by, pair=pair, only=pairs, law=law, far=far, where=where)
+    result = ask(file, at=one_place(at), x=x, loss=loss, by=by, pair=pair, only=pairs, law=law, far=far, where=where)
     answer(result, file.name, as_json, plot, html)
 
 

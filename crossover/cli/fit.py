@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from crossover.cli.options import By, D, File, Html, Json, Loss, N, Places, Plot, Where, X
-from crossover.cli.output import answer
+from crossover.cli.output import answer, require_outputs
 
 
 def fit(
@@ -44,6 +44,7 @@ def fit(
     """
     from crossover.api.fit import fit as ask
 
+    require_outputs(file, plot, html)
     result = ask(
         file, law=law, loss=loss, x=x, n=n, d=d, by=by, objective=objective, delta=delta, tau=tau, weights=weights,
         where=where, heldout=heldout, at=at, bootstrap=bootstrap, cluster=cluster, starts=starts, seed=seed,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from crossover.cli.options import By, D, File, Html, Json, Loss, N, Plot, Where
-from crossover.cli.output import answer
+from crossover.cli.output import answer, require_outputs
 
 
 def optimum(
@@ -30,5 +30,6 @@ def optimum(
     """
     from crossover.api.optimum import optimum as ask
 
+    require_outputs(file, plot, html)
     result = ask(file, lr=lr, loss=loss, batch=batch, n=n, d=d, x=x, by=by, initial=initial, where=where)
     answer(result, file.name, as_json, plot, html)

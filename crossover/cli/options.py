@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from crossover.base.errors import UsageError
+
 File = Annotated[Path, typer.Argument(help="Runs as .csv, .parquet or .jsonl, one row per run.", show_default=False)]
 AnyFile = Annotated[
     Path | None, typer.Argument(help="Runs as .csv, .parquet or .jsonl, one row per run.", show_default=False)
@@ -17,10 +19,9 @@ By = Annotated[
     str | None, typer.Option(help="Column that names the recipe; none where several are to be taken as one.")
 ]
 Pair = Annotated[str | None, typer.Option(help="Column that pairs runs of one size: the seed.")]
-At = Annotated[str | None, typer.Option(help="The place to answer for, as x=1e22 or N=7e9,D=2e12.")]
 Places = Annotated[
     list[str] | None,
-    typer.Option("--at", help="A place to answer for, as x=1e22 or N=7e9,D=2e12; may be repeated."),
+    typer.Option("--at", help="The place to answer for, as x=1e22 or N=7e9,D=2e12; fit and advise take several."),
 ]
 Where = Annotated[
     str | None,
@@ -33,3 +34,10 @@ OfScale = Annotated[str | None, typer.Option("--scale", help="The study's scale.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Plot = Annotated[Path | None, typer.Option(help="Also draw it here: .png, .svg or .pdf.")]
 Html = Annotated[Path | None, typer.Option(help="Also write a page to send around, with an interactive figure.")]
+
+
+def one_place(places: list[str] | None) -> str | None:
+    """The place of a command that answers for one. Raises `UsageError` where several are named."""
+    if places and len(places) > 1:
+        raise UsageError(f"--at was given {len(places)} times, and one place is answered for; ask once for each")
+    return places[0] if places else None

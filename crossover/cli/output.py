@@ -5,8 +5,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover.base.errors import UsageError
+
 if TYPE_CHECKING:
     from crossover.plots.answer import Answer
+
+_PAGES = (".html", ".htm")
+_FIGURES = (".png", ".svg", ".pdf")
 
 
 def print_json(value: Any) -> None:
@@ -21,17 +26,34 @@ def note_written(*paths: Path) -> None:
         print(f"written: {path}", file=sys.stderr)
 
 
-def answer(result: "Answer", title: str, as_json: bool, plot: Path | None, html: Path | None) -> None:
-    """Write the figure and the page where they are asked for; print the JSON or the words, and what was written."""
-    from crossover.base.files import write_bytes
-    from crossover.plots.blocks import show
+def require_outputs(read: Path | None, plot: Path | None, html: Path | None) -> None:
+    """Before anything is computed. Raises `UsageError` for an output of another kind, or that is what is read."""
+    for option, path, endings in (("--plot", plot, _FIGURES), ("--html", html, _PAGES)):
+        if path is None:
+            continue
+        if path.suffix not in endings:
+            raise UsageError(f"{option} {path} must end in {' or '.join(endings)}")
+        if path.is_dir() or (read is not None and path.resolve() == read.resolve()):
+            raise UsageError(f"{option} {path} is {'a folder' if path.is_dir() else 'what is read'}; name another file")
+
+
+def write_answer(result: "Answer", title: str, plot: Path | None, html: Path | None) -> None:
+    """The figure and the page where they are asked for, and that they were written."""
+    from crossover.base.files import write_named
 
     if plot is not None:
         result.plot(plot)
     if html is not None:
-        write_bytes(html, result.html(title).encode())
+        write_named(html, result.html(title).encode())
+    note_written(*(path for path in (plot, html) if path is not None))
+
+
+def answer(result: "Answer", title: str, as_json: bool, plot: Path | None, html: Path | None) -> None:
+    """Print the JSON or the words; write the figure and the page."""
+    from crossover.plots.blocks import show
+
     if as_json:
         print_json(result.to_json())
     else:
         show(result.said())
-    note_written(*(path for path in (plot, html) if path is not None))
+    write_answer(result, title, plot, html)

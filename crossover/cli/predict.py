@@ -15,8 +15,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import AnyFile, At, By, D, Html, Json, Loss, N, OfScale, Pair, Plot, Study, Where, X
-from crossover.cli.output import note_written, print_json
+from crossover.cli.options import (
+    AnyFile,
+    By,
+    D,
+    Html,
+    Json,
+    Loss,
+    N,
+    OfScale,
+    Pair,
+    Places,
+    Plot,
+    Study,
+    Where,
+    X,
+    one_place,
+)
+from crossover.cli.output import print_json, require_outputs, write_answer
 from crossover.cli.project import find_project, require_project
 
 if TYPE_CHECKING:
@@ -42,7 +58,7 @@ class Asked:
 
 def predict(
     file: AnyFile = None,
-    at: At = None,
+    at: Places = None,
     x: X = None,
     n: N = None,
     d: D = None,
@@ -82,15 +98,17 @@ def predict(
         else:
             _score(file, where, lodge, as_json)
         return
+    require_outputs(file, plot, html)
+    place = one_place(at)
     if (file is None) == (study is None):
         raise UsageError("name a file of runs, or a study with --study, --scale and --at width=96")
     if file is not None:
         inputs = {"x": x, "N": n, "D": d}
-        asked = _of_table(file, inputs, {"loss": loss, "recipe": by, "pair": pair, "where": where}, at, runs, law)
+        asked = _of_table(file, inputs, {"loss": loss, "recipe": by, "pair": pair, "where": where}, place, runs, law)
     else:
-        if study is None or scale is None or at is None:
+        if study is None or scale is None or place is None:
             raise UsageError("a study's forecast needs --study, --scale and --at width=96")
-        asked = require_project().ask_study(study, scale, at, law)
+        asked = require_project().ask_study(study, scale, place, law)
     forecast = _forecast(asked, name)
     if lodge:
         _lodge(forecast, asked)
@@ -98,7 +116,7 @@ def predict(
         print_json(forecast.model_dump())
     else:
         _show(asked.prediction, forecast.name, lodge)
-    _write(asked.prediction, forecast.name, plot, html)
+    write_answer(asked.prediction, forecast.name, plot, html)
 
 
 def _of_table(
@@ -252,16 +270,6 @@ def _show(prediction: "Prediction", name: str, lodged: bool) -> None:
     show(prediction.said(name))
     if lodged:
         show([f"lodged in {LEDGER}; commit it: from then on no change goes unseen"])
-
-
-def _write(prediction: "Prediction", name: str, plot: Path | None, html: Path | None) -> None:
-    from crossover.base.files import write_bytes
-
-    if plot is not None:
-        prediction.plot(plot)
-    if html is not None:
-        write_bytes(html, prediction.html(name).encode())
-    note_written(*(path for path in (plot, html) if path is not None))
 
 
 def _show_record(record: "Record") -> None:

@@ -119,7 +119,8 @@ def fit(
     if roll_out:
         result = replace(result, rollout=_roll_out(fitted))
     predictions = [fitted.predict(place) for place in predict]
-    return replace(result, predictions=predictions, line=line(fitted))
+    places = [place["x"] for place in predict if "x" in place]
+    return replace(result, predictions=predictions, line=line(fitted, *places))
 
 
 def fit_law(
@@ -390,10 +391,10 @@ def _roll_out(fitted: Fitted) -> HeldOut | None:
     return _score(rows) if rows else None
 
 
-def line(fitted: Fitted, target: float | None = None) -> list[LinePoint]:
-    """A law of one input along the range of its runs, and on to a target; nothing for laws of more."""
+def line(fitted: Fitted, *targets: float) -> list[LinePoint]:
+    """A law of one input along the range of its runs, and on to targets; nothing for laws of more."""
     if len(fitted.problem.law.inputs) > 1:
         return []
-    ends = np.append(fitted.problem.log_x[0], [] if target is None else np.log(target))
+    ends = np.append(fitted.problem.log_x[0], np.log(targets))
     rows = fitted.predict_rows(np.exp(np.linspace(ends.min(), ends.max(), _POINTS))[None])
     return [LinePoint(row.at["x"], row.loss.value, *(row.loss.ci or (None, None))) for row in rows]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from crossover.plots.blocks import Block, Table, table
 
 if TYPE_CHECKING:
-    from crossover.laws.optimum import Optima
+    from crossover.laws.optimum import CellOptimum, Optima
     from crossover.laws.result import Fit, HeldOut, Predicted
     from crossover.runs.table import LeftOut
 
@@ -92,13 +92,23 @@ def _cells(result: "Optima") -> Table:
     columns = ("lr", *(("batch",) if batched else ()), "within 0.25%", "loss", *(("stable to",) if stable else ()))
     out = table("optimum per cell", *result.cells[0].at, *columns)
     for cell in result.cells:
-        lr = "at the edge" if cell.optimum is None else f"{cell.optimum:.3g}"
+        lr, batch = (
+            _place(cell, *part) for part in (("lr", cell.optimum, cell.best_lr), ("batch", cell.batch, cell.best_batch))
+        )
         out.add(
-            *(f"{value:.4g}" for value in cell.at.values()), lr, *((number(cell.batch, 3),) if batched else ()),
+            *(f"{value:.4g}" for value in cell.at.values()), lr, *((batch,) if batched else ()),
             span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
             *((number(cell.largest_stable, 3),) if stable else ()),
         )  # fmt: skip
     return out
+
+
+def _place(cell: "CellOptimum", name: str, vertex: float | None, best: float | None) -> str:
+    """The vertex; where there is none, the best setting tried, or that it is at the edge."""
+    if vertex is not None or best is None:
+        return number(vertex, 3)
+    edges = [flag.partition(": ")[2].split(" and ") for flag in cell.flags if flag.startswith("best at the edge")]
+    return "at the edge" if any(name in part for part in edges) else f"{best:.3g} tried"
 
 
 def _law(name: str, law: "Fit") -> Iterator[str]:

@@ -102,7 +102,7 @@ def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
     found: list[Forecast | Outcome] = []
     seal = _START
     for number, line in enumerate(content.splitlines(keepends=True), 1):
-        where, remedy = f"{path}: line {number}", f"`git checkout {path}` brings the committed one back"
+        where, remedy = f"{path}: line {number}", f"`git checkout {path}` brings the committed one back, where one is"
         try:
             body = json.loads(line)["body"]
             expected, seal = sealed(body, seal)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from crossover.base.errors import UsageError
-from crossover.base.files import write_bytes
+from crossover.base.files import write_named
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -23,7 +23,7 @@ def require_writable(path: Path, sources: list[Path]) -> None:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write the table; a missing value is an empty cell or null."""
-    write_bytes(path, {".csv": _csv, ".parquet": _parquet, ".jsonl": _jsonl}[path.suffix](table))
+    write_named(path, {".csv": _csv, ".parquet": _parquet, ".jsonl": _jsonl}[path.suffix](table))
 
 
 def _csv(table: pd.DataFrame) -> bytes:

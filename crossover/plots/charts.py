@@ -31,6 +31,10 @@ def _laws(fits: "Mapping[str, Fit]") -> Figure:
         rows += _line(recipe or "runs", fit.line)
         for name, found in (("held out", fit.heldout.rows if fit.heldout else []), ("predicted", fit.predictions)):
             rows += [
+                {"layer": "interval", "kind": recipe or name, "x": row.at["x"], "low": low, "high": high}
+                for row in found if row.run_ci and row.measured is None for low, high in [row.run_ci]
+            ]  # fmt: skip
+            rows += [
                 {"layer": "place", "kind": recipe or name, "x": row.at["x"],
                  "loss": row.measured if row.measured is not None else row.loss.value}
                 for row in found
@@ -107,7 +111,7 @@ def draw_prediction(result: "Prediction") -> Figure:
         rows.append({"layer": "interval", "kind": name, "x": target, "low": item.low, "high": item.high})
         rows.append({"layer": "place", "kind": name, "x": target, "loss": item.value})
     caption = f"Runs, laws, and the mean of {result.runs} run(s) at the target with its 90% interval."
-    return Figure("predict", "Loss at the target", caption, _losses(rows, " × ".join(result.at), "loss"), rows)
+    return Figure("predict", "Loss at the target", caption, _losses(rows, *result.axes), rows)
 
 
 def draw_advice(advice: "Advice") -> Figure:

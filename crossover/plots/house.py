@@ -6,7 +6,7 @@ the same form as SVG and PDF.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ import altair as alt
 import vl_convert
 
 from crossover.base.errors import UsageError
-from crossover.base.files import write_bytes
+from crossover.base.files import write_named
 
 Chart = alt.LayerChart | alt.FacetChart | alt.VConcatChart
 Row = dict[str, Any]
@@ -66,10 +66,14 @@ class Figure:
 
     def save(self, path: Path) -> None:
         """Write it as .png, .svg or .pdf. Raises `UsageError` for another ending."""
-        formats = {".png": self.png, ".svg": lambda: self.svg().encode(), ".pdf": self.pdf}
+        formats: dict[str, Callable[[], bytes]] = {
+            ".png": self.png,
+            ".svg": lambda: self.svg().encode(),
+            ".pdf": self.pdf,
+        }
         if path.suffix not in formats:
             raise UsageError(f"a figure is written as {', '.join(formats)}; name {path} with one of them at its end")
-        write_bytes(path, formats[path.suffix]())
+        write_named(path, formats[path.suffix]())
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""

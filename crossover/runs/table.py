@@ -1,5 +1,6 @@
 """Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
 
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,9 @@ class Runs:
         return array
 
     def labels(self, column: str) -> npt.NDArray[np.object_]:
-        """A column as text [n]. Raises `UsageError` where it is missing in a row."""
+        """A column as text [n], in backticks or not. Raises `UsageError` where it is missing in a row."""
+        if column not in self.table.columns:
+            column = column.removeprefix("`").removesuffix("`")
         values = self.table[require(self.table, column)]
         if values.isna().any():
             raise UsageError(
@@ -113,7 +116,11 @@ def _open(source: pd.DataFrame | Mapping[str, Any] | str | Path) -> tuple[str, p
     if isinstance(source, (str, Path)):
         return str(source), _read(Path(source))
     if isinstance(source, pd.DataFrame):
+        if source.columns.duplicated().any():
+            raise UsageError(f"two columns are called '{source.columns[source.columns.duplicated()][0]}'; rename one")
         return "runs", source
+    if not isinstance(source, Mapping):
+        raise UsageError(f"runs are a file's path, a DataFrame, or columns by name; got {type(source).__name__}")
     try:
         return "runs", pd.DataFrame(dict(source))
     except ValueError as error:
@@ -130,6 +137,25 @@ def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
     return table[~repeated], [LeftOut("equal to an earlier row in every column", int(repeated.sum()))]
 
 
+def _read_text(file: Path, separator: str) -> pd.DataFrame:
+    """Raises `UsageError` for columns of one name, another separator, and rows with more fields than the header."""
+    names = pd.read_csv(file, sep=separator, header=None, nrows=1, dtype=str, index_col=False).iloc[0].dropna()
+    if names.duplicated().any():
+        name = names[names.duplicated()].iloc[0]
+        raise UsageError(f"{file}: two columns are called '{name}'; give one another name")
+    other = {",": ";", "\t": ","}[separator]
+    if len(names) == 1 and other in names.iloc[0]:
+        raise UsageError(f"{file}: its one column is '{names.iloc[0][:60]}'; separate fields by {separator!r}")
+    with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+        try:
+            table: pd.DataFrame = pd.read_csv(file, sep=separator, index_col=False)
+        except pd.errors.ParserWarning:
+            raise UsageError(
+                f"{file}: rows have more fields than its header; quote fields that hold {separator!r}"
+            ) from None
+    return table
+
+
 def _read_parquet(file: Path) -> pd.DataFrame:
     """Without what pandas may have noted in it about types: those are Arrow's, and the notes can be broken."""
     table: pa.Table = pyarrow.parquet.read_table(file)
@@ -139,8 +165,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": lambda file: pd.read_csv(file, index_col=False),
-        ".tsv": lambda file: pd.read_csv(file, sep="\t", index_col=False),
+        ".csv": lambda file: _read_text(file, ","),
+        ".tsv": lambda file: _read_text(file, "\t"),
         ".parquet": _read_parquet,
         ".jsonl": lambda file: pd.read_json(file, lines=True, precise_float=True),
         ".ndjson": lambda file: pd.read_json(file, lines=True, precise_float=True),

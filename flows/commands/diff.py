@@ -7,7 +7,7 @@ import typer
 
 from crossover.base.errors import UsageError
 from crossover.cli.options import Json
-from crossover.cli.output import note_written
+from crossover.cli.output import note_written, require_outputs
 
 if TYPE_CHECKING:
     from crossover.plots.blocks import Table
@@ -35,6 +35,7 @@ def diff(
     from stages.diff.comparing import compare, to_json_text
     from stages.diff.words import markdown
 
+    require_outputs(None, None, html)
     here, bare = repository_root(Path.cwd())
     before = commit_snapshot(old, here)
     if new is None and bare:
@@ -46,10 +47,10 @@ def diff(
             raise UsageError(f"{where}; run `dvc repro` and commit, or name another commit")
     found = compare(before, after)
     if html is not None:
-        from crossover.base.files import write_bytes
+        from crossover.base.files import write_named
         from stages.report.overlay import overlay
 
-        write_bytes(html, overlay(found, before, after).encode())
+        write_named(html, overlay(found, before, after).encode())
     if as_json:
         print(to_json_text(found))
     elif md:

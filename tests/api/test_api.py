@@ -120,7 +120,7 @@ def test_each_recipe_has_the_law_of_its_own_runs() -> None:
     short = pd.concat([rows, pd.DataFrame([{"flops": 1e18, "recipe": "new", "seed": 0, "loss": 2.0}])])
     with_one = xo.fit(short, x="flops", by="recipe")
     assert set(with_one.recipes) == {"slow", "steep"}
-    assert with_one.left_out[0].reason.startswith("recipe new: ")
+    assert with_one.left_out[0].reason.startswith("recipe 'new': ")
 
 
 def test_brackets_of_names_are_kept() -> None:
@@ -144,3 +144,28 @@ def test_the_import_is_lazy_and_its_names_are_offered() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "False True\n"
     assert "module 'crossover' has no attribute 'nothing'" in done.stderr
+
+
+def test_runs_without_a_loss_are_counted_as_left_out() -> None:
+    rows = table()
+    rows.loc[3, "loss"] = np.nan
+    found = xo.predict(rows, x="flops", by="recipe", at=1e20)
+    assert [(item.rows, item.reason) for item in found.left_out] == [(1, "steep: diverged, missing or infinite")]
+    assert found.n_rows == len(rows) - 1
+    assert str(found).startswith("left out: 1 row(s), steep")
+
+
+def test_what_is_no_table_is_said() -> None:
+    wrong: list[Any] = [None, [1, 2], 3]
+    for source in wrong:
+        with pytest.raises(xo.UsageError, match="a file's path, a DataFrame, or columns by name"):
+            xo.compare(source)
+
+
+def test_a_law_is_drawn_as_far_as_it_predicts() -> None:
+    found = xo.fit(table(), x="flops", by="none", at=1e22)
+    assert found.line[-1].x == pytest.approx(1e22)
+    layers = {row["layer"] for row in found.plot().rows}
+    assert layers == {"run", "law", "place", "interval"}
+    prediction = xo.predict(table(), x="flops * 2", loss="loss", by="recipe", at=1e20)
+    assert prediction.axes == ("flops * 2", "loss")

@@ -215,15 +215,23 @@ def test_tables_read_well_where_no_terminal_is(runs: Path) -> None:
             ["fit", "{}", "--x", "flops", "--where", "seed == 0 and recipe == 'slow' and flops < 1e16"],
             "fewer than the 3",
         ),
-        (["fit", "{}", "--x", "flops", "--by", "recipe", "--plot", "law.gif"], "is written as .png, .svg, .pdf"),
+        (["fit", "{}", "--x", "flops", "--by", "recipe", "--plot", "law.gif"], "--plot law.gif must end in"),
         (["compare", "{}", "--pair", "lr"], "two runs at x = 1e\\+15"),
         (["compare", "{}", "--pair", "seed", "--only", "slow"], "must name two recipes"),
-        (["compare", "{}", "--pair", "seed", "--at", "x=1e22"], "4.0 decades outside the runs"),
+        (["compare", "{}", "--pair", "seed", "--at", "x=1e22"], "4.00 decades outside the runs"),
         (["compare", "{}", "--pair", "seed", "--where", "recipe == 'slow'"], "needs two recipes"),
         (["compare", "{}", "--pair", "seed", "--law", "chinchilla"], "no law of one input"),
         (["optimum", "{}"], "name what makes a cell"),
         (["optimum", "{}", "--x", "width", "--by", "none"], "no cell has three learning rates"),
         (["fit", "absent.csv", "--x", "flops"], "absent.csv does not exist"),
+        (["compare", "{}", "--pair", "seed", "--html", "{}"], "must end in .html"),
+        (["compare", "{}", "--pair", "seed", "--plot", "/proc/x.png"], "/proc/x.png cannot be written"),
+        (["compare", "{}", "--pair", "seed", "--at", "x=1e18", "--at", "x=1e19"], "--at was given 2 times"),
+        (["compare", "{}", "--by", "none"], "needs the column that names the recipe"),
+        (
+            ["fit", "{}", "--x", "flops", "--by", "recipe", "--where", "flops < 3e15"],
+            "recipe 'slow': .* fewer than the 3",
+        ),
     ],
 )
 def test_mistakes_name_the_remedy(runs: Path, arguments: list[str], said: str) -> None:
@@ -237,3 +245,40 @@ def test_a_mistake_is_one_line_and_exit_code_two(runs: Path) -> None:
     done = crossover(runs.parent, "fit", runs.name, "--x", "flop")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: no column is called 'flop'; did you mean 'flops'?\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("flops,loss,loss\n1,2,3\n", "two columns are called 'loss'"),
+        ("flops;loss\n1;2\n", "separate fields by ','"),
+        ("flops,loss\n1,2,3\n", "rows have more fields than its header"),
+    ],
+)
+def test_a_table_that_would_be_misread_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(text)
+    result = CliRunner().invoke(app, ["fit", str(path), "--x", "flops"])
+    with pytest.raises(UsageError, match=said):
+        raise result.exception or AssertionError
+
+
+def test_a_page_never_replaces_the_runs_it_is_about(tmp_path: Path) -> None:
+    path = tmp_path / "runs.html"
+    path.write_text("flops,loss\n1,2\n")
+    result = CliRunner().invoke(app, ["fit", str(path), "--x", "flops", "--html", str(path)])
+    assert "is what is read" in str(result.exception)
+    assert path.read_text().startswith("flops")
+
+
+def test_an_optimum_at_the_edge_of_the_batches_shows_its_learning_rate(tmp_path: Path) -> None:
+    rows = [
+        {"lr": lr, "batch": batch, "x": 8, "loss": 3 + 0.02 * np.log2(lr * 100) ** 2 + 0.1 * np.log2(batch)}
+        for lr in 2.0 ** np.arange(-9, -3) for batch in (8, 16, 32)
+    ]  # fmt: skip
+    path = tmp_path / "sweep.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    said = (
+        CliRunner().invoke(app, ["optimum", str(path), "--x", "x", "--batch", "batch"], catch_exceptions=False).stdout
+    )
+    assert re.search(r"0\.00781 tried +at the edge", said)

@@ -53,7 +53,7 @@ def test_a_study_that_was_never_planned_is_passed_over(done: Project) -> None:
 
     done.params(activate)
     verified, accepted = crossover(done, "verify", "-k", "1"), crossover(done, "accept")
-    asked = crossover(done, "verify", "--study", "later-mini")
+    asked = crossover(done, "verify", "--study", "later")
     done.params()
     assert verified.returncode == 0, verified.stderr
     assert "nothing to accept" in accepted.stdout, accepted.stderr
