@@ -20,11 +20,12 @@ from crossover.answers import pairing
 from crossover.answers.comparison import Baseline, Chance, Comparison, Comparisons, CurvePoint, Variant
 from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED, Crossover, Difference, crossover, judge, roots
 from crossover.answers.difference import PAIRED, law_difference, paired_difference, target_gap
-from crossover.answers.ladders import Ladder, RecipeLaws, make_ladders, match
+from crossover.answers.ladders import Ladder, RecipeLaws, follow, make_ladders, match
 from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
+from crossover.belief.difference import outlook
 from crossover.laws.laws import LAWS
 from crossover.runs.estimates import Estimate, digest_arrays
 from crossover.runs.rows import require_positive, same_length
@@ -42,7 +43,6 @@ class Settings:
 
     law: str = "auto"
     target: float | None = None
-    far: bool = False
     sensitivity: bool = True
 
 
@@ -73,7 +73,7 @@ def compare(
         names: what x and loss are called.
 
     Raises:
-        UsageError: a single recipe, an unknown one, a non-positive value, a target beyond 1.5 decades without `far`.
+        UsageError: a single recipe, an unknown one, a non-positive value.
     """
     chosen = settings or Settings()
     _check_settings(chosen)
@@ -95,7 +95,7 @@ def compare(
         for item in (_compare(ladders[a], ladders[b], chosen, detail, laws) for a, b in wanted)
     ]
     if chosen.target is not None:
-        results = [_with_gap(item, chosen.target, chosen.far) for item in results]
+        results = [_with_gap(item, ladders, chosen.target) for item in results]
     left_out = [LeftOut(f"{name}: diverged, missing or infinite", len(places)) for name, places in lost.items()]
     return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
 
@@ -227,9 +227,10 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
     )
 
 
-def _with_gap(item: Comparison, target: float, far: bool) -> Comparison:
-    gap = None if item.difference is None else target_gap(item.a, item.b, item.difference, target, far)
-    return replace(item, gap=gap)
+def _with_gap(item: Comparison, ladders: dict[str, Ladder], target: float) -> Comparison:
+    track = follow(ladders[item.a], ladders[item.b])
+    ahead = None if track is None else outlook(track)
+    return replace(item, outlook=ahead, gap=target_gap(item.a, item.b, item.difference, ahead, target))
 
 
 def _verdict_of_sides(sides: list[Side]) -> str:

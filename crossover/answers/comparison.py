@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from crossover.answers.crossing import UNDECIDED, Crossover, Difference
 from crossover.answers.decision import Decision
 from crossover.answers.pairing import Rung, Side
+from crossover.belief.difference import Outlook
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
 from crossover.runs.estimates import Estimate
@@ -66,6 +67,8 @@ class Gap:
     p_b_beats_a: float
     decision: Decision | None = None
     """Which to choose there, and what that is expected to cost."""
+    basis: str | None = None
+    """What it rests on, where that is not the fitted difference."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Comparison:
     curve: list[CurvePoint] = field(default_factory=list, repr=False)
     sensitivity: list[Variant] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
+    outlook: Outlook | None = field(default=None, repr=False, compare=False)
+    """What is believed of the difference beyond the runs, to be asked at any x; not part of the JSON."""
     difference: Difference | None = field(default=None, repr=False, compare=False)
     """The fitted difference itself, to be asked at any x; not part of the JSON."""
 

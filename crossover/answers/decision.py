@@ -91,6 +91,24 @@ def decide(
     return Decision(names[chosen], 1 - wrong, regret, cost, as_compute(regret, slope), as_compute(cost, slope))
 
 
+def decide_ahead(
+    names: tuple[str, str], p_b: float, gains: tuple[float, float], slopes: tuple[float, float] | None
+) -> Decision:
+    """The decision of a difference that is known as a distribution.
+
+    Args:
+        names: of A and B.
+        p_b: P(B has the lower loss).
+        gains: E of max(D, 0) and of max(-D, 0), what choosing B and choosing A gives away.
+        slopes: dL / dlog x of A and of B at the target, where they are known.
+    """
+    chosen = int(p_b > 0.5)
+    wrong, regret = min(p_b, 1 - p_b), gains[1 - chosen]
+    cost = regret / wrong if wrong > 0 else None
+    slope = math.nan if slopes is None else slopes[chosen]
+    return Decision(names[chosen], 1 - wrong, regret, cost, as_compute(regret, slope), as_compute(cost, slope))
+
+
 def words(found: Mapping[str, Any], x: str = "compute", unit: str = "nats") -> str:
     """The decision, by its JSON, in a sentence: `choose B: P = 0.93; if wrong it costs on average 0.004 nats, ...`."""
     parts = [f"P = {_chance(found['p'])}"]

@@ -18,16 +18,18 @@ import numpy as np
 from scipy import special
 
 from crossover.answers.comparison import Gap
-from crossover.answers.crossing import REACH, Difference
-from crossover.answers.decision import decide
+from crossover.answers.crossing import Difference
+from crossover.answers.decision import decide, decide_ahead
 from crossover.answers.pairing import Pairs
 from crossover.base.arrays import Floats
-from crossover.base.errors import UsageError
+from crossover.belief.difference import Outlook
 from crossover.laws.fit import Fitted
 from crossover.laws.intervals import law_errors
-from crossover.runs.estimates import Estimate, interval
+from crossover.runs.estimates import CONFIDENCE, Estimate, interval
 
 PAIRED = "a shared floor, and a line in log x through the log ratio of the losses above it"
+BEYOND = "beyond the runs the difference goes on as it has wandered or trended from rung to rung"
+_SAME = 1e-6
 _FLOORS = 33
 _HIGHEST = 0.97  # the largest floor tried, as a share of the smallest loss
 _DOUBT = 0.05
@@ -247,22 +249,46 @@ def _welch(error_a: Floats, error_b: Floats, dof_a: int, dof_b: int) -> tuple[Fl
     return total, np.where(np.isfinite(dof), dof, min(dof_a, dof_b))
 
 
-def target_gap(a: str, b: str, difference: Difference, target: float, far: bool) -> Gap:
-    """The difference of B from A extrapolated to `target`. Raises `UsageError` beyond 1.5 decades unless `far`."""
+def target_gap(a: str, b: str, difference: Difference | None, ahead: Outlook | None, target: float) -> Gap | None:
+    """The difference of B from A at `target`; None where nothing is known of it.
+
+    Beyond the last common rung by the outlook, elsewhere by the fitted difference.
+    """
     place = math.log(target)
-    lever = max(0.0, place - difference.high, difference.low - place) / _DECADE
-    if lever > REACH and not far:
-        where = f"{target:g} is {lever:.2f} decades outside the runs"
-        raise UsageError(f"{where}; past {REACH} decades a gap must be asked for with --far")
+    if ahead is not None and place > ahead.track.log_x[-1] + _SAME:
+        return _gap_ahead(a, b, difference, ahead, target)
+    if difference is None:
+        return None
     value, error, dof = (float(part[0]) for part in difference.at(np.array([place])))
     return Gap(
-        lever_arm_decades=lever,
+        lever_arm_decades=max(0.0, place - difference.high, difference.low - place) / _DECADE,
         x=target,
         difference=interval(value, error, dof),
         equivalent_compute=_equivalent(difference, place),
         p_b_beats_a=float(difference.probability_b_better(np.array([place]))[0]),
         decision=decide((a, b), value, error, dof, difference.slopes(place)),
     )
+
+
+def _gap_ahead(a: str, b: str, difference: Difference | None, ahead: Outlook, target: float) -> Gap:
+    """One run of each is compared there; compute by the slopes of the recipes' own laws, where they are known."""
+    place = math.log(target)
+    spread = ahead.at(place)
+    low, high = map(float, spread.quantiles(np.array([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])))
+    value, p = spread.expected, spread.p_b_wins
+    slopes = None if difference is None else difference.slopes(place)
+    lever = (place - float(ahead.track.log_x[-1])) / _DECADE
+    factor = None if slopes is None else _as_factor((value, low, high), slopes[0])
+    decision = decide_ahead((a, b), p, spread.gains, slopes)
+    return Gap(lever, target, Estimate(value, spread.sd, (low, high)), factor, p, decision, BEYOND)
+
+
+def _as_factor(differences: tuple[float, float, float], slope: float) -> Estimate | None:
+    """Factors of x that change A's loss by so much, where it falls by `slope` per e-fold."""
+    if not slope < 0 or max(map(abs, differences)) > _LARGEST * -slope:
+        return None
+    value, low, high = (math.exp(part / slope) for part in differences)
+    return Estimate(value, None, (high, low))
 
 
 def _equivalent(difference: Difference, log_x: float) -> Estimate | None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from crossover.answers.pairing import Pairs
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
+from crossover.belief.difference import Track
 from crossover.laws.fit import Fitted, fit_law, lack_of_fit
 from crossover.laws.objectives import squares
 from crossover.runs.grouping import group_log
@@ -87,6 +88,44 @@ def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
     pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label)
     alone = {ladder.name: len(ladder.key) - len(left) for ladder in (a, b)}
     return pairs, [f"{count} run(s) of {name} have no partner" for name, count in alone.items() if count]
+
+
+def follow(a: Ladder, b: Ladder) -> Track | None:
+    """Their difference at the rungs that both have, but those where they are one run; None below two of them.
+
+    Runs that a pair label tells apart are differenced pair by pair, so that the noise they share cancels.
+    """
+    if a.pairable and b.pairable:
+        pairs = match(a, b)[0].free()
+        if not len(pairs.d) or pairs.rung.max() < 1:
+            return None
+        mean, count = pairs.means(pairs.d)
+        log_x, loss = np.log(pairs.means(pairs.x)[0]), pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
+        noise = _scatter(pairs.d, pairs.rung)
+        return Track(log_x, mean, loss, noise / count, noise)
+    rungs = np.intersect1d(a.rung[~a.structural], b.rung[~b.structural])
+    if len(rungs) < 2:
+        return None
+    (x, left, n_a), (_, right, n_b) = (_means(ladder, rungs) for ladder in (a, b))
+    noises = [_scatter(ladder.loss, np.unique(ladder.rung, return_inverse=True)[1]) for ladder in (a, b)]
+    order = np.argsort(x)
+    variance = (noises[0] / n_a + noises[1] / n_b)[order]
+    return Track(np.log(x[order]), (right - left)[order], (left + right)[order] / 2, variance, sum(noises))
+
+
+def _means(ladder: Ladder, rungs: npt.NDArray[np.int_]) -> tuple[Floats, Floats, Floats]:
+    """Size, mean loss and number of runs at some rungs."""
+    here = np.isin(ladder.rung, rungs)
+    place = np.searchsorted(rungs, ladder.rung[here])
+    count = np.bincount(place).astype(float)
+    return np.bincount(place, ladder.x[here]) / count, np.bincount(place, ladder.loss[here]) / count, count
+
+
+def _scatter(values: Floats, group: npt.NDArray[np.int_]) -> float:
+    """Variance within groups, pooled; zero where no group has two."""
+    count = np.bincount(group)
+    freedom = len(values) - len(count)
+    return float(((values - (np.bincount(group, values) / count)[group]) ** 2).sum() / freedom) if freedom else 0.0
 
 
 class RecipeLaws:

@@ -2,8 +2,9 @@
 
 A recipe's own law is fitted by least squares on log loss. The realised mean of k runs scatters about the law's value by
 the law's own error and by the residual scatter over sqrt(k); its interval is Student's t on log loss. Whether B wins is
-the sign of the difference of two realised means: the paired difference along x where recipes share sizes and seeds,
-else that of the two laws taken as independent, with the smaller degrees of freedom.
+the sign of the difference of two realised means: beyond the runs of recipes that share sizes, what `compare` believes
+of it (`crossover.belief.difference`); elsewhere the paired difference along x, or that of the two laws taken as
+independent, with the smaller degrees of freedom.
 """
 
 import math
@@ -210,9 +211,9 @@ def _chances(
     if "x" in runs.inputs:
         compared = compare(
             runs.inputs["x"], runs.loss, runs.recipe, pair=runs.pair, rung=runs.rung, structural=runs.structural,
-            pairs=wanted, settings=Settings(law or "auto", sensitivity=False),
+            pairs=wanted, settings=Settings(law or "auto", at["x"], sensitivity=False),
         )  # fmt: skip
-        found = {(item.a, item.b): item for item in compared.pairs if item.paired}
+        found = {(item.a, item.b): item for item in compared.pairs}
     return [_chance(a, b, found.get((a, b)), at, count, expected) for a, b in wanted]
 
 
@@ -221,7 +222,10 @@ def _chance(
 ) -> PairChance:
     value, sd = expected[b].value - expected[a].value, math.hypot(expected[a].sd, expected[b].sd)
     dof = min(expected[a].dof, expected[b].dof)
-    if item is not None and item.difference is not None and item.noise_sd is not None:
+    if item is not None and item.outlook is not None and math.log(at["x"]) > item.outlook.track.log_x[-1]:
+        spread = item.outlook.at(math.log(at["x"]), count)
+        return PairChance(a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd)
+    if item is not None and item.paired and item.difference is not None and item.noise_sd is not None:
         place = math.log(at["x"])
         if place >= item.difference.low:  # below a meeting point the fitted difference is another one
             mean, error, degrees = (float(part[0]) for part in item.difference.at(np.array([place])))

@@ -56,7 +56,8 @@ def _gap(item: "Comparison", x: str) -> str:
     )  # fmt: skip
     return (
         f"{gap.lever_arm_decades:.2f} decades outside the runs, at {gap.x:.4g}: {gap.difference.value:+.4f} "
-        f"{span(gap.difference.ci, 3, '+')}{factor}; P({item.b} better) = {gap.p_b_beats_a:.3f}; assumes {item.model}"
+        f"{span(gap.difference.ci, 3, '+')}{factor}; P({item.b} better) = {gap.p_b_beats_a:.3f}; "
+        f"assumes {gap.basis or item.model}"
     )
 
 

@@ -22,7 +22,6 @@ def compare(
     pair: str | None = None,
     only: Sequence[tuple[str, str]] | None = None,
     law: str = "auto",
-    far: bool = False,
     where: str | None = None,
 ) -> Comparisons:
     """Compare the recipes of a table along x: who wins, how sure that is, where they cross. Intervals are 90%.
@@ -38,14 +37,13 @@ def compare(
         pair: column that pairs runs of one size: the seed.
         only: pairs (A, B) to compare; all where absent.
         law: `auto` pairs where it can; `power`, `power_floor`, `m4` or `bnsl` fits each recipe apart.
-        far: allow a target beyond 1.5 decades outside the runs.
         where: keep rows that satisfy this, as `flops > 1e18`.
 
     Returns:
         One `Comparison` per pair, B against A, differences loss(B) - loss(A) in the unit of the loss.
 
     Raises:
-        UsageError: a column that is not there, one recipe alone, a value that is not positive, a target too far.
+        UsageError: a column that is not there, one recipe alone, a value that is not positive.
 
     Source: the question of Xiao 2024 (arXiv 2409.15156); the paired difference is `crossover.answers.difference`.
 
@@ -64,6 +62,6 @@ def compare(
     target = None if at is None else read_place(at, {"x": x})["x"]
     result = compare_arrays(
         runs.numbers(x), runs.numbers(loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
-        pairs=only, settings=Settings(law, target, far), names=(x, loss),
+        pairs=only, settings=Settings(law, target), names=(x, loss),
     )  # fmt: skip
     return replace(result, left_out=[*runs.left_out, *result.left_out])

@@ -21,7 +21,6 @@ def compare(
     law: Annotated[
         str, typer.Option(help="auto pairs where it can; power, power_floor, m4 or bnsl fits each recipe apart.")
     ] = "auto",
-    far: Annotated[bool, typer.Option("--far", help="Allow a target beyond 1.5 decades.")] = False,
     where: Where = None,
     as_json: Json = False,
     plot: Plot = None,
@@ -37,7 +36,7 @@ def compare(
 
     require_outputs(file, plot, html)
     pairs = [_two(text) for text in only] if only else None
-    result = ask(file, at=one_place(at), x=x, loss=loss, by=by, pair=pair, only=pairs, law=law, far=far, where=where)
+    result = ask(file, at=one_place(at), x=x, loss=loss, by=by, pair=pair, only=pairs, law=law, where=where)
     answer(result, file.name, as_json, plot, html)
 
 

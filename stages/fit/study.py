@@ -139,7 +139,7 @@ def _compare(losses: pd.DataFrame, column: str) -> list[Comparison]:
             losses[column].to_numpy(float), losses["loss_validation"].where(done).to_numpy(float),
             losses["recipe"].to_numpy(), pair=losses["seed"].to_numpy(), rung=losses["width"].to_numpy(),
             structural=met.to_numpy(bool), names=(column, "loss_validation"),
-            settings=Settings(target=AHEAD * float(losses[column].max()), far=True),
+            settings=Settings(target=AHEAD * float(losses[column].max())),
         ).pairs  # fmt: skip
     except UsageError:  # every run of all recipes but one diverged
         return []

@@ -194,7 +194,8 @@ whole line, and as unbounded). Unbounded: the piece of the set that holds the ro
 runs. Gap and compute: the intervals of the difference one decade beyond the ladder, and of the equivalent compute
 there, hold the truth. Wrong: a verdict other than `undecided` that is not the truth; where the recipes are the same,
 any verdict is wrong. The paired fit takes both floors to be one; where B is A plus a constant, or the floors differ,
-that is not so, and on ladders long enough to tell, gaps beyond the runs are covered less.
+that is not so. Gaps beyond the runs do not rest on it: they are as wide as published ladders ask (docs/decide.md), and
+so wider than these exact laws would need.
 
 """
 

@@ -61,7 +61,7 @@ def test_a_forecast_states_law_interval_chance_and_inputs(here: Path) -> None:
         assert item["low"] < truth[name] < item["high"]
         assert item["formula"] == "A x^-a"
     (pair,) = found["pairs"]
-    assert pair["p_b_wins"] > 0.99
+    assert pair["p_b_wins"] > 0.8
     assert found["inputs"]["rows"] == 24
     assert [place["x"] for place in found["inputs"]["places"]] == list(SIZES)
 

@@ -1,13 +1,14 @@
 """What is said of a question, by whom: the answer of `compare` at the target."""
 
+import math
 import warnings
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from crossover.answers.compare import Settings, compare
+from crossover.answers.comparison import Comparison
 from crossover.base.errors import UsageError
 from tests.decide.ladders import Question
 
@@ -34,7 +35,7 @@ def ask(question: Question) -> dict[tuple[str, str], Said]:
     shown = question.shown
     pairs = [(row.a, row.b) for row in question.rows]
     seeds = shown["seed"].to_numpy() if "seed" in shown else None
-    settings = Settings(target=question.target, far=True, sensitivity=False)
+    settings = Settings(target=question.target, sensitivity=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -45,7 +46,11 @@ def ask(question: Question) -> dict[tuple[str, str], Said]:
     except UsageError:
         return {}
     runs = {(row.a, row.b): row.runs for row in question.rows}
-    return {(item.a, item.b): said for item in found.pairs if (said := _said(item, runs[item.a, item.b])) is not None}
+    return {
+        (item.a, item.b): said
+        for item in found.pairs
+        if (said := _said(item, question.target, runs[item.a, item.b])) is not None
+    }
 
 
 def _positive(shown: pd.DataFrame) -> np.ndarray:
@@ -54,17 +59,13 @@ def _positive(shown: pd.DataFrame) -> np.ndarray:
     return loss if loss.min() > 0 else loss - loss.min() + np.ptp(loss) + 1e-9
 
 
-def _said(item: object, runs: int) -> Said | None:
-    """The gap, with the noise of the observed means where the comparison knows it."""
-    gap, difference = item.gap, item.difference  # type: ignore[attr-defined]
-    if gap is None or gap.difference.se is None or difference is None:
+def _said(item: Comparison, target: float, runs: int) -> Said | None:
+    """What is believed of the means of as many runs as were observed there."""
+    if item.outlook is None:
         return None
-    dof = max(float(difference.at(np.array([np.log(gap.x)]))[2][0]), 1.0)
-    noise = (item.noise_sd or 0.0) / np.sqrt(runs)  # type: ignore[attr-defined]
-    total, mean = float(np.hypot(gap.difference.se, noise)), gap.difference.value
-    ends = mean + total * special.stdtrit(dof, QUANTILES)
-    regret = gap.decision.expected_regret if gap.decision and gap.decision.expected_regret is not None else np.nan
-    return Said(float(gap.p_b_beats_a), mean, *map(float, ends), float(regret))
+    spread = item.outlook.at(math.log(target), runs)
+    quantiles = map(float, spread.quantiles(np.array(QUANTILES)))
+    return Said(spread.p_b_wins, spread.expected, *quantiles, min(spread.gains))
 
 
 def columns(question: Question) -> list[dict[str, object]]:

@@ -17,7 +17,7 @@ GOOD = "flops,loss,recipe,lr,seed\n" + "".join(
     f"{4.0**power}e15,{3 - 0.2 * power + bump},{name},{0.01 * 2**power},0\n"
     for power in range(5) for name, bump in (("a", 0.0), ("b", 0.01 * power))
 )  # fmt: skip
-FIT = ["fit", "runs.csv", "--x", "flops", "--law", "power"]
+FIT = ["fit", "runs.csv", "--x", "flops", "--law", "power", "--by", "none"]
 
 
 def params(path: str, value: Any) -> Callable[[Path], None]:
@@ -104,7 +104,7 @@ MISTAKES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     ("a filter that keeps nothing", nothing, [*FIT, "--where", "flops > 1e99"], 2, "keeps none of 10 rows"),
     ("a filter that is code", nothing, [*FIT, "--where", "__import__('os').x"], 2, "is not allowed"),
     ("a filter of text and number", nothing, [*FIT, "--where", "recipe > 3"], 2, "does not fit the columns' types"),
-    ("a place that is no number", nothing, [*FIT, "--predict", "x=big"], 2, "'big' is no number"),
+    ("a place that is no number", nothing, [*FIT, "--at", "x=big"], 2, "'big' is no number"),
     ("a plot of no known kind", nothing, [*FIT, "--plot", "fit.gif"], 2, "fit.gif"),
     ("one recipe alone", nothing, ["compare", "runs.csv", "--x", "flops", "--where", "recipe == 'a'"], 2, "recipe"),
     ("an unknown commit", nothing, ["diff", "nowhere"], 2, "run this inside a clone of the project"),
