@@ -1,1 +1,1 @@
-"""What runs say about a law along scale: its posterior."""
+"""What runs say of recipes along scale: of their difference beyond the runs, and of their laws, for advice."""

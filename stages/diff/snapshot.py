@@ -16,7 +16,7 @@ from crossover.base.errors import UsageError
 from stages.study.identity import syntax_digest
 
 _CODE = {
-    "fit": ("crossover/answers", "crossover/laws", "crossover/runs", "stages/fit"),
+    "fit": ("crossover/answers", "crossover/belief", "crossover/laws", "crossover/runs", "stages/fit"),
     "verdicts": ("stages/verdicts",),
 }
 FOLDERS = ("data/results", "data/verdicts", *_CODE["fit"], *_CODE["verdicts"])
