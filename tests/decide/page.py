@@ -14,8 +14,8 @@ shows the runs at a half, a quarter, an eighth or a sixteenth of the largest siz
 there. *Single* is the order at the largest size shown, *trend* that with a quarter of the local slope carried on.
 Intervals are 90%, by resampling recipes (ladders where recipes are few); the mean counts every set alike.
 
-The belief's constants were chosen by hand on datadecide, gemstones, lcdb, scaling_with_vocab, steplaw and vision as they
-lie in one folder of development: on those sets these figures are in-sample, and say less of others.
+The belief's constants were chosen by hand on datadecide, gemstones, lcdb, scaling_with_vocab, steplaw and vision: on
+those sets these figures are in-sample, and say less of others.
 
 * **right**: share of right choices. *d* is ours less single's. **caught**: orders that turned after the last rung shown
   and were called right; **lost**: orders that stayed and were called wrong.
