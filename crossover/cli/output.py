@@ -37,23 +37,24 @@ def require_outputs(read: Path | None, plot: Path | None, html: Path | None) -> 
             raise UsageError(f"{option} {path} is {'a folder' if path.is_dir() else 'what is read'}; name another file")
 
 
-def write_answer(result: "Answer", title: str, plot: Path | None, html: Path | None) -> None:
-    """The figure and the page where they are asked for, and that they were written."""
+def write_answer(result: "Answer", title: str, plot: Path | None, html: Path | None) -> list[Path]:
+    """The figure and the page where they are asked for; what was written."""
     from crossover.base.files import write_named
 
     if plot is not None:
         result.plot(plot)
     if html is not None:
         write_named(html, result.html(title).encode())
-    note_written(*(path for path in (plot, html) if path is not None))
+    return [path for path in (plot, html) if path is not None]
 
 
 def answer(result: "Answer", title: str, as_json: bool, plot: Path | None, html: Path | None) -> None:
-    """Print the JSON or the words; write the figure and the page."""
+    """Write the figure and the page; print the JSON or the words, and what was written."""
     from crossover.plots.blocks import show
 
+    written = write_answer(result, title, plot, html)
     if as_json:
         print_json(result.to_json())
     else:
         show(result.said())
-    write_answer(result, title, plot, html)
+    note_written(*written)

@@ -32,7 +32,7 @@ from crossover.cli.options import (
     X,
     one_place,
 )
-from crossover.cli.output import print_json, require_outputs, write_answer
+from crossover.cli.output import note_written, print_json, require_outputs, write_answer
 from crossover.cli.project import find_project, require_project
 
 if TYPE_CHECKING:
@@ -110,13 +110,14 @@ def predict(
             raise UsageError("a study's forecast needs --study, --scale and --at width=96")
         asked = require_project().ask_study(study, scale, place, law)
     forecast = _forecast(asked, name)
+    written = write_answer(asked.prediction, forecast.name, plot, html)
     if lodge:
         _lodge(forecast, asked)
     if as_json:
         print_json(forecast.model_dump())
     else:
         _show(asked.prediction, forecast.name, lodge)
-    write_answer(asked.prediction, forecast.name, plot, html)
+    note_written(*written)
 
 
 def _of_table(
