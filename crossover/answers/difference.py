@@ -278,16 +278,20 @@ def _gap_ahead(a: str, b: str, difference: Difference | None, ahead: Outlook, ta
     value, p = spread.expected, spread.p_b_wins
     slopes = None if difference is None else difference.slopes(place)
     lever = (place - float(ahead.track.log_x[-1])) / _DECADE
-    factor = None if slopes is None else _as_factor((value, low, high), slopes[0])
+    factor = None if difference is None else _as_factor((value, low, high), difference, place)
     decision = decide_ahead((a, b), p, spread.gains, slopes)
     return Gap(lever, target, Estimate(value, spread.sd, (low, high)), factor, p, decision, BEYOND)
 
 
-def _as_factor(differences: tuple[float, float, float], slope: float) -> Estimate | None:
-    """Factors of x that change A's loss by so much, where it falls by `slope` per e-fold."""
-    if not slope < 0 or max(map(abs, differences)) > _LARGEST * -slope:
+def _as_factor(differences: tuple[float, float, float], difference: Difference, place: float) -> Estimate | None:
+    """Factors of x that change A's loss by so much: by its law's slope where it meets the fitted difference."""
+    found = difference.factor(place)
+    start, fitted = (0.0, 0.0) if found is None else (found[0], float(difference.at(np.array([place]))[0][0]))
+    slope = (difference.slopes(place + start) or (math.nan, math.nan))[0]
+    logs = [start + (part - fitted) / slope for part in differences] if slope < 0 else [math.nan]
+    if not all(abs(part) < _LARGEST for part in logs):
         return None
-    value, low, high = (math.exp(part / slope) for part in differences)
+    value, low, high = map(math.exp, logs)
     return Estimate(value, None, (high, low))
 
 
