@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from crossover.answers.decision import words as decision_words
 from crossover.laws.words import left_out_lines, number, span
 from crossover.plots.blocks import Block, Heading, Table, table
 
@@ -62,9 +63,7 @@ def _gap(item: "Comparison", x: str) -> str:
 
 
 def _decision(gap: "Gap", x: str) -> str:
-    from crossover.answers.decision import words
-
-    return f"at {gap.x:.4g}, {words(asdict(gap)['decision'], x, 'in loss')}"
+    return f"at {gap.x:.4g}, {decision_words(asdict(gap)['decision'], x, 'in loss')}"
 
 
 def _crossing(item: "Comparison", x: str) -> Iterator[str]:

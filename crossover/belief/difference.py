@@ -1,4 +1,4 @@
-"""What the rungs of two recipes say of their difference beyond the runs: one mixture, asked by every answer.
+"""What the rungs of two recipes say of their difference beyond the runs: one mixture, for `compare` and `predict`.
 
 The difference D = loss(B) - loss(A) is followed along t = log x - log x_K, x_K the last rung that both have, in units
 of b, the loss that the pair gains per e-fold of x there, so that floors, offsets and the loss's unit do not matter:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from crossover.ledger.scoring import Lookup, Realised, Record
 
 
+_ALONE = "--check and --score stand alone; --score may name a file with what came"
+
+
 @dataclass(frozen=True)
 class Asked:
     """What was predicted, and where it comes from."""
@@ -89,14 +92,9 @@ def predict(
     crossover predict runs.csv --x flops --by recipe --pair seed --at x=1e22 --lodge
     """
     if check or score:
-        if (check and (score or file or lodge)) or study or at:
-            raise UsageError("--check and --score stand alone; --score may name a file with what came")
-        if lodge and file is None:
-            raise UsageError("--score --lodge needs a file with what came; own studies are scored by their results")
-        if check:
-            _check(as_json)
-        else:
-            _score(file, where, lodge, as_json)
+        if study or at:
+            raise UsageError(_ALONE)
+        _ledger(check, score, file, where, lodge, as_json)
         return
     require_outputs(file, plot, html)
     place = one_place(at)
@@ -118,6 +116,18 @@ def predict(
     else:
         _show(asked.prediction, forecast.name, lodge)
     note_written(*written)
+
+
+def _ledger(check: bool, score: bool, file: Path | None, where: str | None, lodge: bool, as_json: bool) -> None:
+    """The questions that stand alone: is the ledger as it was, and how did its forecasts do?"""
+    if check and (score or file or lodge):
+        raise UsageError(_ALONE)
+    if lodge and file is None:
+        raise UsageError("--score --lodge needs a file with what came; own studies are scored by their results")
+    if check:
+        _check(as_json)
+    else:
+        _score(file, where, lodge, as_json)
 
 
 def _of_table(

@@ -118,9 +118,8 @@ def fit(
         result = replace(result, heldout=_held_out(fitted, *heldout))
     if roll_out:
         result = replace(result, rollout=_roll_out(fitted))
-    predictions = [fitted.predict(place) for place in predict]
-    places = [place["x"] for place in predict if "x" in place]
-    return replace(result, predictions=predictions, line=line(fitted, *places))
+    ahead = [place["x"] for place in predict if "x" in place]
+    return replace(result, predictions=list(map(fitted.predict, predict)), line=line(fitted, *ahead))
 
 
 def fit_law(

@@ -45,20 +45,20 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
 def render(blocks: Iterable[Block]) -> str:
     """As text: tables at most `WIDTH` wide, lines whole."""
     text = io.StringIO()
-    _print(blocks, text, None)
+    _print(blocks, text)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def show(blocks: Iterable[Block]) -> None:
     """Print it: in a terminal as wide as that and wrapped at words, else as `render` does."""
-    _print(blocks, sys.stdout, None if sys.stdout.isatty() else WIDTH)
+    _print(blocks, sys.stdout)
 
 
-def _print(blocks: Iterable[Block], file: TextIO, width: int | None) -> None:
+def _print(blocks: Iterable[Block], file: TextIO) -> None:
     from rich.console import Console
 
     terminal = file.isatty()
-    console = Console(file=file, width=width if terminal else WIDTH, highlight=False, soft_wrap=not terminal)
+    console = Console(file=file, width=None if terminal else WIDTH, highlight=False, soft_wrap=not terminal)
     for i, block in enumerate(blocks):
         if i and isinstance(block, Heading):
             console.print()

@@ -122,7 +122,6 @@ def test_long_lines_wrap_at_words_in_a_terminal(runs: Path) -> None:
     shown = in_terminal(60, "compare", str(runs), "--pair", "seed", "--at", "x=1e5")
     assert max(map(len, shown.splitlines())) <= 60
     words = set(re.findall(r"[A-Za-z]{9,}", shown))
-    assert {"equivalent", "probability", "extrapolated"} | words  # nothing is cut
     whole = CliRunner().invoke(app, ["compare", str(runs), "--pair", "seed", "--at", "x=1e5"]).stdout
     assert words <= set(re.findall(r"[A-Za-z]{9,}", whole))
 
