@@ -2,12 +2,13 @@
 
     advise({"N": n, "D": d}, loss, Candidates({"N": cn, "D": cd}, cost), [{"N": 7e9, "D": 2e12}], budget=1e21)
 
-The answer is the loss at the target or, of two recipes, which one has the lower loss there. A belief
-(`crossover.belief.posterior`) holds every law that the runs leave open; a cell's worth is how much its result is
-expected to narrow the answer (`crossover.answers.sequence`). Of two recipes that worth is the knowledge gradient: the
-loss that one expects to save by choosing after the result instead of now (Frazier, Powell and Dayanik 2008). Run the
-first cells, add their rows, ask again: what they turn out to be moves all that follows. Sequential design for scaling
-laws by expected reduction of error at a target: Li et al. 2026, arXiv 2604.22753.
+The answer is the loss at the target or, of two recipes, which one has the lower loss there; where that stands is what
+`compare` and `predict` say of the same runs. A belief (`crossover.belief.posterior`) holds every law that the runs
+leave open; a cell's worth is how much its result is expected to narrow the answer (`crossover.answers.sequence`). Of
+two recipes that worth is the knowledge gradient: the loss that one expects to save by choosing after the result instead
+of now (Frazier, Powell and Dayanik 2008). Run the first cells, add their rows, ask again: what they turn out to be
+moves all that follows. Sequential design for scaling laws by expected reduction of error at a target: Li et al. 2026,
+arXiv 2604.22753.
 """
 
 import math
@@ -16,14 +17,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from crossover.answers.choices import Candidates, Table, find_partners, order_runs, read_candidates, read_finished
+from crossover.answers.choices import Candidates, Table, find_partners, read_candidates
+from crossover.answers.compare import Settings, compare
+from crossover.answers.decision import knowledge_gradient
 from crossover.answers.sequence import Cells, Chosen, Worth, plan
+from crossover.answers.standing import Known, Standing, believe_runs
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
-from crossover.belief.posterior import Belief, Ints, Rows, believe
+from crossover.belief.posterior import Belief, Ints, Rows
 from crossover.laws.laws import Law, get_law
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
@@ -38,20 +41,6 @@ ADVISED = ("power", "power_floor", "chinchilla", "chinchilla_shared")
 _LITTLE = 1 / 3  # of one run's noise: an answer of one recipe is settled where the rest would move it by less
 _LIMIT = 1000
 _TINY = 1e-6  # of the answer's standard deviation: a gain below it is none
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The answer at the target as it stands. Losses are in the unit of the runs'."""
-
-    value: float
-    """Loss at the target (mean over targets), or of two recipes loss(B) - loss(A)."""
-    sd: float
-    """Its standard deviation (root mean square over targets)."""
-    b_wins: float | None = None
-    """P(B has the lower loss)."""
-    regret: float | None = None
-    """Loss that one expects to lose by choosing the likelier winner now."""
 
 
 @dataclass(frozen=True)
@@ -114,19 +103,6 @@ class Advice(Answer):
         return draw_advice(self)
 
 
-def knowledge_gradient(mean: float, moves: Floats) -> Floats:
-    """Expected gain of choosing between two by the sign of a difference, after its estimate has moved.
-
-    With today's estimate `mean` and a move of standard deviation `moves` [J]: s phi(mean/s) - |mean| Phi(-|mean|/s)
-    (Frazier, Powell and Dayanik 2008), in the unit of the mean. A total move gives the regret of choosing now.
-    """
-    moves = np.maximum(moves, 1e-300)
-    ratio = np.minimum(abs(mean) / moves, 1e6)
-    gain = moves * np.exp(-0.5 * ratio**2) / math.sqrt(2 * math.pi) - abs(mean) * special.ndtr(-ratio)
-    least: Floats = np.maximum(gain, 0.0)
-    return least
-
-
 def advise(
     inputs: Mapping[str, Floats],
     loss: Floats,
@@ -159,17 +135,29 @@ def advise(
     """
     chosen = _law(law)
     _check(budget, noise, sure, targets)
-    runs, losses, left_out = read_finished(chosen, inputs, loss, recipe, pair)
-    names = list(dict.fromkeys(runs.recipe.tolist()))
+    known = believe_runs(chosen, inputs, loss, recipe, pair, noise)
+    names = known.names
     cells = read_candidates(chosen, candidates, names)
     if len(names) == 2 and len(targets) > 1:
         raise UsageError("which of two recipes wins is asked at one target; name one")
     goal = np.log([[_positive(place, name) for place in targets] for name in chosen.inputs])
-    rows, order = order_runs(runs, names)
-    losses = losses[order]
-    relative = None if noise is None else noise / float(np.exp(np.log(losses).mean()))
-    belief = believe(chosen, rows, losses, len(names), sd=relative)
-    return _advice(belief, rows, runs.label[order], cells, goal, budget, names, sure, left_out)
+    standing = known.at(goal)
+    if len(names) == 2 and "x" in inputs:
+        standing = _as_compared(inputs["x"], loss, recipe, pair, names, targets[0]["x"]) or standing
+    return _advice(known, standing, cells, goal, budget, sure)
+
+
+def _as_compared(
+    x: Floats, loss: Floats, recipe: Sequence[str] | None, pair: Sequence[Any] | None, names: list[str], target: float
+) -> Standing | None:
+    """Of two recipes along one x, as `compare` says it; None where it is undecided for want of a common range."""
+    assert recipe is not None
+    labels = None if pair is None else np.asarray(pair)
+    settings = Settings(target=target, sensitivity=False)
+    gap = compare(x, loss, recipe, pair=labels, pairs=[(names[0], names[1])], settings=settings).pairs[0].gap
+    if gap is None or gap.difference.se is None:
+        return None
+    return Standing(gap.difference.value, gap.difference.se, gap.p_b_beats_a, gap.decision.expected_regret)
 
 
 def _law(name: str) -> Law:
@@ -205,41 +193,35 @@ class _Question:
     cov: Floats
     answer: Floats
     """[P, T]; of two recipes the difference at the target."""
-    two: bool
-
-    @property
-    def value(self) -> float:
-        told = self.answer.T @ self.mean
-        return float(told[0] if self.two else told.mean() * math.sqrt(len(told)))
+    now: Standing
 
     @property
     def variance(self) -> float:
         return float(np.einsum("pt,pq,qt->", self.answer, self.cov, self.answer))
 
 
-def _ask(belief: Belief, rows: Rows, cells: Table, code: Ints, goal: Floats) -> _Question:
+def _ask(belief: Belief, rows: Rows, cells: Table, code: Ints, goal: Floats, now: Standing) -> _Question:
+    """The laws' covariance, in the measure of what is open of the answer as it stands."""
     recipes, count = belief.model.recipes, goal.shape[1]
     places = np.concatenate([cells.log_x, rows.log_x, np.tile(goal, (1, recipes))], 1)
     mean, cov = belief.at(places, np.concatenate([code, rows.recipe, np.repeat(np.arange(recipes), count)]))
     answer = np.zeros((len(mean), count))
     answer[-recipes * count :] = np.array([[-1.0], [1.0]]) if recipes == 2 else np.eye(count) / math.sqrt(count)
-    return _Question(mean, cov, answer, recipes == 2)
+    open_by_laws = float(np.einsum("pt,pq,qt->", answer, cov, answer))
+    return _Question(mean, cov, answer * (now.sd / math.sqrt(max(open_by_laws, 1e-300))), now)
 
 
-def _advice(
-    belief: Belief, rows: Rows, labels: npt.NDArray[np.object_], cells: Table, goal: Floats, budget: float,
-    names: list[str], sure: float, left_out: list[LeftOut],
-) -> Advice:  # fmt: skip
+def _advice(known: Known, now: Standing, cells: Table, goal: Floats, budget: float, sure: float) -> Advice:
+    belief, names = known.belief, known.names
     code = np.array([names.index(name) for name in cells.recipe])
-    question = _ask(belief, rows, cells, code, goal)
-    partner, known = find_partners(cells, code, rows, labels)
+    question = _ask(belief, known.rows, cells, code, goal, now)
+    partner, measured = find_partners(cells, code, known.rows, known.label)
     loss = question.mean[: len(code)]
-    other = np.where(known >= 0, question.mean[known], np.where(partner >= 0, loss[partner], loss))
+    other = np.where(measured >= 0, question.mean[measured], np.where(partner >= 0, loss[partner], loss))
     spread = belief.noise.sd**2 * np.abs(loss * other)  # a pair's two runs are taken to have noise of one size
-    options = Cells(np.arange(len(code)), spread, cells.cost, partner, known, belief.noise.shared)
+    options = Cells(np.arange(len(code)), spread, cells.cost, partner, measured, belief.noise.shared)
     steps = plan(question.cov, question.answer, options, budget, _worth(question), _LIMIT)
     variance = [question.variance, *(step.variance for step in steps)]
-    now = _standing(question)
     noise = belief.noise.sd * abs(float(question.mean[-goal.shape[1] :].mean()))
     enough, flips, why = _enough(now, variance, noise, sure, names)
     inputs = belief.model.law.inputs
@@ -247,7 +229,7 @@ def _advice(
         law=belief.model.law.name,
         targets=[dict(zip(inputs, np.exp(place).tolist(), strict=True)) for place in goal.T],
         recipes=[name for name in names if name],
-        n_rows=len(rows.recipe),
+        n_rows=len(known.rows.recipe),
         budget=budget,
         noise_sd=noise,
         discrepancy_sd=belief.noise.discrepancy * belief.model.level,
@@ -258,7 +240,7 @@ def _advice(
         stop=enough == 0,
         enough=enough,
         why=why,
-        left_out=left_out,
+        left_out=known.left_out,
     )
 
 
@@ -271,18 +253,10 @@ def _worth(question: _Question) -> Worth:
     """The knowledge gradient of two recipes; where no single cell has any (it underflows), and of one, the variance."""
 
     def worth(removed: Floats) -> Floats:
-        gain = knowledge_gradient(question.value, np.sqrt(removed))
+        gain = knowledge_gradient(question.now.value, np.sqrt(removed))
         return gain if gain.max() > _TINY * math.sqrt(question.variance) else removed
 
-    return worth if question.two else lambda removed: removed
-
-
-def _standing(question: _Question) -> Standing:
-    value, sd = question.value, _move(question.variance, 0.0)
-    if not question.two:
-        return Standing(value, sd)
-    regret = float(knowledge_gradient(value, np.array([sd]))[0])
-    return Standing(value, sd, float(special.ndtr(-value / max(sd, 1e-300))), regret)
+    return worth if question.now.b_wins is not None else lambda removed: removed
 
 
 def _steps(chosen: list[Chosen], cells: Table, now: Standing, inputs: tuple[str, ...]) -> list[Step]:
@@ -291,8 +265,8 @@ def _steps(chosen: list[Chosen], cells: Table, now: Standing, inputs: tuple[str,
         spent += item.cost
         regret = None
         if now.regret is not None:
-            saved = knowledge_gradient(now.value, np.array([_move(now.sd**2, item.variance)]))
-            regret = max(now.regret - float(saved[0]), 0.0)
+            saved = knowledge_gradient(now.value, np.array([_move(now.sd**2, item.variance), now.sd]))
+            regret = now.regret * max(1 - float(saved[0] / max(saved[1], 1e-300)), 0.0)
         first = item.cells[0]
         steps.append(
             Step(

@@ -14,7 +14,7 @@ from crossover.laws.laws import Law
 from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
 
-_MOST = 3000
+MOST = 3000
 """Finished runs: time grows with their third power, minutes here."""
 
 
@@ -39,7 +39,7 @@ class Table:
     cost: Floats
 
 
-def _texts(values: Sequence[Any] | None, count: int, what: str) -> npt.NDArray[np.object_]:
+def _texts(values: Sequence[Any] | npt.NDArray[Any] | None, count: int, what: str) -> npt.NDArray[np.object_]:
     if values is None:
         return np.full(count, "", object)
     if len(values) != count:
@@ -48,7 +48,11 @@ def _texts(values: Sequence[Any] | None, count: int, what: str) -> npt.NDArray[n
 
 
 def read_finished(
-    law: Law, inputs: Mapping[str, Floats], loss: Floats, recipe: Sequence[str] | None, pair: Sequence[Any] | None
+    law: Law,
+    inputs: Mapping[str, Floats],
+    loss: Floats,
+    recipe: Sequence[str] | None,
+    pair: Sequence[Any] | npt.NDArray[Any] | None,
 ) -> tuple[Table, Floats, list[LeftOut]]:
     """Runs with a loss, their losses, and what was left out.
 
@@ -65,9 +69,9 @@ def read_finished(
     for name in dict.fromkeys(named[used].tolist()) or [""]:
         if (count := int((named[used] == name).sum())) < 2:
             raise UsageError(f"{count} finished run(s){f' of {name}' * bool(name)}; run two cells first, small ones")
-    if columns.shape[1] > _MOST:
+    if columns.shape[1] > MOST:
         raise UsageError(
-            f"{columns.shape[1]} finished runs; advice is made from at most {_MOST}: keep the best run of every place"
+            f"{columns.shape[1]} finished runs; advice is made from at most {MOST}: keep the best run of every place"
         )
     logs = np.log(columns)
     table = Table(logs[:-1], named[used], _texts(pair, len(used), "pair")[used], np.zeros(int(used.sum())))

@@ -2,9 +2,10 @@
 
     compare(x, loss, recipe, pair=seed, settings=Settings(target=1e22))
 
-Recipes run at the same x with the same pair label (a seed) are compared pair by pair. Others are interpolated: each
-recipe's law is fitted to its own runs and the two laws are subtracted. Beside the answer stands the plain ranking at
-the largest common size, which law-based rules find hard to beat (DataDecide, arXiv 2504.11393).
+Recipes run at the same x with the same pair label (a seed) are compared pair by pair; those that share fewer than two
+sizes, through the other one's law. What is believed of their difference along x is one posterior
+(`crossover.belief.difference`), and verdict, crossover, chances and the gap at a target are all asked of it. Beside the
+answer stands the plain ranking at the largest common size, which is hard to beat (DataDecide, arXiv 2504.11393).
 """
 
 import math
@@ -18,14 +19,25 @@ import numpy.typing as npt
 
 from crossover.answers import pairing
 from crossover.answers.comparison import Baseline, Chance, Comparison, Comparisons, CurvePoint, Variant
-from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED, Crossover, Difference, crossover, judge, roots
-from crossover.answers.difference import PAIRED, law_difference, paired_difference, target_gap
+from crossover.answers.crossing import (
+    CROSSES,
+    NO_CROSSING,
+    UNDECIDED,
+    Crossings,
+    Crossover,
+    find_crossings,
+    judge,
+    judge_alone,
+    without,
+)  # fmt: skip
+from crossover.answers.decision import ENDS, backtest, gap_at
 from crossover.answers.ladders import Ladder, RecipeLaws, follow, make_ladders, match
 from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
-from crossover.belief.difference import outlook
+from crossover.belief.difference import Outlook, outlook
+from crossover.laws.fit import Fitted
 from crossover.laws.laws import LAWS
 from crossover.runs.estimates import Estimate, digest_arrays
 from crossover.runs.rows import require_positive, same_length
@@ -33,8 +45,8 @@ from crossover.runs.table import LeftOut
 
 _SAME_SIZE = 0.05
 _DETAIL = 30  # with more pairs than this, sensitivity and curves are left out
-_MISFIT = "the rungs contradict the fitted difference; the verdict is theirs, its error is their scatter about it"
 _LONG = 64  # a ladder with more rungs than this is not listed rung by rung
+_LISTED = 16  # places along a ladder of which chances are listed
 
 
 @dataclass(frozen=True)
@@ -62,14 +74,14 @@ def compare(
 
     Args:
         x: n positive sizes (FLOPs, tokens, parameters), never rounded; equal to 1e-6 means the same rung.
-        loss: n positive losses; NaN or infinity marks a diverged run, which is left out and counted.
+        loss: n losses in any unit, of either sign; NaN or infinity marks a diverged run, which is left out and counted.
         recipe: n names.
         pair: n labels (a seed); rows of two recipes with the same rung and label are a pair. Absent: recipes that
             have one run per rung are paired by rung.
         rung: n labels that name the rung where x alone does not (a width); x of the pair is then its mean.
         structural: n flags of runs that are the same by construction.
         pairs: which pairs (A, B); all where absent.
-        settings: law of unpaired recipes, target scale, sensitivity.
+        settings: the recipes' laws, target scale, sensitivity.
         names: what x and loss are called.
 
     Raises:
@@ -83,7 +95,7 @@ def compare(
         if column is not None and len(column) != len(x):
             raise UsageError(f"{name} has {len(column)} entries, and {names[0]} has {len(x)}")
     used = np.isfinite(x) & np.isfinite(loss)
-    require_positive({names[0]: x[used], names[1]: loss[used]})
+    require_positive({names[0]: x[used]})
     marks = np.zeros(len(x), bool) if structural is None else np.asarray(structural, bool)
     ladders = make_ladders(x[used], loss[used], label[used], _take(pair, used), _take(rung, used), marks[used])
     wanted = _wanted(list(dict.fromkeys(label.tolist())), ladders, pairs)
@@ -92,10 +104,8 @@ def compare(
     lost = {name: np.sort(x[~used & (label == name)]) for name in dict.fromkeys(label[~used].tolist())}
     results = [
         replace(item, flags=[*item.flags, *_blind(item, lost, ladders)])
-        for item in (_compare(ladders[a], ladders[b], chosen, detail, laws) for a, b in wanted)
+        for item in (_compare(ladders[a], ladders[b], chosen.target, detail, laws) for a, b in wanted)
     ]
-    if chosen.target is not None:
-        results = [_with_gap(item, ladders, chosen.target) for item in results]
     left_out = [LeftOut(f"{name}: diverged, missing or infinite", len(places)) for name, places in lost.items()]
     return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
 
@@ -139,56 +149,74 @@ def _wanted(
     return list(pairs) if pairs else list(combinations(known, 2))
 
 
-def _compare(a: Ladder, b: Ladder, settings: Settings, detail: bool, laws: RecipeLaws) -> Comparison:
-    if settings.law == "auto" and a.pairable and b.pairable:
-        pairs, alone = match(a, b)
-        if len(pairs.d) and pairs.rung.max() >= 1:
-            item = _with_meeting_point(a, b, pairs) if pairs.structural.any() else _paired(a, b, pairs, detail, laws)
-            return replace(item, flags=[*item.flags, *alone])
-    return _unpaired(a, b, laws)
+def _compare(a: Ladder, b: Ladder, target: float | None, detail: bool, laws: RecipeLaws) -> Comparison:
+    track = follow(a, b, laws)
+    pairs, alone = match(a, b) if a.pairable and b.pairable else (None, [])
+    if pairs is not None and len(pairs.d) and pairs.rung.max() >= 1:
+        item = _with_meeting_point(a, b, pairs) if pairs.structural.any() else _paired(a, b, pairs)
+        item = replace(item, flags=[*item.flags, *alone])
+    else:
+        item = _unpaired(a, b)
+    if track is None:
+        return replace(item, flags=[*item.flags, _silent(a, b)])
+    return _believed(item, outlook(track), target, detail, _laws(laws, a, b))
 
 
-def _paired(a: Ladder, b: Ladder, pairs: Pairs, detail: bool, laws: RecipeLaws) -> Comparison:
+def _silent(a: Ladder, b: Ladder) -> str:
+    low, high = max(a.x.min(), b.x.min()), min(a.x.max(), b.x.max())
+    if low >= high:
+        why = "have no range of x in common" if low > high else "share only one x"
+        return f"the two recipes {why}: undecided"
+    return "the two recipes share fewer than two sizes, and their runs carry no law to compare them by: undecided"
+
+
+def _laws(laws: RecipeLaws, a: Ladder, b: Ladder) -> tuple[Fitted, Fitted] | None:
+    """Of both recipes, for compute; None where their runs carry none."""
+    try:
+        return laws.both(a, b)
+    except UsageError:
+        return None
+
+
+def _believed(
+    item: Comparison, ahead: Outlook, target: float | None, detail: bool, laws: tuple[Fitted, Fitted] | None
+) -> Comparison:
+    """With all that the belief says of the pair; the verdict of recipes that meet is that of their two sides."""
+    low, high = float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])
+    met = bool(item.sides)
+    found = Crossings([], None, None) if met else find_crossings(ahead, low, high)
+    rest = [] if met else without(ahead)
+    x, d = ahead.track.x, ahead.track.difference
+    return replace(
+        item,
+        outlook=ahead,
+        verdict=item.verdict if met else judge(ahead, rest),
+        roots=found.roots,
+        crossover=found.nearest,
+        sure_until=found.sure_until,
+        bracket=_bracket(x, d, found.nearest),
+        p_b_beats_a=_chances(ahead, np.array([rung.x for rung in item.rungs if not rung.structural])),
+        backtest=backtest(ahead),
+        curve=_curve(ahead) if detail and not met else [],
+        sensitivity=_sensitivity(ahead, rest) if detail and not met else [],
+        gap=None if target is None else gap_at(item.a, item.b, ahead, target, laws),
+        flags=[*item.flags, *([] if met else _sign_flags(d))],
+    )
+
+
+def _paired(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
     noise = pairing.pooled_noise(pairs)
-    x, d = pairs.means(pairs.x)[0], pairs.means(pairs.d)[0]
-    item = Comparison(
+    rungs = int(pairs.rung.max()) + 1
+    return Comparison(
         a=a.name,
         b=b.name,
-        bracket=_bracket(x, d, None),
-        baseline=_ranking(pairing.rung_at(pairs, len(x) - 1, noise), a.name, b.name),
+        baseline=_ranking(pairing.rung_at(pairs, rungs - 1, noise), a.name, b.name),
         paired=True,
-        rungs=pairing.rung_table(pairs, noise) if len(x) <= _LONG else [],
+        rungs=pairing.rung_table(pairs, noise) if rungs <= _LONG else [],
         trend=pairing.trend(pairs, noise),
         noise_sd=noise.sd,
         dof=noise.dof,
-        flags=pairing.noise_flags(pairs, noise) + _sign_flags(d),
-    )
-    fitted = paired_difference(pairs)
-    if fitted is None:
-        return replace(item, flags=[*item.flags, "too few rungs or seeds for a fitted difference: undecided"])
-    places = np.array([rung.x for rung in item.rungs]) if item.rungs else x
-    judged = _judged(item, fitted.difference, PAIRED, d, places)
-    return replace(
-        judged,
-        verdict=pairing.judge_rungs(pairs, noise) if fitted.misfit else judged.verdict,
-        bracket=_bracket(x, d, judged.crossover),
-        curve=_curve(fitted.difference) if detail else [],
-        sensitivity=_sensitivity(a, b, pairs, laws) if detail else [],
-        flags=[*item.flags, *([_MISFIT] if fitted.misfit else [])],
-    )
-
-
-def _judged(item: Comparison, difference: Difference, model: str, signs: Floats, at: Floats) -> Comparison:
-    """With verdict, roots, crossover and chances of a fitted difference."""
-    found = roots(difference)
-    return replace(
-        item,
-        verdict=judge(difference, signs),
-        roots=found,
-        crossover=crossover(difference, found),
-        p_b_beats_a=_chances(difference, at),
-        model=model,
-        difference=difference,
+        flags=pairing.noise_flags(pairs, noise),
     )
 
 
@@ -200,7 +228,6 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
     met = [rung for rung in rungs if rung.structural]
     apart = [rung for rung in rungs if not rung.structural]
     above = free.on(free.x > max(rung.x for rung in met))
-    fitted = paired_difference(above)
     sides = pairing.sides(rungs, noise, a.name, b.name)
     where = ", ".join(rung.name for rung in met)
     flag = f"the recipes are the same run at {where}: no crossover is estimated, only the sign on each side"
@@ -210,27 +237,14 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
         verdict=_verdict_of_sides(sides),
         bracket=_bracket(free.means(free.x)[0], free.means(free.d)[0], None) if apart else None,
         baseline=_ranking(apart[-1], a.name, b.name) if apart else None,
-        p_b_beats_a=_chances(fitted.difference, above.means(above.x)[0]) if fitted else [],
         paired=True,
-        model=f"{PAIRED}, above the meeting point" if fitted else None,
         rungs=rungs,
         sides=sides,
         trend=pairing.trend(above, noise),
         noise_sd=noise.sd,
         dof=noise.dof,
-        difference=fitted.difference if fitted else None,
-        flags=[
-            flag,
-            *(pairing.noise_flags(free, noise) if apart else []),
-            *([_MISFIT] if fitted and fitted.misfit else []),
-        ],
+        flags=[flag, *(pairing.noise_flags(free, noise) if apart else [])],
     )
-
-
-def _with_gap(item: Comparison, ladders: dict[str, Ladder], target: float) -> Comparison:
-    track = follow(ladders[item.a], ladders[item.b])
-    ahead = None if track is None else outlook(track)
-    return replace(item, outlook=ahead, gap=target_gap(item.a, item.b, item.difference, ahead, target))
 
 
 def _verdict_of_sides(sides: list[Side]) -> str:
@@ -259,42 +273,29 @@ def _ranking(rung: Rung, a: str, b: str) -> Baseline:
     return Baseline(rung.x, b if value < 0 else a if value > 0 else None, rung.difference)
 
 
-def _curve(difference: Difference) -> list[CurvePoint]:
-    log_x = np.linspace(difference.low, difference.high, 33)
-    return [CurvePoint(*map(float, point)) for point in zip(np.exp(log_x), *difference.band(log_x), strict=True)]
+def _curve(ahead: Outlook) -> list[CurvePoint]:
+    points = []
+    for log_x in np.linspace(ahead.track.log_x[0], ahead.track.log_x[-1], 33):
+        spread = ahead.itself(float(log_x))
+        low, high = map(float, spread.quantiles(ENDS))
+        points.append(CurvePoint(math.exp(log_x), spread.expected, low, high))
+    return points
 
 
-def _chances(difference: Difference, at: Floats) -> list[Chance]:
-    if len(at) > _LONG:
-        at = np.geomspace(at[0], at[-1], 16)
+def _chances(ahead: Outlook, at: Floats) -> list[Chance]:
+    """P(B beats A) at the rungs; of a ladder that is not listed, at places along it."""
     if not len(at):
-        return []
-    p = difference.probability_b_better(np.log(at))
-    return [Chance(float(x), float(value)) for x, value in zip(at, p, strict=True) if math.isfinite(value)]
+        rungs = ahead.track.x
+        at = rungs if len(rungs) <= _LISTED else np.geomspace(rungs[0], rungs[-1], _LISTED)
+    return [Chance(float(x), ahead.at(math.log(x)).p_b_wins) for x in at]
 
 
-def _unpaired(a: Ladder, b: Ladder, laws: RecipeLaws) -> Comparison:
-    item = Comparison(a.name, b.name)
-    low, high = (float(edge) for edge in (max(a.log_x.min(), b.log_x.min()), min(a.log_x.max(), b.log_x.max())))
-    if low >= high:
-        why = "have no range of x in common" if low > high else "share only one x"
-        return replace(item, flags=[f"the two recipes {why}: undecided"])
-    try:
-        left, right = laws.both(a, b)
-    except UsageError as error:
-        return replace(item, flags=[f"undecided: {error}"])
-    flags = [f"{name}: {flag}" for name, law in ((a.name, left), (b.name, right)) for flag in law.fit.flags]
-    why = "unpaired: each recipe's law is interpolated"
+def _unpaired(a: Ladder, b: Ladder) -> Comparison:
+    why = "unpaired: runs of both recipes at one size are compared by their means, others through the other one's law"
     if not (a.pairable and b.pairable):
         why += "; a recipe has several runs at one x and no pair label tells them apart"
-    item = replace(item, baseline=_nearest(a, b, high), flags=[why, *flags])
-    if min(left.cov.dof, right.cov.dof) < 1:
-        return replace(item, flags=[*item.flags, "no degrees of freedom: undecided"])
-    difference = law_difference(left, right, low, high)
-    inside = np.linspace(low, high, 65)
-    signs = difference.at(inside)[0]
-    judged = _judged(item, difference, f"{right.fit.formula} less {left.fit.formula}", signs, np.exp(inside[::8]))
-    return replace(judged, curve=_curve(difference))
+    high = float(min(a.log_x.max(), b.log_x.max()))
+    return Comparison(a.name, b.name, baseline=_nearest(a, b, high), flags=[why])
 
 
 def _nearest(a: Ladder, b: Ladder, high: float) -> Baseline | None:
@@ -307,26 +308,13 @@ def _nearest(a: Ladder, b: Ladder, high: float) -> Baseline | None:
     return Baseline(math.exp(high), b.name if value < 0 else a.name if value > 0 else None, Estimate(value))
 
 
-def _sensitivity(a: Ladder, b: Ladder, free: Pairs, laws: RecipeLaws) -> list[Variant]:
-    """Does the verdict survive another choice?"""
-    variants = []
-    larger = free.on(free.rung > 0)
-    smaller = paired_difference(larger)
-    if smaller is not None:
-        variants.append(_variant("without the smallest rung", smaller.difference, larger.means(larger.d)[0]))
-    for law in ("power", "power_floor"):
-        try:
-            left, right = laws.both(a, b, law)
-        except UsageError:
-            continue
-        if min(left.cov.dof, right.cov.dof) < 1:
-            continue
-        apart = law_difference(left, right, float(free.log_x.min()), float(free.log_x.max()))
-        signs = apart.at(np.unique(free.log_x))[0]
-        variants.append(_variant(f"unpaired, through {left.fit.formula}", apart, signs))
-    return variants
-
-
-def _variant(change: str, difference: Difference, signs: Floats) -> Variant:
-    place = crossover(difference, roots(difference))
-    return Variant(change, judge(difference, signs), None if place is None else place.value)
+def _sensitivity(ahead: Outlook, rest: list[Outlook]) -> list[Variant]:
+    """Does the verdict survive without any one rung? Of a ladder that is short enough to be listed."""
+    low, high = float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])
+    if len(ahead.track.x) > _LISTED:
+        return []
+    places = [find_crossings(other, low, high).nearest for other in rest]
+    return [
+        Variant(f"without the rung at {x:.4g}", judge_alone(other), None if place is None else place.value)
+        for x, other, place in zip(ahead.track.x, rest, places, strict=bool(rest))
+    ]

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crossover.answers.crossing import UNDECIDED, Crossover, Difference
-from crossover.answers.decision import Decision
+from crossover.answers.crossing import UNDECIDED, Crossover
 from crossover.answers.pairing import Rung, Side
 from crossover.belief.difference import Outlook
 from crossover.plots.answer import Answer
@@ -37,7 +36,7 @@ class Chance:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The fitted difference loss(B) - loss(A) at one x, with its pointwise interval."""
+    """What is believed of loss(B) - loss(A) at one x: its mean, and a pointwise 90% interval."""
 
     x: float
     value: float
@@ -55,20 +54,73 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """The recipe that looks better at the target, and what choosing it costs; losses in the unit of the loss."""
+
+    choose: str
+    p: float
+    """Probability that the chosen recipe is the better one."""
+    expected_regret: float
+    """Expected loss above the better recipe's."""
+    cost_if_wrong: float | None
+    """The same, given that the choice is wrong."""
+    regret_as_compute: float | None
+    """Factor of x that wins the expected regret back, 1 or more; None where the chosen recipe's law does not fall."""
+    cost_if_wrong_as_compute: float | None
+    """Factor of x that wins the cost of a wrong choice back."""
+
+
+@dataclass(frozen=True)
 class Gap:
     """B against A at a target scale. Read the lever arm first."""
 
     lever_arm_decades: float
     x: float
     difference: Estimate
-    """loss(B) - loss(A), extrapolated."""
+    """loss(B) - loss(A), without the noise of single runs."""
     equivalent_compute: Estimate | None
     """The factor by which A's x would have to grow (over 1) or shrink to reach B's loss; None where none does."""
     p_b_beats_a: float
-    decision: Decision | None = None
+    """P(B's loss is the lower one), without the noise of single runs."""
+    p_one_run: float
+    """P(one run of B ends below one run of A): the noise of both is in it."""
+    decision: Decision
     """Which to choose there, and what that is expected to cost."""
-    basis: str | None = None
-    """What it rests on, where that is not the fitted difference."""
+    next_pair: "NextPair | None" = None
+    """What would tell most, where the choice is not sure."""
+
+
+@dataclass(frozen=True)
+class NextPair:
+    """One more run of each recipe: at the largest size again or at the next one, whichever tells more for its size."""
+
+    x: float
+    regret: float
+    """Expected of choosing after it."""
+    p_flip: float
+    """P(it turns the choice)."""
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The top rung as the rungs below it tell it, beside what was measured."""
+
+    x: float
+    p_b_beats_a: float
+    """P(B's mean there is the lower one), by the rungs below."""
+    ci: tuple[float, float]
+    """90% interval of the difference by them."""
+    measured: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the likelier recipe came out ahead."""
+        return (self.p_b_beats_a > 0.5) == (self.measured < 0)
+
+    @property
+    def held(self) -> bool:
+        """Whether the interval holds what was measured."""
+        return self.ci[0] <= self.measured <= self.ci[1]
 
 
 @dataclass(frozen=True)
@@ -81,13 +133,15 @@ class Comparison:
     bracket: tuple[float, float] | None = None
     """Neighbouring sizes between which the measured difference changes sign."""
     roots: list[float] = field(default_factory=list)
-    """Every zero of the fitted difference, up to 1.5 decades beyond the runs."""
+    """Every x at which either recipe is as likely ahead, up to 1.5 decades beyond the runs."""
     crossover: Crossover | None = None
+    sure_until: float | None = None
+    """Up to which x beyond the runs the recipe that leads at the top stays ahead with P of 0.95."""
     baseline: Baseline | None = None
     p_b_beats_a: list[Chance] = field(default_factory=list)
+    """At the rungs, or along the common range."""
+    backtest: Backtest | None = None
     paired: bool = False
-    model: str | None = None
-    """What the fitted difference is."""
     rungs: list[Rung] = field(default_factory=list)
     sides: list[Side] = field(default_factory=list)
     trend: Estimate | None = None
@@ -100,9 +154,7 @@ class Comparison:
     sensitivity: list[Variant] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     outlook: Outlook | None = field(default=None, repr=False, compare=False)
-    """What is believed of the difference beyond the runs, to be asked at any x; not part of the JSON."""
-    difference: Difference | None = field(default=None, repr=False, compare=False)
-    """The fitted difference itself, to be asked at any x; not part of the JSON."""
+    """What is believed of the difference, to be asked at any x; not part of the JSON."""
 
 
 @dataclass(frozen=True)

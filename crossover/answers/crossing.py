@@ -1,69 +1,43 @@
-"""Where a fitted difference is zero, and how sure that is.
+"""Where two recipes cross by what is believed of their difference, and the verdict over the measured range.
 
-A difference is D(x) = loss_B - loss_A with a standard error at every x, so B is better where D < 0. Its confidence set
-of roots is {x : |D(x)| <= t se(x)}: Fieller's set (1954) where D is proportional to a line, and the same inversion of a
-test elsewhere. The set may have no end on a side, or be two pieces, or everything; it is reported as it is.
+The belief (`crossover.belief.difference`) gives P(D < 0) at every x, of the difference itself without the misfit of a
+single rung. A root is where that is a half; the confidence set of the crossover is {x : 0.05 < P(D < 0) < 0.95}. The
+set may have no end on a side, or be two pieces, or everything; it is reported as it is.
 
-A verdict speaks of the measured range only:
+A verdict speaks of the measured range only, from the rungs' joint distribution:
 
-* `crosses`: D is certainly positive somewhere in the range and certainly negative elsewhere, by a band that holds for
-  all x at once (Working and Hotelling 1929); the measured sign changes too; and at least three degrees of freedom carry
-  the band, where four single runs leave two;
-* `no crossing in range`: the pointwise band excludes zero, on one side, all along the range;
+* `crosses`: at two rungs D has opposite signs, as measured, with probability 0.95 together; and whichever rung is left
+  out, a crossing stays likelier than not, because one badly tuned rung must not make one;
+* `no crossing in range`: D has one sign at all rungs with probability 0.95 together;
 * `undecided`: anything else.
 """
 
-from collections.abc import Callable, Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from crossover.base.arrays import Floats
-from crossover.runs.estimates import CONFIDENCE
+from crossover.belief.difference import Outlook, outlook
 
 CROSSES, NO_CROSSING, UNDECIDED = "crosses", "no crossing in range", "undecided"
 REACH = 1.5
-"""Decades beyond the measured range within which a root or a gap is reported without being asked for."""
-_DECADE = np.log(10.0)
-_LEAST_DOF = 3
-_UPPER = 0.5 + CONFIDENCE / 2
-
-
-@dataclass(frozen=True)
-class Difference:
-    """D along log x over a measured range. `at` returns D, its standard error and degrees of freedom, [m] each."""
-
-    at: Callable[[Floats], tuple[Floats, Floats, Floats]]
-    low: float
-    high: float
-    """Ends of the measured range in log x."""
-    factor: Callable[[float], tuple[float, float, float] | None] = lambda _: None
-    """At log x: log of the factor of x that takes A to B's loss, its error and dof; None where none does."""
-    slopes: Callable[[float], tuple[float, float] | None] = lambda _: None
-    """At log x: dL / dlog x of A and of B, each by its own law; None where they are not known."""
-    parameters: int = 2
-    """Of the curve, for the band that holds everywhere."""
-
-    def band(self, log_x: Floats, everywhere: bool = False) -> tuple[Floats, Floats, Floats]:
-        """D and the ends of its interval: pointwise, or for all x at once."""
-        value, error, dof = self.at(log_x)
-        count = self.parameters
-        factor = np.sqrt(count * special.fdtri(count, dof, CONFIDENCE)) if everywhere else special.stdtrit(dof, _UPPER)
-        return value, value - factor * error, value + factor * error
-
-    def probability_b_better(self, log_x: Floats) -> Floats:
-        """P(D < 0) by the t distribution of the estimate, [m]."""
-        value, error, dof = self.at(log_x)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = np.where(error > 0, -value / error, np.where(value == 0, 0.0, -np.sign(value) * np.inf))
-        known: Floats = special.stdtr(dof, score)
-        return known
+"""Decades beyond the measured range within which a root is reported without being asked for."""
+SURE = 0.95
+_LIKELY = 0.5
+_DECADE = math.log(10.0)
+_OPEN = float(special.ndtri(SURE))
+_GRID = 17
+_ROUNDS = 4
+_STRAIGHT = 0.3  # normal scores apart, between which a straight line will do
+_PARTS = 10
 
 
 @dataclass(frozen=True)
 class Crossover:
-    """A root of the fitted difference with its confidence set."""
+    """A root of the believed difference with its confidence set."""
 
     value: float
     ci: tuple[float | None, float | None]
@@ -74,78 +48,109 @@ class Crossover:
     """How far outside the measured range the root lies, on either side; 0 within it."""
 
 
-def judge(difference: Difference, measured_signs: Floats) -> str:
-    """The verdict over the measured range. `measured_signs` are those of the rungs' own differences."""
-    grid = np.linspace(difference.low, difference.high, 65)
-    _, low, high = difference.band(grid)
-    if not np.isfinite(low).all():
-        return UNDECIDED
-    if (low > 0).all() or (high < 0).all():
-        return NO_CROSSING
-    changes = (measured_signs > 0).any() and (measured_signs < 0).any()
-    _, low, high = difference.band(grid, everywhere=True)
-    certain = (low > 0).any() and (high < 0).any()
-    return CROSSES if changes and certain and difference.at(grid[:1])[2][0] >= _LEAST_DOF else UNDECIDED
+def judge(ahead: Outlook, rest: list[Outlook]) -> str:
+    """The verdict over the rungs, given what is left `without` each of them."""
+    opposed, verdict = _alone(ahead)
+    if verdict != CROSSES or _twice(opposed >= SURE):
+        return verdict
+    rungs = ahead.track.log_x
+    stays = bool(rest) and all(part.opposed(rungs)[0].max() > _LIKELY for part in rest)
+    return CROSSES if stays else UNDECIDED
 
 
-def roots(difference: Difference, reach: float = REACH) -> list[float]:
-    """Every x within `reach` decades of the range at which D is zero, ascending."""
-    grid = np.linspace(difference.low - reach * _DECADE, difference.high + reach * _DECADE, 400)
-    return [float(np.exp(place)) for place in _sign_changes(lambda u: difference.at(u)[0], grid)]
+def judge_alone(ahead: Outlook) -> str:
+    """The verdict over the rungs, if each of them could be relied on."""
+    return _alone(ahead)[1]
 
 
-def crossover(difference: Difference, found: list[float]) -> Crossover | None:
-    """The root in the range, or else the nearest to it, with its confidence set; None without roots."""
-    if not found:
-        return None
-    beyond = [max(0.0, difference.low - np.log(x), np.log(x) - difference.high) / _DECADE for x in found]
+def _alone(ahead: Outlook) -> tuple[Floats, str]:
+    """P(opposite signs) of rungs of which as much was measured [K, K], and the verdict by it."""
+    measured = ahead.track.difference
+    opposed, (behind, before) = ahead.opposed(ahead.track.log_x)
+    as_measured: Floats = opposed * ((measured[:, None] > 0) & (measured < 0))
+    if max(behind, before) >= SURE:
+        return as_measured, NO_CROSSING
+    return as_measured, CROSSES if as_measured.max() >= SURE else UNDECIDED
+
+
+def _twice(sure: npt.NDArray[np.bool_]) -> bool:
+    """Whether two pairs of rungs [K, K] without a rung in common are opposed, so that no single one makes it."""
+    pairs = np.argwhere(sure | sure.T)
+    first = pairs[0]
+    return bool((~np.isin(pairs, first).any(1)).any())
+
+
+def without(ahead: Outlook) -> list[Outlook]:
+    """What is believed without each of the rungs that are looked at; nothing of two rungs."""
+    rests = (ahead.track.without(k) for k in range(len(ahead.track.x)))
+    return [outlook(rest) for rest in rests if rest is not None]
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Where along x either recipe is as likely ahead, and how far the one that leads is sure to."""
+
+    roots: list[float]
+    """Ascending, within reach of the runs."""
+    nearest: Crossover | None
+    """The root in the measured range, or else the nearest one, with its set."""
+    sure_until: float | None
+    """Up to which x beyond the runs the recipe that leads there stays ahead with P of 0.95; None where it does not
+    lead so surely, or for all the reach."""
+
+
+def find_crossings(ahead: Outlook, low: float, high: float) -> Crossings:
+    """Within reach of a range of log x."""
+    grid, score = _resolved(ahead, low - REACH * _DECADE, high + REACH * _DECADE)
+    outside = np.abs(score) - _OPEN
+    top = int(np.searchsorted(grid, high - 1e-9))
+    leaves = _passed(grid[top:], outside[top:]) if outside[top] > 0 else np.empty(0)
+    roots = _passed(grid, score)
+    return Crossings(
+        [math.exp(root) for root in roots],
+        _nearest(roots, _pieces(grid, outside), low, high) if len(roots) else None,
+        math.exp(leaves[0]) if len(leaves) else None,
+    )
+
+
+def _nearest(roots: Floats, pieces: list[tuple[float | None, float | None]], low: float, high: float) -> Crossover:
+    beyond = [float(max(0.0, low - root, root - high)) / _DECADE for root in roots]
     best = int(np.argmin(beyond))
-    pieces = root_set(difference, found)
-    inside = [
-        piece for piece in pieces if (piece[0] or 0) <= found[best] * (1 + 1e-9) and _below(found[best], piece[1])
-    ]
-    if not inside:  # a difference without error: its set is its roots
-        inside = [(found[best], found[best])]
-        pieces = sorted([*pieces, *inside], key=lambda piece: piece[0] or 0.0)
-    return Crossover(found[best], inside[0], pieces, float(beyond[best]))
+    value = math.exp(roots[best])
+    inside = [piece for piece in pieces if (piece[0] or 0) <= value <= (piece[1] or math.inf)]
+    return Crossover(value, (inside or [(value, value)])[0], pieces, beyond[best])
 
 
-def _below(x: float, end: float | None) -> bool:
-    return end is None or x <= end * (1 + 1e-9)
+def _resolved(ahead: Outlook, low: float, high: float) -> tuple[Floats, Floats]:
+    """Places in log x, and normal scores of P(D < 0) there, dense where the score passes zero or an end of the set."""
+    rungs = ahead.track.log_x
+    grid = np.unique(np.concatenate([np.linspace(low, high, _GRID), rungs]))
+    score = special.ndtri(np.clip(ahead.lead(grid), 1e-12, 1 - 1e-12))
+    for _ in range(_ROUNDS):
+        passed = np.diff(np.digitize(score, [-_OPEN, 0.0, _OPEN])) != 0
+        first = np.flatnonzero(passed & (np.abs(np.diff(score)) > _STRAIGHT))
+        if not len(first):
+            break
+        parts = np.arange(1, _PARTS) / _PARTS
+        new = (grid[first, None] + np.diff(grid)[first, None] * parts).ravel()
+        more = special.ndtri(np.clip(ahead.lead(new), 1e-12, 1 - 1e-12))
+        order = np.argsort(np.concatenate([grid, new]))
+        grid, score = np.concatenate([grid, new])[order], np.concatenate([score, more])[order]
+    return grid, score
 
 
-def root_set(difference: Difference, found: Sequence[float] = ()) -> list[tuple[float | None, float | None]]:
-    """{x : |D(x)| <= t se(x)} within reach, as ascending pieces; an end beyond it is None.
-
-    The roots are places of the search, so that a set narrower than its grid is not missed.
-    """
-
-    def excess(log_x: Floats) -> Floats:
-        value, low, high = difference.band(log_x)
-        return np.abs(value) - (high - low) / 2
-
-    grid = np.linspace(difference.low - REACH * _DECADE, difference.high + REACH * _DECADE, 400)
-    grid = np.unique(np.concatenate([grid, np.log(found)])) if len(found) else grid
-    values = excess(grid)
-    if not np.isfinite(values).all():
-        return [(None, None)]
-    edges = [float(np.exp(edge)) for edge in _sign_changes(excess, grid)]
-    ends: list[float | None] = [None] if values[0] <= 0 else []
-    ends += edges
-    ends += [None] if values[-1] <= 0 else []
-    return list(zip(ends[::2], ends[1::2], strict=True))
-
-
-def _sign_changes(function: Callable[[Floats], Floats], grid: Floats) -> Floats:
-    """Places on the grid's intervals where the function changes sign, all narrowed together."""
-    values = function(grid)
+def _passed(grid: Floats, values: Floats) -> Floats:
+    """Where values on a grid pass zero, by straight lines between them."""
     positive = values > 0
-    first = np.flatnonzero((positive[1:] != positive[:-1]) & np.isfinite(values[1:]) & np.isfinite(values[:-1]))
-    low, high = grid[first], grid[first + 1]
-    part = np.linspace(0, 1, 17)[:, None]
-    for _ in range(12 if len(first) else 0):  # each step narrows every interval to a sixteenth
-        places = low + (high - low) * part
-        signs = function(places.ravel()).reshape(places.shape) > 0
-        turn = np.argmax(signs != positive[first], axis=0)
-        low, high = np.take_along_axis(places, np.array([turn - 1, turn]), 0)
-    return 0.5 * (low + high)
+    first = np.flatnonzero(positive[1:] != positive[:-1])
+    share = values[first] / (values[first] - values[first + 1])
+    places: Floats = grid[first] + share * (grid[first + 1] - grid[first])
+    return places
+
+
+def _pieces(grid: Floats, outside: Floats) -> list[tuple[float | None, float | None]]:
+    """Where `outside` is below zero, as ascending pieces of x; an end beyond reach is None."""
+    ends: list[float | None] = [None] if outside[0] <= 0 else []
+    ends += [math.exp(edge) for edge in _passed(grid, outside)]
+    ends += [None] if outside[-1] <= 0 else []
+    return list(zip(ends[::2], ends[1::2], strict=True))

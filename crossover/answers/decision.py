@@ -1,66 +1,107 @@
-"""Which of two recipes to choose at a target, and what the choice is expected to cost.
+"""What is said of B against A at a place: the difference, its worth in compute, which to choose, and what that costs.
 
-The difference D = loss(B) - loss(A) is known as m with standard error s: read as a distribution, m + s T with Student's
-T of the estimate's degrees of freedom. Who chooses the better looking recipe loses |D| where D has the other sign, on
-average
-
-    E regret = s (f(z) (n + z^2) / (n - 1) - z S(z)),    z = |m| / s,
-
-with density f and upper tail S of T and n degrees of freedom; for many of them it is s phi(z) - |m| Phi(-z), the unit
-normal loss (Raiffa and Schlaifer 1961, chapter 5). It is the price of choosing now: the most that perfect knowledge of
-D would be worth. In compute it is the factor by which the chosen recipe's x would have to grow to win it back, by the
-slope of that recipe's own law at the target.
+The difference D = loss(B) - loss(A) is known as a distribution, the belief's (`crossover.belief.difference`). Who
+chooses the recipe that is likelier to be better loses |D| where D has the other sign: on average E max(D, 0) of B,
+E max(-D, 0) of A. It is the price of choosing now, the most that perfect knowledge of D would be worth (Raiffa and
+Schlaifer 1961, chapter 5). In compute it is the factor by which the chosen recipe's x would have to grow to win it
+back, by the slope of that recipe's own law there; and B is worth the factor of x at which A's law has fallen, from
+where it stands at the place, by the difference that B has.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
+import numpy as np
 from scipy import special
 
+from crossover.answers.comparison import Backtest, Decision, Gap, NextPair
+from crossover.answers.crossing import SURE
+from crossover.base.arrays import Floats
+from crossover.belief.difference import Outlook, Spread, outlook
+from crossover.laws.fit import Fitted
+from crossover.runs.estimates import CONFIDENCE, Estimate
+
+_DECADE = math.log(10)
+_FARTHEST = 50.0  # of the logarithm of a factor
+ENDS = np.array([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+"""Shares at which an interval ends."""
 _LARGEST = 300.0  # of the logarithm of a factor
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The recipe that looks better at the target, and what choosing it costs; losses in the unit of the loss."""
+def gap_at(a: str, b: str, ahead: Outlook, target: float, laws: tuple[Fitted, Fitted] | None) -> Gap:
+    """The difference of B from A at `target`, and the choice between them; compute where A's law is known."""
+    place, rungs = math.log(target), ahead.track.log_x
+    spread = ahead.at(place)
+    value, p, (low, high) = spread.expected, spread.p_b_wins, map(float, spread.quantiles(ENDS))
+    slopes = None if laws is None else (_slope(laws[0], place), _slope(laws[1], place))
+    return Gap(
+        lever_arm_decades=max(0.0, place - float(rungs[-1]), float(rungs[0]) - place) / _DECADE,
+        x=target,
+        difference=Estimate(value, spread.sd, (low, high)),
+        equivalent_compute=None if laws is None else _as_factor((value, low, high), laws[0], place),
+        p_b_beats_a=p,
+        p_one_run=spread.with_noise(ahead.track.noise).p_b_wins,
+        decision=decide((a, b), p, spread.gains, slopes),
+        next_pair=None if max(p, 1 - p) >= SURE else _next_pair(ahead, place, spread),
+    )
 
-    choose: str
-    p: float
-    """Probability that the chosen recipe is the better one."""
-    expected_regret: float | None
-    """Expected loss above the better recipe's; None where the error is unknown or has one degree of freedom."""
-    cost_if_wrong: float | None
-    """The same, given that the choice is wrong."""
-    regret_as_compute: float | None
-    """Factor of x that wins the expected regret back, 1 or more; None where the chosen recipe's law does not fall."""
-    cost_if_wrong_as_compute: float | None
-    """Factor of x that wins the cost of a wrong choice back."""
+
+def _next_pair(ahead: Outlook, place: float, spread: Spread) -> NextPair:
+    """By the gain of choosing after it, per x; sizes go on as they rose."""
+    rungs, value = ahead.track.log_x, spread.expected
+    top = float(rungs[-1])
+    options = [top, top + float(np.median(np.diff(rungs)))]
+    moves = np.sqrt([*(min(ahead.tells(option, place), spread.sd**2) for option in options), spread.sd**2])
+    gains = knowledge_gradient(value, moves)
+    best = int(np.argmax(gains[:-1] / np.exp(np.array(options) - top)))
+    left = min(spread.gains) * max(1 - float(gains[best] / max(gains[-1], 1e-300)), 0.0)
+    return NextPair(math.exp(options[best]), left, float(special.ndtr(-abs(value) / max(float(moves[best]), 1e-300))))
 
 
-def expected_regret(value: float, error: float, dof: float) -> float | None:
-    """E of |D| where D has the other sign than `value`; None where it is not finite."""
-    if not dof > 1:
+def backtest(ahead: Outlook) -> Backtest | None:
+    """How the top rung is told from those below it; None below three rungs."""
+    below = ahead.track.without(len(ahead.track.log_x) - 1)
+    if below is None:
         return None
-    if error == 0:
-        return 0.0
-    z = abs(value) / error
-    tail = float(special.stdtr(dof, -z))
-    return max(0.0, error * (_density(z, dof) * (dof + z * z) / (dof - 1) - z * tail))
+    top, variance = float(ahead.track.log_x[-1]), float(ahead.track.variance[-1])
+    runs = 1 if not variance else max(1, round(ahead.track.noise / variance))
+    told = outlook(below).at(top, runs)
+    low, high = map(float, told.quantiles(ENDS))
+    return Backtest(float(ahead.track.x[-1]), told.p_b_wins, (low, high), float(ahead.track.difference[-1]))
 
 
-def _density(z: float, dof: float) -> float:
-    """Student's density."""
-    log = special.gammaln((dof + 1) / 2) - special.gammaln(dof / 2) - (dof + 1) / 2 * math.log1p(z * z / dof)
-    return float(math.exp(log) / math.sqrt(math.pi * dof))
+def _law(fitted: Fitted) -> Callable[[float], float]:
+    """Its loss at log x."""
+
+    def loss(log_x: float) -> float:
+        return math.exp(float(fitted.problem.law.log_loss(np.array([[log_x]]), fitted.theta[None])[0, 0]))
+
+    return loss
 
 
-def p_wrong(value: float, error: float, dof: float) -> float:
-    """Probability that D has the other sign than `value`."""
-    if error == 0:
-        return 0.0 if value else 0.5
-    return float(special.stdtr(dof, -abs(value) / error))
+def _slope(fitted: Fitted, log_x: float) -> float:
+    """dL / dlog x, by central difference."""
+    loss = _law(fitted)
+    return (loss(log_x + 1e-5) - loss(log_x - 1e-5)) / 2e-5
+
+
+def _as_factor(differences: tuple[float, float, float], law_a: Fitted, place: float) -> Estimate | None:
+    """Factors of x that change A's loss by so much; an end is None where none does."""
+    from scipy import optimize  # which takes as long to import as all the rest of this package
+
+    loss = _law(law_a)
+    start = loss(place)
+
+    def factor(difference: float) -> float | None:
+        def off(log_factor: float) -> float:
+            return loss(place + log_factor) - start - difference
+
+        if not off(-_FARTHEST) > 0 > off(_FARTHEST):
+            return None
+        return math.exp(optimize.brentq(off, -_FARTHEST, _FARTHEST, xtol=1e-7))
+
+    value, low, high = map(factor, differences)
+    return None if value is None else Estimate(value, None, (high, low))
 
 
 def as_compute(loss: float | None, slope: float) -> float | None:
@@ -71,30 +112,9 @@ def as_compute(loss: float | None, slope: float) -> float | None:
 
 
 def decide(
-    names: tuple[str, str], value: float, error: float, dof: float, slopes: tuple[float, float] | None
-) -> Decision | None:
-    """The decision between A and B; None where the difference has no error, so that nothing is known of its sign.
-
-    Args:
-        names: of A and B.
-        value: loss(B) - loss(A), with its standard `error` and degrees of freedom `dof`.
-        error: standard error of the value.
-        dof: degrees of freedom of the error.
-        slopes: dL / dlog x of A and of B at the target, where they are known.
-    """
-    if not math.isfinite(error) or not dof > 0:
-        return None
-    chosen = int(value < 0)
-    regret, wrong = expected_regret(value, error, dof), p_wrong(value, error, dof)
-    cost = regret / wrong if regret is not None and wrong > 0 else None
-    slope = math.nan if slopes is None else slopes[chosen]
-    return Decision(names[chosen], 1 - wrong, regret, cost, as_compute(regret, slope), as_compute(cost, slope))
-
-
-def decide_ahead(
     names: tuple[str, str], p_b: float, gains: tuple[float, float], slopes: tuple[float, float] | None
 ) -> Decision:
-    """The decision of a difference that is known as a distribution.
+    """The decision of a difference.
 
     Args:
         names: of A and B.
@@ -109,25 +129,14 @@ def decide_ahead(
     return Decision(names[chosen], 1 - wrong, regret, cost, as_compute(regret, slope), as_compute(cost, slope))
 
 
-def words(found: Mapping[str, Any], x: str = "compute", unit: str = "nats") -> str:
-    """The decision, by its JSON, in a sentence: `choose B: P = 0.93; if wrong it costs on average 0.004 nats, ...`."""
-    parts = [f"P = {_chance(found['p'])}"]
-    if found["cost_if_wrong"] is not None:
-        cost = _cost(found["cost_if_wrong"], found["cost_if_wrong_as_compute"], x, unit)
-        parts.append(f"if wrong it costs on average {cost}")
-    if found["expected_regret"] is not None:
-        parts.append(f"expected regret {_cost(found['expected_regret'], found['regret_as_compute'], x, unit)}")
-    return f"choose {found['choose']}: {'; '.join(parts)}"
+def knowledge_gradient(mean: float, moves: Floats) -> Floats:
+    """Expected gain of choosing between two by the sign of a difference, after its estimate has moved.
 
-
-def _chance(p: float) -> str:
-    """Never rounded to certainty."""
-    return "above 0.999" if p > 0.999 else f"{p:.3g}"
-
-
-def _cost(loss: float, factor: float | None, x: str, unit: str) -> str:
-    amount = f"{loss:.2g} {unit}".strip()
-    if factor is None:
-        return amount
-    more = f"{factor:.3g} times the {x}" if factor >= 2 else f"{100 * (factor - 1):.2g}% of {x}"
-    return f"{amount}, as much as {more}"
+    With today's estimate `mean` and a move of standard deviation `moves` [J]: s phi(mean/s) - |mean| Phi(-|mean|/s)
+    (Frazier, Powell and Dayanik 2008), in the unit of the mean. A total move gives the regret of choosing now.
+    """
+    moves = np.maximum(moves, 1e-300)
+    ratio = np.minimum(abs(mean) / moves, 1e6)
+    gain = moves * np.exp(-0.5 * ratio**2) / math.sqrt(2 * math.pi) - abs(mean) * special.ndtr(-ratio)
+    least: Floats = np.maximum(gain, 0.0)
+    return least

@@ -13,9 +13,11 @@ from crossover.belief.difference import Track
 from crossover.laws.fit import Fitted, fit_law, lack_of_fit
 from crossover.laws.objectives import squares
 from crossover.runs.grouping import group_log
+from crossover.runs.rows import require_positive
 
 _SAME_X = 1e-6  # relative: x within this is one rung; x itself is never rounded
 _DOUBT = 0.05
+_MOST = 8  # rungs that runs at unlike sizes are gathered into
 _FLOOR_RUNGS = 5  # sizes that a law needs before a floor is fitted: four can be met by any floor
 
 
@@ -90,27 +92,59 @@ def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
     return pairs, [f"{count} run(s) of {name} have no partner" for name, count in alone.items() if count]
 
 
-def follow(a: Ladder, b: Ladder) -> Track | None:
+def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | None:
     """Their difference at the rungs that both have, but those where they are one run; None below two of them.
 
-    Runs that a pair label tells apart are differenced pair by pair, so that the noise they share cancels.
+    Runs that a pair label tells apart are differenced pair by pair, so that the noise they share cancels. Where fewer
+    than two rungs are common, the runs of the recipe that has fewer are held against the other one's law, if `laws` are
+    given: a rung's noise is then the scatter of both about their laws.
     """
     if a.pairable and b.pairable:
         pairs = match(a, b)[0].free()
-        if not len(pairs.d) or pairs.rung.max() < 1:
-            return None
-        mean, count = pairs.means(pairs.d)
-        log_x, loss = np.log(pairs.means(pairs.x)[0]), pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
-        noise = _scatter(pairs.d, pairs.rung)
-        return Track(log_x, mean, loss, noise / count, noise)
+        if len(pairs.d) and pairs.rung.max() >= 1:
+            mean, count = pairs.means(pairs.d)
+            x, loss = pairs.means(pairs.x)[0], pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
+            noise = _scatter(pairs.d, pairs.rung)
+            return Track(x, mean, loss, noise / count, noise)
+        return _follow_laws(a, b, laws)
     rungs = np.intersect1d(a.rung[~a.structural], b.rung[~b.structural])
     if len(rungs) < 2:
-        return None
+        return _follow_laws(a, b, laws)
     (x, left, n_a), (_, right, n_b) = (_means(ladder, rungs) for ladder in (a, b))
     noises = [_scatter(ladder.loss, np.unique(ladder.rung, return_inverse=True)[1]) for ladder in (a, b)]
     order = np.argsort(x)
     variance = (noises[0] / n_a + noises[1] / n_b)[order]
-    return Track(np.log(x[order]), (right - left)[order], (left + right)[order] / 2, variance, sum(noises))
+    return Track(x[order], (right - left)[order], (left + right)[order] / 2, variance, sum(noises))
+
+
+def _follow_laws(a: Ladder, b: Ladder, laws: "RecipeLaws | None") -> Track | None:
+    """Of runs at unlike sizes: at most eight rungs, each of neighbouring runs in the range that both cover.
+
+    The other recipe's law is taken to be as uncertain at every run as one of its own runs is: what it is off by is
+    common to the rungs, and as many runs of it as there are of the first would leave that.
+    """
+    low, high = max(a.log_x.min(), b.log_x.min()), min(a.log_x.max(), b.log_x.max())
+    if laws is None or low >= high or a.structural.any() or b.structural.any():
+        return None
+    try:
+        law_a, law_b = laws.both(a, b)
+    except UsageError:
+        return None
+    inside = [(ladder.log_x >= low) & (ladder.log_x <= high) for ladder in (a, b)]
+    mine = int(inside[1].sum() < inside[0].sum())
+    ladder, other = (a, b)[mine], (law_b, law_a)[mine]
+    log_x, loss = ladder.log_x[inside[mine]], ladder.loss[inside[mine]]
+    if not len(log_x) or log_x.max() <= log_x.min():
+        return None
+    order = np.argsort(log_x, kind="stable")
+    log_x, loss = log_x[order], loss[order]
+    there = np.exp(other.problem.law.log_loss(log_x[None], other.theta[None])[0])
+    groups = np.array_split(np.arange(len(log_x)), min(_MOST, len(np.unique(ladder.rung[inside[mine]]))))
+    parts = [log_x, (loss - there) * (1 if mine else -1), (loss + there) / 2]
+    x, d, both = (np.array([part[group].mean() for group in groups]) for part in parts)
+    level = float(np.mean(loss))
+    noise = (level * law_a.cov.residual_sd) ** 2 + (level * law_b.cov.residual_sd) ** 2
+    return Track(np.exp(x), d, both, noise / np.array([len(group) for group in groups]), noise)
 
 
 def _means(ladder: Ladder, rungs: npt.NDArray[np.int_]) -> tuple[Floats, Floats, Floats]:
@@ -137,6 +171,8 @@ class RecipeLaws:
 
     def both(self, a: Ladder, b: Ladder, law: str | None = None) -> tuple[Fitted, Fitted]:
         """The same law for both recipes. Raises `UsageError` where the runs of one cannot carry it."""
+        for ladder in (a, b):
+            require_positive({f"the losses of {ladder.name}": ladder.loss})
         wanted = law or self._law
         if wanted == "auto":
             sizes = min(len(np.unique(ladder.rung)) for ladder in (a, b))
@@ -147,7 +183,7 @@ class RecipeLaws:
         key = (ladder.name, law)
         if key not in self._fits:
             inputs = {"x": ladder.x}
-            fitted = fit_law(law, inputs, ladder.loss, objective=squares(True), starts=8, intervals=False)
+            fitted = fit_law(law, inputs, ladder.loss, objective=squares(True), starts=3, intervals=False)
             self._fits[key] = honest(fitted)
         return self._fits[key]
 

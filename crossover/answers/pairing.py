@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED
 from crossover.base.arrays import Floats
-from crossover.runs.estimates import CONFIDENCE, Estimate, interval, t_factor
+from crossover.runs.estimates import Estimate, interval, t_factor
 
 _POWER = 0.8
 _DOUBT = 0.05  # tests below this say that rungs differ in noise, or that a line does not fit
@@ -154,23 +153,6 @@ def _side(name: str, rungs: list[Rung], noise: Noise, a: str, b: str) -> Side:
     return Side(name, [rung.name for rung in rungs], difference, verdict)
 
 
-def judge_rungs(pairs: Pairs, noise: Noise) -> str:
-    """The verdict from the rungs alone, for ladders that no smooth curve fits.
-
-    `crosses` needs two rungs of opposite sign that stay certain when all rungs are tested at once (Bonferroni); `no
-    crossing in range` needs every rung certain on the same side.
-    """
-    if noise.sd is None:
-        return UNDECIDED
-    means, counts = pairs.means(pairs.d)
-    score = means / (noise.sd / np.sqrt(counts)) if noise.sd else np.sign(means) * np.inf
-    together = float(special.stdtrit(noise.dof, 1 - (1 - CONFIDENCE) / 2 / len(means)))
-    if (score > together).any() and (score < -together).any():
-        return CROSSES
-    alone = t_factor(noise.dof) or math.inf
-    return NO_CROSSING if (score > alone).all() or (score < -alone).all() else UNDECIDED
-
-
 def trend(above: Pairs, noise: Noise) -> Estimate | None:
     """Change of the difference per doubling of x, by weighted least squares with the pooled noise."""
     if not len(above.d) or above.rung.max() < 1:
@@ -184,7 +166,7 @@ def trend(above: Pairs, noise: Noise) -> Estimate | None:
 def noise_flags(free: Pairs, noise: Noise) -> list[str]:
     """What should be known about the noise: none to measure it by, or unequal between rungs (Bartlett's test)."""
     if not noise.dof:
-        return ["no rung has two seeds: intervals come from the scatter about the fitted difference alone"]
+        return ["no rung has two seeds: the noise of a run is part of what a rung may be off by"]
     spreads, counts = _spreads(free)
     if len(spreads) > 1 and _bartlett(spreads**2, counts) < _DOUBT:
         span = f"SD {spreads.min():.3f} to {spreads.max():.3f}"

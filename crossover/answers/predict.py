@@ -1,10 +1,11 @@
 """From runs to a forecast at a target that nobody has trained: each recipe's loss, and who wins.
 
-A recipe's own law is fitted by least squares on log loss. The realised mean of k runs scatters about the law's value by
-the law's own error and by the residual scatter over sqrt(k); its interval is Student's t on log loss. Whether B wins is
-the sign of the difference of two realised means: beyond the runs of recipes that share sizes, what `compare` believes
-of it (`crossover.belief.difference`); elsewhere the paired difference along x, or that of the two laws taken as
-independent, with the smaller degrees of freedom.
+A recipe's loss is asked of the belief that `advise` asks (`crossover.belief.posterior`): every law with a floor that
+the runs leave open, and what such laws lack. The realised mean of k runs scatters about it by the noise of a run over
+sqrt(k). On published ladders that holds more often than the interval of the one law that fits best, which is what is
+given for laws that the belief does not know. Who wins is asked of the belief that `compare` asks: which recipe is the
+better one, and whose mean of k runs will be the lower one. Recipes that share no range of x are told apart by their two
+losses, taken as independent.
 """
 
 import math
@@ -17,14 +18,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from crossover.answers.advise import ADVISED
+from crossover.answers.choices import MOST
 from crossover.answers.compare import Settings, compare
 from crossover.answers.comparison import Comparison
 from crossover.answers.ladders import default_law, honest
+from crossover.answers.standing import believe_runs
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.fields import Finite, Fraction, Positive, Strict
 from crossover.laws.fit import Fitted, fit_law, line
 from crossover.laws.intervals import law_errors
+from crossover.laws.laws import get_law
 from crossover.laws.objectives import squares
 from crossover.laws.result import LinePoint
 from crossover.plots.answer import Answer
@@ -35,21 +40,23 @@ from crossover.runs.table import LeftOut
 if TYPE_CHECKING:
     from crossover.plots.house import Figure
 
+BELIEVED = ("chinchilla", "chinchilla_shared")
 SAME = 0.01
 """Places whose inputs agree to this share are one place."""
 
 
 class Expected(Strict):
-    """What one recipe's own law says of the mean loss of `runs` new runs at the target, in the unit of the loss."""
+    """What is believed of the mean loss of `runs` new runs of one recipe at the target, in the unit of the loss."""
 
     formula: str
+    """Of the one law that fits best, with its parameters."""
     params: dict[str, Finite]
     value: Finite
     low: Finite
     high: Finite
     """The ends of the interval."""
     sd: Positive
-    """Of the realised mean about `value`: error of the law and noise of the runs."""
+    """Of the realised mean about `value`: what is not known of the recipe, and noise of the runs."""
     dof: Finite
 
 
@@ -62,6 +69,9 @@ class PairChance(Strict):
     difference: Finite
     """Expected loss(B) - loss(A)."""
     sd: Finite
+    """Of the realised difference."""
+    p_b_better: Fraction | None = None
+    """How likely B is the better recipe there: the same without the noise of single runs."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +160,8 @@ def predict(
     """
     runs, left_out = _finished(runs)
     fits = {str(name): _own_law(runs, name, law) for name in dict.fromkeys(runs.recipe.tolist())}
-    expected = {name: _expected(name, fitted, at, count) for name, fitted in fits.items()}
+    believed = law or ("power_floor" if "x" in runs.inputs else "chinchilla")
+    expected = {name: _expected(runs, name, fitted, at, count, believed) for name, fitted in fits.items()}
     known = None if pairs is None else [two for two in pairs if set(two) <= set(expected)]
     return Prediction(
         at=dict(at), lever_arm_decades=runs.lever_arm(at), runs=count, confidence=CONFIDENCE, recipes=expected,
@@ -186,17 +197,38 @@ def _own_law(runs: Evidence, recipe: Any, law: str | None) -> Fitted:
         raise UsageError(f"recipe '{recipe}': {error}") from None
 
 
-def _expected(name: str, fitted: Fitted, at: Mapping[str, float], count: int) -> Expected:
-    place = np.log([[at[name]] for name in fitted.problem.law.inputs])
-    logs, errors = law_errors(fitted.problem, fitted.theta, fitted.cov, place)
-    factor, scatter = t_factor(fitted.cov.dof), fitted.cov.residual_sd / math.sqrt(count)
-    total, value = math.hypot(float(errors[0]), scatter), math.exp(float(logs[0]))
-    if factor is None or not 0 < total < math.inf:
-        raise UsageError(f"recipe '{name}': its runs leave no interval for {fitted.fit.formula}; add sizes or seeds")
-    low, high = (value * math.exp(sign * factor * total) for sign in (-1, 1))
+def _expected(runs: Evidence, name: str, fitted: Fitted, at: Mapping[str, float], count: int, law: str) -> Expected:
+    rows = runs.recipe.astype(str) == name
+    if law in ADVISED and rows.sum() <= MOST:
+        value, sd, dof = _believed(runs, rows, at, count, law)
+        low, high = (value + sign * special.ndtri(0.5 + CONFIDENCE / 2) * sd for sign in (-1, 1))
+    else:
+        value, total, dof = _by_fit(name, fitted, at, count)
+        factor, sd = t_factor(dof) or math.inf, value * total
+        low, high = (value * math.exp(sign * factor * total) for sign in (-1, 1))
     params = {key: item.value for key, item in fitted.fit.params.items()}
-    return Expected(formula=fitted.fit.formula, params=params, value=value, low=low, high=high, sd=value * total,
-                    dof=float(fitted.cov.dof))  # fmt: skip
+    return Expected(formula=fitted.fit.formula, params=params, value=value, low=low, high=high, sd=sd, dof=float(dof))
+
+
+def _believed(
+    runs: Evidence, rows: npt.NDArray[np.bool_], at: Mapping[str, float], count: int, law: str
+) -> tuple[float, float, float]:
+    """Mean, s.d. and degrees of freedom of the mean of `count` runs, as `advise` says it."""
+    inputs = {name: runs.inputs[name][rows] for name in get_law(law).inputs}
+    known = believe_runs(get_law(law), inputs, runs.loss[rows], None, None)
+    now = known.at(np.log([[at[name]] for name in inputs]))
+    noise = known.belief.noise.sd * abs(now.value) / math.sqrt(count)
+    return now.value, math.hypot(now.sd, noise), float(rows.sum())
+
+
+def _by_fit(name: str, fitted: Fitted, at: Mapping[str, float], count: int) -> tuple[float, float, int]:
+    """The law's value, its relative s.d. for the mean of `count` runs, and its degrees of freedom."""
+    place = np.log([[at[key]] for key in fitted.problem.law.inputs])
+    logs, errors = law_errors(fitted.problem, fitted.theta, fitted.cov, place)
+    total = math.hypot(float(errors[0]), fitted.cov.residual_sd / math.sqrt(count))
+    if t_factor(fitted.cov.dof) is None or not 0 < total < math.inf:
+        raise UsageError(f"recipe '{name}': its runs leave no interval for {fitted.fit.formula}; add sizes or seeds")
+    return math.exp(float(logs[0])), total, fitted.cov.dof
 
 
 def _chances(
@@ -214,20 +246,38 @@ def _chances(
             pairs=wanted, settings=Settings(law or "auto", at["x"], sensitivity=False),
         )  # fmt: skip
         found = {(item.a, item.b): item for item in compared.pairs}
-    return [_chance(a, b, found.get((a, b)), at, count, expected) for a, b in wanted]
+    law = law or ("power" if "x" in runs.inputs else "chinchilla")
+    return [_chance(a, b, found.get((a, b)), runs, at, count, law, expected) for a, b in wanted]
 
 
 def _chance(
-    a: str, b: str, item: Comparison | None, at: Mapping[str, float], count: int, expected: Mapping[str, Expected]
-) -> PairChance:
+    a: str, b: str, item: Comparison | None, runs: Evidence, at: Mapping[str, float], count: int, law: str,
+    expected: Mapping[str, Expected],
+) -> PairChance:  # fmt: skip
+    if item is not None and item.outlook is not None:
+        place = math.log(at["x"])
+        spread = item.outlook.at(place, count)
+        better = item.outlook.at(place).p_b_wins
+        return PairChance(
+            a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd, p_b_better=better
+        )
+    if "x" not in runs.inputs and law in BELIEVED:
+        return _by_laws(a, b, runs, at, count, law)
     value, sd = expected[b].value - expected[a].value, math.hypot(expected[a].sd, expected[b].sd)
     dof = min(expected[a].dof, expected[b].dof)
-    if item is not None and item.outlook is not None and math.log(at["x"]) > item.outlook.track.log_x[-1]:
-        spread = item.outlook.at(math.log(at["x"]), count)
-        return PairChance(a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd)
-    if item is not None and item.paired and item.difference is not None and item.noise_sd is not None:
-        place = math.log(at["x"])
-        if place >= item.difference.low:  # below a meeting point the fitted difference is another one
-            mean, error, degrees = (float(part[0]) for part in item.difference.at(np.array([place])))
-            value, sd, dof = mean, math.hypot(error, item.noise_sd / math.sqrt(count)), degrees
     return PairChance(a=a, b=b, p_b_wins=float(special.stdtr(dof, -value / sd)), difference=value, sd=sd)
+
+
+def _by_laws(a: str, b: str, runs: Evidence, at: Mapping[str, float], count: int, law: str) -> PairChance:
+    """Of two inputs, as `advise` says it."""
+    chosen = np.isin(runs.recipe.astype(str), [a, b])
+    recipe = runs.recipe[chosen].astype(str)
+    rows = np.argsort(recipe == b, kind="stable")  # A first
+    inputs = {name: runs.inputs[name][chosen][rows] for name in get_law(law).inputs}
+    pair = None if runs.pair is None else runs.pair[chosen][rows]
+    known = believe_runs(get_law(law), inputs, runs.loss[chosen][rows], recipe[rows].tolist(), pair)
+    goal = np.log([[at[name]] for name in inputs])
+    now, noise = known.at(goal), known.noise(goal)
+    sd = math.hypot(now.sd, noise / math.sqrt(count))
+    p = float(special.ndtr(-now.value / sd))
+    return PairChance(a=a, b=b, p_b_wins=p, difference=now.value, sd=sd, p_b_better=now.b_wins)

@@ -1,16 +1,16 @@
 """What is said of comparisons, forecasts and advice, line by line and table by table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crossover.answers.decision import words as decision_words
+from crossover.answers.crossing import SURE
 from crossover.laws.words import left_out_lines, number, span
 from crossover.plots.blocks import Block, Heading, Table, table
 
 if TYPE_CHECKING:
     from crossover.answers.advise import Advice, Step
-    from crossover.answers.comparison import Comparison, Comparisons, Gap
+    from crossover.answers.comparison import Backtest, Comparison, Comparisons, Gap
     from crossover.answers.crossing import Crossover
     from crossover.answers.predict import Prediction
 
@@ -24,14 +24,17 @@ def comparisons_said(result: "Comparisons") -> Iterator[Block]:
     yield from left_out_lines(result.left_out)
     if len(result.pairs) > _MANY:
         yield _many(result.pairs)
+        yield from _together(result.pairs)
         return
     for item in result.pairs:
         yield from _pair(item, result.x)
 
 
 def _pair(item: "Comparison", x: str) -> Iterator[Block]:
-    """Verdict, crossover, rungs, baseline, gap, sensitivity."""
+    """Verdict and gap, then crossover, rungs, baseline and how far all that can be trusted."""
     yield Heading(f"{item.b} against {item.a}: {item.verdict}")
+    if item.gap:
+        yield from _gap(item, item.gap, x)
     yield from _crossing(item, x)
     if item.rungs:
         yield _rungs(item, x)
@@ -39,36 +42,77 @@ def _pair(item: "Comparison", x: str) -> Iterator[Block]:
         yield f"P({item.b} better): " + ", ".join(f"{c.p:.2f} at {c.x:.3g}" for c in item.p_b_beats_a[::2])
     if item.baseline and item.baseline.better:
         yield f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}"
-    if item.gap:
-        yield _gap(item, x)
-        if item.gap.decision:
-            yield _decision(item.gap, x)
+    if item.backtest:
+        yield _backtest(item, item.backtest)
     for variant in item.sensitivity:
-        moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
-        yield f"{variant.change}: {variant.verdict}{moved}"
+        if variant.verdict != item.verdict:
+            moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
+            yield f"{variant.change}: {variant.verdict}{moved}"
     yield from (f"note: {flag}" for flag in item.flags)
 
 
-def _gap(item: "Comparison", x: str) -> str:
-    gap = item.gap
-    assert gap
-    factor = "" if gap.equivalent_compute is None else (
-        f", as if {item.a} had {gap.equivalent_compute.value:.3g}x {span(gap.equivalent_compute.ci, 3)} the {x}"
-    )  # fmt: skip
-    return (
-        f"{gap.lever_arm_decades:.2f} decades outside the runs, at {gap.x:.4g}: {gap.difference.value:+.4f} "
-        f"{span(gap.difference.ci, 3, '+')}{factor}; P({item.b} better) = {gap.p_b_beats_a:.3f}; "
-        f"assumes {gap.basis or item.model}"
+def _gap(item: "Comparison", gap: "Gap", x: str) -> Iterator[str]:
+    worth = gap.equivalent_compute
+    factor = "" if worth is None else f"{item.b} is worth {worth.value:.3g}x the {x} {span(worth.ci, 3)}: "
+    ends = span(gap.difference.ci, 3, "+")
+    yield (
+        f"at {gap.x:.4g}, {gap.lever_arm_decades:.2f} decades outside the runs: {factor}"
+        f"{item.b} - {item.a} = {gap.difference.value:+.4f} {ends} in loss"
     )
+    yield f"P({item.b} better) = {gap.p_b_beats_a:.3f}; of one run of each, {gap.p_one_run:.3f}"
+    yield decision_words(asdict(gap)["decision"], x, "in loss")
+    if item.baseline and item.baseline.better not in (None, gap.decision.choose):
+        yield (
+            f"the plain order at the largest common size says {item.baseline.better}, against this choice: "
+            "where the two disagree neither is reliably right"
+        )
+    if gap.next_pair:
+        yield (
+            f"not decided; what would decide it: one run of each at {gap.next_pair.x:.4g} turns the choice with "
+            f"probability {gap.next_pair.p_flip:.2g} and leaves an expected regret of {gap.next_pair.regret:.2g}"
+        )
 
 
-def _decision(gap: "Gap", x: str) -> str:
-    return f"at {gap.x:.4g}, {decision_words(asdict(gap)['decision'], x, 'in loss')}"
+def decision_words(found: Mapping[str, Any], x: str = "compute", unit: str = "nats") -> str:
+    """The decision, by its JSON, in a sentence: `choose B: P = 0.93; if wrong it costs on average 0.004 nats, ...`."""
+    parts = [f"P = {_chance(found['p'])}"]
+    if found["cost_if_wrong"] is not None:
+        cost = _cost(found["cost_if_wrong"], found["cost_if_wrong_as_compute"], x, unit)
+        parts.append(f"if wrong it costs on average {cost}")
+    if found["expected_regret"] is not None:
+        parts.append(f"expected regret {_cost(found['expected_regret'], found['regret_as_compute'], x, unit)}")
+    return f"choose {found['choose']}: {'; '.join(parts)}"
+
+
+def _chance(p: float) -> str:
+    """Never rounded to certainty."""
+    return "above 0.999" if p > 0.999 else f"{p:.3g}"
+
+
+def _cost(loss: float, factor: float | None, x: str, unit: str) -> str:
+    amount = f"{loss:.2g} {unit}".strip()
+    if factor is None:
+        return amount
+    more = f"{factor:.3g} times the {x}" if factor >= 2 else f"{100 * (factor - 1):.2g}% of {x}"
+    return f"{amount}, as much as {more}"
+
+
+def _backtest(item: "Comparison", told: "Backtest") -> str:
+    p = max(told.p_b_beats_a, 1 - told.p_b_beats_a)
+    winner = item.b if told.p_b_beats_a > 0.5 else item.a
+    came = "so it came" if told.right else "it came the other way"
+    held = "inside" if told.held else "outside"
+    return (
+        f"the rungs below {told.x:.4g} told of it: {winner} better with P = {p:.2f}, and {came}; the difference there "
+        f"is {held} their 90% interval"
+    )
 
 
 def _crossing(item: "Comparison", x: str) -> Iterator[str]:
     if item.crossover is not None:
         yield from _crossover(item.crossover, x)
+    if item.sure_until is not None and item.baseline and item.baseline.better:
+        yield f"beyond the runs {item.baseline.better} is ahead with P of {SURE} up to {x} = {item.sure_until:.3g}"
     if item.bracket:
         yield f"the measured sign changes between {item.bracket[0]:.6g} and {item.bracket[1]:.6g}"
     if len(item.roots) > 1:
@@ -109,6 +153,21 @@ def _many(pairs: "list[Comparison]") -> Table:
     return out
 
 
+def _together(pairs: "list[Comparison]") -> Iterator[str]:
+    """Of many pairs: wrong calls to expect, and how the top rungs were told from below."""
+    sure = [max(p, 1 - p) for item in pairs if item.gap for p in [item.gap.p_b_beats_a] if max(p, 1 - p) >= SURE]
+    if any(item.gap for item in pairs):
+        wrong = sum(1 - p for p in sure)
+        yield f"{len(sure)} of {len(pairs)} pairs are called with P of {SURE} or more; {wrong:.2g} wrong calls expected"
+    told = [item.backtest for item in pairs if item.backtest]
+    if told:
+        right, held = sum(item.right for item in told), sum(item.held for item in told)
+        yield (
+            f"of {len(told)} top rungs, told from the rungs below, {right} orders were right and {held} differences "
+            "inside the 90% interval"
+        )
+
+
 def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Block]:
     """Every recipe's law and loss at the target, and who wins."""
     yield from left_out_lines(result.left_out)
@@ -119,8 +178,12 @@ def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Bl
         out.add(recipe, item.formula, f"{item.value:.5g}", f"[{item.low:.5g}, {item.high:.5g}]")
     yield out
     for chance in result.pairs:
-        words = f"P({chance.b} ends below {chance.a}) = {chance.p_b_wins:.3f}; {chance.b} - {chance.a} = "
-        yield f"{words}{chance.difference:+.4f}, s.d. {chance.sd:.2g}"
+        better = "" if chance.p_b_better is None else f"P({chance.b} better) = {chance.p_b_better:.3f}; "
+        runs = "one run" if result.runs == 1 else f"{result.runs} runs"
+        yield (
+            f"{better}of {runs} of each, P({chance.b} ends below {chance.a}) = {chance.p_b_wins:.3f}; "
+            f"{chance.b} - {chance.a} = {chance.difference:+.4f}, s.d. {chance.sd:.2g}"
+        )
 
 
 def advice_said(advice: "Advice") -> Iterator[Block]:
@@ -144,7 +207,7 @@ def _standing(advice: "Advice") -> Iterator[str]:
         yield f"loss at {place}: {now.value:.4f}, s.d. {now.sd:.2g}, from {advice.n_rows} runs"
     else:
         a, b = advice.recipes
-        yield f"{b} beats {a} at {place} with probability {now.b_wins:.3f}, from {advice.n_rows} runs"
+        yield f"at {place}, P({b} better) = {now.b_wins:.3f}, from {advice.n_rows} runs"
         yield (
             f"loss({b}) - loss({a}) = {now.value:+.4f}, s.d. {now.sd:.2g}; "
             f"choosing now costs {_small(now.regret)} on average"

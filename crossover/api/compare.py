@@ -26,17 +26,20 @@ def compare(
 ) -> Comparisons:
     """Compare the recipes of a table along x: who wins, how sure that is, where they cross. Intervals are 90%.
 
-    Runs of two recipes at one x with one pair label are compared pair by pair; others through each recipe's own law.
+    Runs of two recipes at one x with one pair label are compared pair by pair; recipes that share fewer than two sizes
+    through each one's own law.
 
     Args:
         table: one row per run: a file's path, a DataFrame, or columns by name as arrays of one length n.
         at: a size to extrapolate the difference to, in the unit of x: 1e22, or {"x": 1e22}, or "x=1e22".
         x: column, or expression of columns, of n positive sizes in any unit: FLOPs, tokens, parameters.
-        loss: column or expression of n positive losses, in any unit; missing or infinite ones are diverged runs.
+        loss: column or expression of n losses, in any unit and of either sign (of a metric that rises, `-accuracy`);
+            missing or infinite ones are diverged runs.
         by: column that names the recipe.
         pair: column that pairs runs of one size: the seed.
         only: pairs (A, B) to compare; all where absent.
-        law: `auto` pairs where it can; `power`, `power_floor`, `m4` or `bnsl` fits each recipe apart.
+        law: of each recipe, for what a difference is worth in compute and for runs at unlike sizes: `power`,
+            `power_floor` (`auto` from five sizes on), `m4` or `bnsl`.
         where: keep rows that satisfy this, as `flops > 1e18`.
 
     Returns:
@@ -45,7 +48,8 @@ def compare(
     Raises:
         UsageError: a column that is not there, one recipe alone, a value that is not positive.
 
-    Source: the question of Xiao 2024 (arXiv 2409.15156); the paired difference is `crossover.answers.difference`.
+    Source: the question of Xiao 2024 (arXiv 2409.15156); the belief is `crossover.belief.difference`, and
+    docs/decide.md says how right it is on published ladders.
 
     >>> import numpy as np
     >>> size, seed = np.repeat([1e16, 1e17, 1e18, 1e19, 1e20], 3), np.tile([0, 1, 2], 5)

@@ -41,13 +41,13 @@ def predict(
         by: column that names the recipe; "none" pools several on purpose.
         pair: column that pairs runs of one size: the seed.
         runs: runs of each recipe that there will be at the target.
-        law: instead of `power`, `power_floor` (from five sizes on) or `chinchilla`.
+        law: instead of `power_floor` or `chinchilla`; `m4` and `bnsl` are taken as exact.
         where: keep rows that satisfy this.
 
     Raises:
         UsageError: no size or target, a law that cannot be fitted or leaves no interval, recipes and no `by`.
 
-    Source: Student's t on log loss about each recipe's law, see `crossover.answers.predict`.
+    Source: belief in laws with what they lack (Kennedy and O'Hagan 2001), see `crossover.answers.predict`.
 
     >>> import numpy as np
     >>> flops = np.repeat(np.geomspace(1e16, 1e19, 4), 3)
@@ -55,7 +55,7 @@ def predict(
     >>> found = predict({"flops": flops, "loss": 20 * flops**-0.05 * noise}, x="flops", at=1e20, runs=3)
     >>> item = found.recipes["runs"]
     >>> f"{item.value:.3f} [{item.low:.3f}, {item.high:.3f}]"
-    '2.000 [1.997, 2.003]'
+    '2.020 [1.966, 2.073]'
     """
     columns = {name: text for name, text in (("x", x), ("N", n), ("D", d)) if text is not None}
     if set(columns) not in ({"x"}, {"N", "D"}):

@@ -1,60 +1,83 @@
-"""What the rungs of two recipes say of their difference beyond the runs: one mixture, for `compare` and `predict`.
+"""What the rungs of two recipes say of their difference along x: the one mixture that every answer about a pair asks.
 
 The difference D = loss(B) - loss(A) is followed along t = log x - log x_K, x_K the last rung that both have, in units
 of b, the loss that the pair gains per e-fold of x there, so that floors, offsets and the loss's unit do not matter:
 
-    D(t) / b = exp(-phi t) [l + W(t) + int_0^t v],    rung k: D(t_k) / b + r exp(-psi t_k) e_k + noise of its seeds
+    D(t) / b = exp(-phi t) [l + W(t) + int_0^t v],    rung k: D(t_k) / b + r e_k + noise of its seeds
 
 Its level l is free; W is a walk, of variance q^2 per e-fold; v is a slope of s.d. tau that is remembered for some
 e-folds, or for ever, or there is none; every rung has a misfit of its own (how well it was tuned). Where nothing walks
 and the slope lasts, this is the difference of two power laws of nearly one exponent phi above one floor; where all
-walks, nothing but the last rung counts. Sizes theta = (log s, log tau/q, log r, phi, psi), with s^2 = q^2 + tau^2, are
-not fitted but averaged over, at points spread over their prior and weighted by how well they explain the rungs. The
-future may be rougher than the past, so every member is Student's t. Of a pair nothing else is asked: what other recipes
-a table holds changes no answer.
+walks, nothing but the last rung counts. Sizes theta = (log s, log tau/q, log r, phi), with s^2 = q^2 + tau^2, are
+not fitted but averaged over, at points spread over their prior and weighted by how well they explain the rungs. A long
+ladder is not taken at its whole word beyond it, for the future may be rougher than the past: its evidence counts to a
+power below one there (the coarsened posterior of Miller and Dunson 2019), and every member is Student's t. Of a pair
+nothing else is asked: what other recipes a table holds changes no answer.
 
-The prior's constants were chosen by hand on the ladders of docs/decide.md, which says how well they do there; on no
-others. They are the sizes of published ladders, in units of b, so none depends on a table's own units.
+The prior's constants are the sizes of published ladders, learned by `tests/decide/learn.py` as docs/decide.md says, in
+units of b, so that none depends on a table's own units.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from crossover.base.arrays import Floats
+from crossover.belief.kernel import (
+    JITTER,
+    MEMORY,
+    Ints,
+    draws,
+    forward,
+    kernel,
+    own_misfit,
+    roots,
+    spread_points,
+    variance_of,
+)  # fmt: skip
 
-Ints = npt.NDArray[np.int_]
 
-MEAN = np.array([-1.8, 1.3, -4.4, 0.2, 0.1])
-"""Prior mean of theta."""
-SPREAD = np.array([1.1, 1.27, 1.7, 0.3, 0.18])
-"""Its s.d."""
-MEMORY = (0.0, 5.0, math.inf)
-"""E-folds for which a slope is remembered; of the first there is none."""
-SHARES = np.array([0.7, 0.15, 0.15])
-"""Prior of the memories."""
-FREEDOM = 4.0
-"""Of Student's t."""
+@dataclass(frozen=True)
+class Prior:
+    """What is expected of a pair's sizes theta before its rungs are seen."""
 
-_LEVEL = 10.0  # s.d. of the level, in units of b
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    shares: tuple[float, ...]
+    """Of each memory."""
+    rungs: float
+    """How many rungs' worth of evidence a ladder's own count for, at most."""
+
+
+PRIOR = Prior(
+    mean=(-2.64, 1.59, -4.4, 0.06),
+    sd=(1.12, 0.99, 0.96, 0.38),
+    shares=(0.08, 0.13, 0.18, 0.25, 0.36),
+    rungs=1.58,
+)
+
+_R = 2  # log r among the sizes
+_ALONE = (-3.0, 1.3)  # its mean and s.d. inside a ladder of single runs, whose noise is in it; held by `make calibrate`
 _WHOLE = 0.3  # share of the whole ladder's slope in b
 _APART = 0.4  # share of the difference itself in b: recipes that are far apart move far
-_RUNGS = 12  # the last ones, that are looked at
-_POINTS = 510
+_RUNGS = 12  # the last ones, that say what comes
+_INSIDE = 32  # the last ones, that say what is
+_POINTS = 305
 _LEAST = 40  # points that must count, or new ones are drawn around those that do
-_LIGHT = 1e-4
-_JITTER = 1e-9
+_TURNS = 4
+_LIGHT = 3e-3  # weight beside the heaviest, below which a point is left out
+_SAME = 1e-6  # of log x: a place that is a rung
+_DRAWS = 1000  # and as many mirrored
 
 
 @dataclass(frozen=True)
 class Track:
     """Two recipes at the K >= 2 sizes that both were run at, ascending."""
 
-    log_x: Floats
+    x: Floats
     difference: Floats
     """loss(B) - loss(A), means over runs."""
     loss: Floats
@@ -65,6 +88,12 @@ class Track:
     """The same of the difference of a single run each."""
 
     @cached_property
+    def log_x(self) -> Floats:
+        """Natural logarithm of x."""
+        logs: Floats = np.log(self.x)
+        return logs
+
+    @cached_property
     def unit(self) -> float:
         """b: loss gained per e-fold by the last three rungs, a share of the whole ladder's, and of the difference."""
         x, y, apart = (part[-3:] for part in (self.log_x, self.loss, self.difference))
@@ -72,22 +101,33 @@ class Track:
         near = float(x @ y / (x @ x))
         whole = float(self.loss[-1] - self.loss[0]) / float(self.log_x[-1] - self.log_x[0])
         parts = (near, _WHOLE * whole, _APART * math.sqrt(float(apart @ apart) / len(apart)))
-        return math.hypot(*parts) + 1e-9 * (1 + float(np.abs(self.loss).max()))
+        return math.hypot(*parts) + 1e-9 * (float(np.abs(self.loss).max()) or 1.0)
+
+    def without(self, rung: int) -> "Track | None":
+        """The other rungs; None where fewer than two are left."""
+        if len(self.log_x) < 3:
+            return None
+        kept = np.arange(len(self.x)) != rung
+        x, variance = self.x[kept], self.variance[kept]
+        return Track(x, self.difference[kept], self.loss[kept], variance, self.noise)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What one mean of runs each will differ by at one place: a mixture of Student's t."""
+    """What a difference may be at one place: a mixture of Student's t with four degrees of freedom."""
 
     weight: Floats
     mean: Floats
     scale: Floats
-    freedom: float
+
+    def with_noise(self, variance: float) -> "Spread":
+        """The same of what is measured with noise of a variance."""
+        return Spread(self.weight, self.mean, np.sqrt(self.scale**2 + variance)) if variance else self
 
     @property
     def p_b_wins(self) -> float:
         """P(B's loss is the lower one)."""
-        return float(self.weight @ special.stdtr(self.freedom, -self.mean / self.scale))
+        return float(self.weight @ student_cdf(-self.mean / self.scale))
 
     @property
     def expected(self) -> float:
@@ -97,17 +137,15 @@ class Spread:
     @property
     def sd(self) -> float:
         """Standard deviation."""
-        within = self.scale**2 * self.freedom / (self.freedom - 2)
-        return math.sqrt(float(self.weight @ (within + (self.mean - self.expected) ** 2)))
+        return math.sqrt(float(self.weight @ (2 * self.scale**2 + (self.mean - self.expected) ** 2)))
 
     def quantiles(self, shares: Floats) -> Floats:
         """By bisection: each lies between the least and the largest of its members'."""
-        ends = self.mean[:, None] + self.scale[:, None] * special.stdtrit(self.freedom, shares)
+        ends = self.mean[:, None] + self.scale[:, None] * special.stdtrit(4.0, shares)
         low, high = ends.min(0), ends.max(0)
-        for _ in range(30):
+        for _ in range(22):
             middle = (low + high) / 2
-            score = (middle - self.mean[:, None]) / self.scale[:, None]
-            below = self.weight @ special.stdtr(self.freedom, score) < shares
+            below = self.weight @ student_cdf((middle - self.mean[:, None]) / self.scale[:, None]) < shares
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         found: Floats = (low + high) / 2
         return found
@@ -115,119 +153,181 @@ class Spread:
     @property
     def gains(self) -> tuple[float, float]:
         """E of max(D, 0) and of max(-D, 0): what is given away by choosing B, and by choosing A."""
-        z, n = self.mean / self.scale, self.freedom
-        log = special.gammaln((n + 1) / 2) - special.gammaln(n / 2) - (n + 1) / 2 * np.log1p(z * z / n)
-        peak = self.scale * np.exp(log) / math.sqrt(n * math.pi) * (n + z * z) / (n - 1)
-        above = peak + self.mean * special.stdtr(n, z)
+        z = self.mean / self.scale
+        peak = self.scale * 0.5 * (1 + z * z / 4) ** -1.5  # density times (4 + z^2) / 3
+        above = peak + self.mean * student_cdf(z)
         return float(self.weight @ above), float(self.weight @ (above - self.mean))
+
+
+def student_cdf(z: Floats) -> Floats:
+    """Of Student's t with four degrees of freedom, in closed form."""
+    square = 4 + z * z
+    ratio = z / np.sqrt(square)
+    share: Floats = 0.5 + 0.25 * ratio * (3 - ratio * ratio)
+    return share
+
+
+@dataclass(frozen=True)
+class Members:
+    """Sizes theta that may hold for a pair, each with what the rungs say by it; weights sum to one."""
+
+    track: Track
+    theta_Mx4: Floats
+    memory_M: Ints
+    weight_M: Floats
+    lower_MxKxK: Floats
+    """Cholesky factor of the rungs' covariance."""
+    solved_MxK: Floats
+    """The last K rungs, solved by it."""
+
+    @property
+    def times(self) -> Floats:
+        """Of those rungs."""
+        return _times(self.track, self.solved_MxK.shape[1])
+
+    def along(self, log_x: Floats, misfit: bool) -> tuple[Floats, Floats]:
+        """Mean and variance of D / b, or of that and a rung's misfit, at places [n], [M, n]."""
+        times, places = self.times, log_x - self.track.log_x[-1]
+        across = kernel(times, places, self.theta_Mx4, self.memory_M)
+        variance = variance_of(places, self.theta_Mx4, self.memory_M)
+        if misfit:
+            own = own_misfit(self.theta_Mx4)
+            if self.track.noise:  # without repeated runs a misfit may as well be the noise of one
+                across += own[:, None] * (np.abs(times[:, None] - places) < _SAME)
+            variance = variance + own
+        known = forward(self.lower_MxKxK, across)
+        mean = np.einsum("mkn,mk->mn", known, self.solved_MxK)
+        return mean, np.maximum(variance - (known**2).sum(1), 1e-12)
+
+    def jointly(self, log_x: Floats) -> tuple[Floats, Floats, Floats]:
+        """Mean [M, n] and covariance [M, n, n] of D / b, and the size of what was subtracted to get it [M]."""
+        places = log_x - self.track.log_x[-1]
+        known = forward(self.lower_MxKxK, kernel(self.times, places, self.theta_Mx4, self.memory_M))
+        own = kernel(places, places, self.theta_Mx4, self.memory_M)
+        mean = np.einsum("mkn,mk->mn", known, self.solved_MxK)
+        return mean, own - np.matmul(known.transpose(0, 2, 1), known), own.max((1, 2))
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What the rungs of one pair say, by members with weights that sum to one."""
+    """What the rungs of one pair say of its difference at any place."""
 
     track: Track
-    theta_Mx5: Floats
-    memory_M: Ints
-    weight_M: Floats
+    prior: Prior
 
-    def at(self, log_x: float, runs: int = 1) -> Spread:
-        """The difference of the means of `runs` runs of each at a place."""
-        t, place, b = _times(self.track), np.array([log_x - self.track.log_x[-1]]), self.track.unit
-        lower, solved, _ = _explain(self.track, self.theta_Mx5, self.memory_M)
-        across = _kernel(t, place, self.theta_Mx5, self.memory_M)
-        known = _forward(lower, across)[:, :, 0]
-        here = _kernel(place, place, self.theta_Mx5, self.memory_M)[:, 0, 0]
-        latent = np.maximum(here - (known**2).sum(1), 1e-12)
-        total = latent + _misfit(place, self.theta_Mx5)[:, 0] + self.track.noise / runs / b**2
-        return Spread(self.weight_M, b * (known * solved).sum(1), b * np.sqrt(total), FREEDOM)
+    @cached_property
+    def beyond(self) -> Members:
+        """For places beyond the last rung: a long ladder is not taken at its whole word."""
+        return _members(self.track, self.prior, min(1.0, self.prior.rungs / looked_at(self.track)), _RUNGS)
+
+    @cached_property
+    def inside(self) -> Members:
+        """For places among the rungs, which speak for themselves."""
+        prior = self.prior
+        if not self.track.noise:
+            mean, sd = (list(part) for part in (prior.mean, prior.sd))
+            mean[_R], sd[_R] = _ALONE
+            prior = replace(prior, mean=tuple(mean), sd=tuple(sd))
+        return _members(self.track, prior, 1.0, _INSIDE)
+
+    def at(self, log_x: float, runs: int | None = None) -> Spread:
+        """The difference at a place, a rung's misfit included; of the means of `runs` runs of each, where it is said.
+
+        Without `runs` it is that of the recipes, which as many runs as one likes would show. At a measured size with
+        repeated runs the misfit is that of its rung, elsewhere one that nobody has seen.
+        """
+        spread = self._spread(log_x, misfit=True)
+        return spread if runs is None else spread.with_noise(self.track.noise / runs)
+
+    def itself(self, log_x: float) -> Spread:
+        """The difference itself at a place, without the misfit of a rung."""
+        return self._spread(log_x, misfit=False)
+
+    def lead(self, log_x: Floats) -> Floats:
+        """P(D < 0) of the difference itself at ascending places [n]: a half where the recipes cross."""
+        ahead = log_x > self.track.log_x[-1] + _SAME
+        parts = [np.empty(0)]
+        for places, beyond in ((log_x[~ahead], False), (log_x[ahead], True)):
+            if len(places):
+                members = self.beyond if beyond else self.inside
+                mean, variance = members.along(places, misfit=False)
+                parts.append(members.weight_M @ student_cdf(-mean / np.sqrt(variance)))
+        return np.concatenate(parts)
+
+    def opposed(self, log_x: Floats) -> tuple[Floats, tuple[float, float]]:
+        """Of places [n] among the rungs: P(D > 0 at one and D < 0 at another) [n, n]; P(D > 0 at all), P(D < 0 at all).
+
+        By draws from all places at once; each has its mirror image, so that exchanged recipes give exchanged answers.
+        """
+        members = self.inside
+        mean, latent, size = members.jointly(log_x)
+        member = np.searchsorted(np.cumsum(members.weight_M), (np.arange(_DRAWS) + 0.5) / _DRAWS)
+        used, member = np.unique(np.minimum(member, len(members.weight_M) - 1), return_inverse=True)
+        normal, width = draws(_DRAWS, len(log_x))
+        off = np.einsum("dij,dj->di", roots(latent[used], size[used])[member], normal) * width[:, None]
+        positive = np.concatenate([mean[used][member] + off > 0, mean[used][member] - off > 0]).astype(float)
+        everywhere = float(positive.all(1).mean()), float((1 - positive).all(1).mean())
+        return positive.T @ (1 - positive) / len(positive), everywhere
+
+    def tells(self, log_x: float, target: float, runs: int = 1) -> float:
+        """Variance that `runs` more pairs at a place are expected to take off the difference at a target."""
+        members = self.beyond
+        mean, latent, _ = members.jointly(np.array([log_x, target]))
+        off = mean - members.weight_M @ mean
+        spread = 2 * latent + off[:, :, None] * off[:, None, :]
+        cov = self.track.unit**2 * np.einsum("m,mij->ij", members.weight_M, spread)
+        misfit = 2 * self.track.unit**2 * float(members.weight_M @ own_misfit(members.theta_Mx4)[:, 0])
+        return float(cov[0, 1] ** 2 / (cov[0, 0] + misfit + self.track.noise / runs))
+
+    def _spread(self, log_x: float, misfit: bool) -> Spread:
+        members = self.beyond if log_x > self.track.log_x[-1] + _SAME else self.inside
+        mean, variance = members.along(np.array([log_x]), misfit)
+        b = self.track.unit
+        return Spread(members.weight_M, b * mean[:, 0], b * np.sqrt(variance[:, 0]))
 
 
-def outlook(track: Track) -> Outlook:
-    """Members from the prior; where too few of them count, from around those that do."""
-    standard, memory = _points(_POINTS), np.arange(_POINTS) % len(MEMORY)
-    theta, log_prior = MEAN + standard * SPREAD, np.log(SHARES)[memory]
-    for _ in range(4):
-        log = _explain(track, theta, memory)[2] + log_prior
-        weight = np.exp(log - log.max())
+def outlook(track: Track, prior: Prior = PRIOR) -> Outlook:
+    """What the rungs of a pair say; worked out when it is asked."""
+    return Outlook(track, prior)
+
+
+def _members(track: Track, prior: Prior, power: float, most: int) -> Members:
+    """From the prior; where too few of them count, from around those that do."""
+    standard, memory = spread_points(_POINTS), np.arange(_POINTS) % len(MEMORY)
+    centre, sd, shares = np.array(prior.mean), np.array(prior.sd), np.log(np.array(prior.shares))[memory]
+    theta, log_prior = centre + standard * sd, shares
+    for turn in range(_TURNS):
+        lower, solved, evidence = explain(track, theta, memory, most)
+        weight = np.exp(power * (evidence - evidence.max()) + log_prior - log_prior.max())
         weight /= weight.sum()
-        if 1 / (weight**2).sum() >= _LEAST:
+        if turn == _TURNS - 1 or 1 / (weight**2).sum() >= _LEAST:
             break
-        centre = weight @ theta
-        theta = centre + standard * (1.5 * np.sqrt(weight @ (theta - centre) ** 2) + 0.15 * SPREAD)
-        prior, proposed = (-0.5 * (part**2).sum(1) for part in ((theta - MEAN) / SPREAD, standard))
-        log_prior = prior - proposed + np.log(SHARES)[memory]
-    kept = weight > _LIGHT
-    return Outlook(track, theta[kept], memory[kept], weight[kept] / weight[kept].sum())
+        middle = weight @ theta
+        theta = middle + standard * (1.5 * np.sqrt(weight @ (theta - middle) ** 2) + 0.15 * sd)
+        known, proposed = (-0.5 * (part**2).sum(1) for part in ((theta - centre) / sd, standard))
+        log_prior = known - proposed + shares
+    kept = weight > _LIGHT * weight.max()
+    return Members(track, theta[kept], memory[kept], weight[kept] / weight[kept].sum(), lower[kept], solved[kept])
 
 
-def _points(count: int) -> Floats:
-    """Normal points that fill five dimensions evenly: the additive recurrence of the generalised golden ratio."""
-    ratio = 1.1347241384015194  # the root of g^6 = g + 1
-    places = (0.5 + np.outer(np.arange(1, count + 1), ratio ** -np.arange(1.0, 6.0))) % 1
-    found: Floats = special.ndtri(places)
-    return found
+def looked_at(track: Track) -> int:
+    """The number of rungs that say what comes."""
+    return min(len(track.log_x), _RUNGS)
 
 
-def _times(track: Track) -> Floats:
-    times: Floats = track.log_x[-_RUNGS:] - track.log_x[-1]
+def _times(track: Track, most: int) -> Floats:
+    times: Floats = track.log_x[-most:] - track.log_x[-1]
     return times
 
 
-def _explain(track: Track, theta_Mx5: Floats, memory_M: Ints) -> tuple[Floats, Floats, Floats]:
-    """Cholesky factor of the rungs' covariance [M, K, K], the rungs solved by it [M, K], and log evidence [M]."""
-    t, b = _times(track), track.unit
-    covariance = _kernel(t, t, theta_Mx5, memory_M)
+def explain(track: Track, theta_Mx4: Floats, memory_M: Ints, most: int = _RUNGS) -> tuple[Floats, Floats, Floats]:
+    """Of the last rungs: Cholesky factor of their covariance [M, K, K], they solved by it [M, K]; log evidence [M]."""
+    t, b = _times(track, most), track.unit
+    covariance = kernel(t, t, theta_Mx4, memory_M)
     diagonal = np.arange(len(t))
-    covariance[:, diagonal, diagonal] += _misfit(t, theta_Mx5) + track.variance[-_RUNGS:] / b**2 + _JITTER
+    covariance[:, diagonal, diagonal] += own_misfit(theta_Mx4) + track.variance[-most:] / b**2 + JITTER
     lower = np.linalg.cholesky(covariance)
-    rungs = np.broadcast_to(track.difference[-_RUNGS:, None] / b, (len(theta_Mx5), len(t), 1))
-    solved = _forward(lower, rungs)[:, :, 0]
+    rungs = np.broadcast_to(track.difference[-most:, None] / b, (len(theta_Mx4), len(t), 1))
+    solved = forward(lower, rungs)[:, :, 0]
     evidence = -0.5 * (solved**2).sum(1) - np.log(lower[:, diagonal, diagonal]).sum(1)
     return lower, solved, evidence
-
-
-def _forward(lower: Floats, right: Floats) -> Floats:
-    """Solve L X = R for M lower triangles at once; [M, K, n]."""
-    out = np.array(right, float)
-    for k in range(out.shape[1]):
-        if k:
-            out[:, k] -= np.matmul(lower[:, k, None, :k], out[:, :k])[:, 0]
-        out[:, k] /= lower[:, k, k, None]
-    return out
-
-
-def _misfit(t: Floats, theta_Mx5: Floats) -> Floats:
-    """Variance of a rung's own misfit, [M, n]."""
-    variance: Floats = np.exp(2 * (theta_Mx5[:, 2:3] - theta_Mx5[:, 4:5] * t))
-    return variance
-
-
-def _kernel(a: Floats, c: Floats, theta_Mx5: Floats, memory_M: Ints) -> Floats:
-    """Covariance of D / b between times, [M, m, n]."""
-    total, ratio = np.exp(2 * theta_Mx5[:, 0]), np.exp(2 * theta_Mx5[:, 1]) * (memory_M > 0)
-    walk, slope = total / (1 + ratio), total * ratio / (1 + ratio)
-    trends = np.stack([_trend(a[:, None], c, memory) for memory in MEMORY])
-    inner = _LEVEL**2 + walk[:, None, None] * _walk(a[:, None], c) + slope[:, None, None] * trends[memory_M]
-    fade = theta_Mx5[:, 3, None]
-    covariance: Floats = inner * np.exp(-fade * a)[:, :, None] * np.exp(-fade * c)[:, None, :]
-    return covariance
-
-
-def _walk(a: Floats, c: Floats) -> Floats:
-    """Covariance of a walk that is zero at the last rung and goes both ways from it."""
-    shared: Floats = np.where(a * c > 0, np.minimum(np.abs(a), np.abs(c)), 0.0)
-    return shared
-
-
-def _trend(a: Floats, c: Floats, memory: float) -> Floats:
-    """Covariance of int_0^a v and int_0^c v for an Ornstein-Uhlenbeck slope v of unit variance."""
-    if math.isinf(memory):
-        return a * c
-    if memory == 0:
-        return np.zeros_like(a * c)
-    far, near = np.abs(a) / memory, np.abs(c) / memory
-    same = 2 * np.minimum(far, near) - 1 + np.exp(-far) + np.exp(-near) - np.exp(-np.abs(far - near))
-    other = -np.expm1(-far) * np.expm1(-near)
-    covariance: Floats = memory**2 * np.where(a * c > 0, same, other)
-    return covariance

@@ -19,7 +19,7 @@ def compare(
     pair: Pair = None,
     only: Annotated[list[str] | None, typer.Option(help="Compare A,B alone; may be repeated.")] = None,
     law: Annotated[
-        str, typer.Option(help="auto pairs where it can; power, power_floor, m4 or bnsl fits each recipe apart.")
+        str, typer.Option(help="Of each recipe, for worth in compute: power, power_floor (auto: 5 sizes), m4, bnsl.")
     ] = "auto",
     where: Where = None,
     as_json: Json = False,

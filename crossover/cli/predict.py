@@ -70,7 +70,9 @@ def predict(
     pair: Pair = None,
     where: Where = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each recipe that there will be at the target.")] = 1,
-    law: Annotated[str | None, typer.Option(help="Instead of power, power_floor (5 sizes) or chinchilla.")] = None,
+    law: Annotated[
+        str | None, typer.Option(help="Instead of power_floor or chinchilla; m4 and bnsl are taken as exact.")
+    ] = None,
     study: Study = None,
     scale: OfScale = None,
     lodge: Annotated[

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from crossover.answers.decision import words as decision_words
+from crossover.answers.words import decision_words
 from stages.report.results import StudyResults
 
 

@@ -8,25 +8,28 @@ import pytest
 from scipy import stats
 
 from crossover.answers.compare import Settings, compare
-from crossover.answers.decision import Decision, as_compute, decide, expected_regret, words
+from crossover.answers.comparison import Decision
+from crossover.answers.decision import as_compute, decide, knowledge_gradient
+from crossover.answers.words import decision_words as words
+from crossover.belief.difference import Spread
 from crossover.runs.estimates import plain
 from tests.answers.test_compare import Table, exact, ladder, only
 
 
 @pytest.mark.parametrize("value", [-0.03, -0.004, 0.0, 0.01, 0.05])
-def test_regret_with_many_degrees_of_freedom_is_the_unit_normal_loss(value: float) -> None:
+def test_the_gain_of_choosing_after_a_move_is_the_unit_normal_loss(value: float) -> None:
     s, z = 0.01, abs(value) / 0.01
     closed = s * stats.norm.pdf(z) - abs(value) * stats.norm.cdf(-z)
-    assert expected_regret(value, s, 1e7) == pytest.approx(closed, rel=1e-4, abs=1e-12)
+    assert knowledge_gradient(value, np.array([s]))[0] == pytest.approx(closed, rel=1e-6, abs=1e-12)
 
 
-@pytest.mark.parametrize("dof", [3, 6, 20])
 @pytest.mark.parametrize("value", [-0.02, 0.005])
-def test_regret_and_probability_are_those_of_a_million_draws(value: float, dof: int) -> None:
-    """Draws of the true difference about the estimate: the loss of whoever follows the estimate's sign."""
-    draws = value + 0.01 * stats.t.rvs(dof, size=1_000_000, random_state=7)
+def test_regret_and_probability_are_those_of_a_million_draws(value: float) -> None:
+    """Draws of the difference: the loss of whoever follows the likelier sign."""
+    draws = value + 0.01 * stats.t.rvs(4, size=1_000_000, random_state=7)
     lost = np.where(np.sign(draws) != np.sign(value), np.abs(draws), 0.0)
-    found = decide(("a", "b"), value, 0.01, dof, (-0.1, -0.2))
+    spread = Spread(np.ones(1), np.array([value]), np.array([0.01]))
+    found = decide(("a", "b"), spread.p_b_wins, spread.gains, (-0.1, -0.2))
     error = float(lost.std() / 1000)
     assert found.expected_regret == pytest.approx(lost.mean(), abs=4 * error)
     assert found.p == pytest.approx((lost == 0).mean(), abs=0.002)
@@ -34,12 +37,8 @@ def test_regret_and_probability_are_those_of_a_million_draws(value: float, dof: 
     assert found.expected_regret == pytest.approx((1 - found.p) * found.cost_if_wrong)
 
 
-def test_without_a_mean_there_is_no_regret_and_without_an_error_no_decision() -> None:
-    assert expected_regret(0.01, 0.01, 1) is None  # Cauchy: its mean does not exist
-    assert decide(("a", "b"), 0.01, 0.01, 1, None).p == pytest.approx(0.75)  # 1/2 + atan(1) / pi
-    assert decide(("a", "b"), 0.01, math.nan, 3, None) is None
-    assert decide(("a", "b"), 0.01, 0.01, 0, None) is None
-    sure = decide(("a", "b"), -0.01, 0.0, 3, (-1.0, -1.0))
+def test_a_sure_choice_costs_nothing() -> None:
+    sure = decide(("a", "b"), 1.0, (0.0, 0.01), (-1.0, -1.0))
     assert (sure.choose, sure.p, sure.expected_regret, sure.cost_if_wrong, sure.regret_as_compute) == (
         "b",
         1,
@@ -77,15 +76,14 @@ def test_another_unit_of_loss_changes_only_what_is_in_that_unit(law: str) -> Non
 
 
 @pytest.mark.parametrize("law", ["auto", "power_floor"])
-def test_the_slopes_are_those_of_the_planted_laws(law: str) -> None:
-    """1.7 + 60 x^-0.1 and 1.7 + 20 x^-0.07: a loss r is won back by x e^(r / slope), to first order the law itself."""
-    place = math.log(1e20)
-    found = only(exact(9, 3, 1e-9), settings=Settings(law, sensitivity=False)).difference.slopes(place)
-    assert found[0] == pytest.approx(-6 * math.exp(-0.1 * place), rel=1e-3)
-    assert found[1] == pytest.approx(-1.4 * math.exp(-0.07 * place), rel=1e-3)
-    factor = as_compute(1e-4, found[0])
-    won = 60 * math.exp(-0.1 * place) * (1 - factor**-0.1)
-    assert won == pytest.approx(1e-4, rel=1e-2)
+def test_the_price_is_by_the_slope_of_the_chosen_law(law: str) -> None:
+    """A's law is 1.7 + 60 x^-0.1: a loss r is won back by x e^(r / slope), to first order the law itself."""
+    gap = only(exact(9, 3, 1e-3), settings=Settings(law, 1e20, sensitivity=False)).gap
+    assert gap.decision.choose == "a"
+    slope = -6 * 1e20**-0.1
+    assert math.log(gap.decision.cost_if_wrong_as_compute) == pytest.approx(
+        gap.decision.cost_if_wrong / -slope, rel=0.1
+    )
 
 
 def test_a_law_that_rises_wins_nothing_back() -> None:

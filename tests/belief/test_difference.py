@@ -8,8 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 import crossover.belief.difference as belief
-from crossover.answers.compare import Settings, compare
-from crossover.answers.predict import Evidence, predict
+from crossover.belief import kernel as process
 from crossover.belief.difference import Spread, Track, outlook
 
 AHEAD = math.log(1e20)
@@ -19,7 +18,7 @@ def track(difference: list[float], noise: float = 0.0) -> Track:
     """Rungs half a decade apart up to 1e18; both recipes fall by 0.1 per e-fold."""
     log_x = math.log(1e18) + math.log(10) / 2 * np.arange(1 - len(difference), 1)
     loss = 3 - 0.1 * (log_x - log_x[0])
-    return Track(log_x, np.array(difference), loss, np.full(len(difference), noise), noise)
+    return Track(np.exp(log_x), np.array(difference), loss, np.full(len(difference), noise), noise)
 
 
 DIFFERENCES = [0.05, 0.045, 0.02, 0.012, -0.004]
@@ -37,7 +36,7 @@ def test_exchanged_recipes_mirror_the_answer() -> None:
 def test_units_of_the_loss_its_offset_and_units_of_x_do_not_matter(scale: float, shift: float, size: float) -> None:
     plain = track(DIFFERENCES, 1e-5)
     moved = Track(
-        plain.log_x + math.log(size), plain.difference * scale, plain.loss * scale + shift, plain.variance * scale**2,
+        plain.x * size, plain.difference * scale, plain.loss * scale + shift, plain.variance * scale**2,
         plain.noise * scale**2,
     )  # fmt: skip
     here, there = outlook(plain).at(AHEAD), outlook(moved).at(AHEAD + math.log(size))
@@ -45,35 +44,80 @@ def test_units_of_the_loss_its_offset_and_units_of_x_do_not_matter(scale: float,
     assert there.expected == pytest.approx(here.expected * scale, rel=1e-5)
 
 
-def test_a_member_is_the_regression_that_dense_algebra_gives() -> None:
+@pytest.mark.parametrize("kind", range(len(process.MEMORY)))
+@pytest.mark.parametrize("where", [2.0, -1.0, 0.0])
+def test_a_member_is_the_regression_that_dense_algebra_gives(kind: int, where: float) -> None:
     """For one theta: mean and variance of the conditional normal, by solving with the whole covariance."""
     rungs = track(DIFFERENCES, 2e-5)
-    theta, place = np.array([[-1.5, 0.7, -3.0, 0.3, 0.1]]), rungs.log_x[-1] + 2.0
-    for kind in range(len(belief.MEMORY)):
-        one = belief.Outlook(rungs, theta, np.array([kind]), np.ones(1)).at(place, runs=4)
-        t, b = np.append(rungs.log_x, place) - rungs.log_x[-1], rungs.unit
-        whole = belief._kernel(t, t, theta, np.array([kind]))[0]
-        whole[np.diag_indices(len(t))] += np.exp(2 * (theta[0, 2] - theta[0, 4] * t))
-        whole[:-1, :-1][np.diag_indices(len(t) - 1)] += rungs.variance / b**2 + belief._JITTER
-        gain = np.linalg.solve(whole[:-1, :-1], whole[:-1, -1])
-        assert one.mean[0] == pytest.approx(gain @ rungs.difference, rel=1e-6)
-        variance = whole[-1, -1] - gain @ whole[:-1, -1] + rungs.noise / 4 / b**2
-        assert one.scale[0] == pytest.approx(b * math.sqrt(variance), rel=1e-6)
+    theta, place = np.array([[-1.5, 0.7, -3.0, 0.3]]), rungs.log_x[-1] + where
+    lower, solved, _ = belief.explain(rungs, theta, np.array([kind]))
+    members = belief.Members(rungs, theta, np.array([kind]), np.ones(1), lower, solved)
+    t, b = np.append(rungs.log_x, place) - rungs.log_x[-1], rungs.unit
+    whole = process.kernel(t, t, theta, np.array([kind]))[0]
+    same = np.abs(t[:, None] - t) < 1e-9  # at the last rung the misfit is the rung's own
+    whole += np.exp(2 * theta[0, 2]) * same
+    whole[:-1, :-1][np.diag_indices(len(t) - 1)] += rungs.variance / b**2 + process.JITTER
+    gain = np.linalg.solve(whole[:-1, :-1], whole[:-1, -1])
+    mean, variance = members.along(np.array([place]), misfit=True)
+    assert b * mean[0, 0] == pytest.approx(gain @ rungs.difference, rel=1e-6)
+    assert variance[0, 0] == pytest.approx(whole[-1, -1] - gain @ whole[:-1, -1], rel=1e-5)
+
+
+def test_a_mean_of_runs_has_their_share_of_the_noise() -> None:
+    rungs = track(DIFFERENCES, 4e-5)
+    recipes, one, four = (outlook(rungs).at(AHEAD, runs) for runs in (None, 1, 4))
+    assert one.scale**2 - recipes.scale**2 == pytest.approx(4e-5)
+    assert four.scale**2 - recipes.scale**2 == pytest.approx(1e-5)
+
+
+def test_rungs_jointly_are_drawn_as_the_mixture_says() -> None:
+    """The share of draws that are positive at a rung is what the mixture's own integral gives there."""
+    ahead = outlook(track([0.03, 0.012, 0.004, -0.003, -0.012], 2e-5))
+    opposed, (behind, before) = ahead.opposed(ahead.track.log_x)
+    lead = ahead.lead(ahead.track.log_x)
+    assert opposed.sum(1).argmax() == 0
+    first_positive_last_negative = opposed[0, -1]
+    assert first_positive_last_negative <= min(1 - lead[0], lead[-1]) + 0.02
+    assert first_positive_last_negative >= 1 - lead[0] - (1 - lead[-1]) - 0.02
+    assert behind + before < 1 - first_positive_last_negative + 1e-9
+
+
+def test_what_a_pair_would_tell_is_what_it_takes_off_the_variance() -> None:
+    """Far more runs than could be made at the target itself leave the misfit of its rung alone."""
+    ahead = outlook(track(DIFFERENCES, 1e-5))
+    place = AHEAD
+    taken, itself = ahead.tells(place, place, 10**9), ahead.itself(place)
+    misfit = 2 * ahead.track.unit**2 * float(ahead.beyond.weight_M @ np.exp(2 * ahead.beyond.theta_Mx4[:, 2]))
+    assert taken == pytest.approx(itself.sd**4 / (itself.sd**2 + misfit), rel=1e-6)
+    assert ahead.tells(place - 2, place) < ahead.tells(place, place) < itself.sd**2
+
+
+def test_the_power_of_the_evidence_lets_a_long_ladder_say_less_of_what_comes() -> None:
+    smooth = track([0.05 - 0.003 * k for k in range(12)])
+    assert outlook(smooth).at(AHEAD).sd > outlook(smooth, replace(belief.PRIOR, rungs=12.0)).at(AHEAD).sd
+
+
+def test_student_with_four_degrees_of_freedom() -> None:
+    z = np.array([-50.0, -3.0, -0.4, 0.0, 1.2, 8.0])
+    assert belief.student_cdf(z) == pytest.approx(stats.t.cdf(z, 4), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize(("a", "c"), [(1.2, 3.0), (-0.7, -2.5), (-1.5, 2.0)])
 def test_the_trend_is_the_integral_of_a_slope_that_is_forgotten(a: float, c: float) -> None:
-    def slopes(v: float, u: float) -> float:
-        return math.exp(-abs(u - v) / 5.0)
-
-    expected, _ = integrate.dblquad(slopes, *sorted((0.0, a)), *sorted((0.0, c)), epsabs=1e-10)
+    found = process._trends(np.array([[a]]), np.array([c]))[:, 0, 0]
     sign = math.copysign(1, a) * math.copysign(1, c)
-    assert belief._trend(np.array([[a]]), np.array([c]), 5.0)[0, 0] == pytest.approx(sign * expected, rel=1e-6)
-    assert belief._trend(np.array([[a]]), np.array([c]), math.inf)[0, 0] == a * c
+    for memory, value in zip(process.MEMORY[1:-1], found[1:-1], strict=True):
+
+        def slopes(v: float, u: float, memory: float = memory) -> float:
+            return math.exp(-abs(u - v) / memory)
+
+        expected, _ = integrate.dblquad(slopes, *sorted((0.0, a)), *sorted((0.0, c)), epsabs=1e-10)
+        assert value == pytest.approx(sign * expected, rel=1e-6)
+    assert (found[0], found[-1]) == (0.0, a * c)
 
 
 def test_quantiles_chance_and_gains_are_those_of_the_mixture() -> None:
-    spread = Spread(np.array([0.3, 0.7]), np.array([-0.02, 0.01]), np.array([0.01, 0.03]), 4.0)
+    spread = Spread(np.array([0.3, 0.7]), np.array([-0.02, 0.01]), np.array([0.01, 0.03]))
     generator = np.random.default_rng(0)
     which = generator.random(400_000) < 0.3
     drawn = np.where(which, -0.02, 0.01) + np.where(which, 0.01, 0.03) * generator.standard_t(4, 400_000)
@@ -91,12 +135,13 @@ def test_differences_that_wander_as_the_prior_says_are_covered() -> None:
     base = track([0.0] * 6)
     t = np.append(base.log_x, base.log_x[-1] + math.log(10)) - base.log_x[-1]
     for _ in range(60):
-        theta = belief.MEAN + belief.SPREAD * generator.standard_normal(5)
-        kind = generator.choice(len(belief.MEMORY), p=belief.SHARES)
-        covariance = belief._kernel(t, t, theta[None], np.array([kind]))[0]
-        covariance[np.diag_indices(len(t))] += np.exp(2 * (theta[2] - theta[4] * t))
+        theta = np.array(belief.PRIOR.mean) + np.array(belief.PRIOR.sd) * generator.standard_normal(4)
+        shares = np.array(belief.PRIOR.shares)
+        kind = generator.choice(len(process.MEMORY), p=shares / shares.sum())
+        covariance = process.kernel(t, t, theta[None], np.array([kind]))[0]
+        covariance[np.diag_indices(len(t))] += np.exp(2 * theta[2])
         level = generator.standard_normal() * 0.3  # instead of the prior's ten units, as recipes are
-        covariance -= belief._LEVEL**2 * np.exp(-theta[3] * t)[:, None] * np.exp(-theta[3] * t)
+        covariance -= process.LEVEL**2 * np.exp(-theta[3] * t)[:, None] * np.exp(-theta[3] * t)
         values = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(t))) @ generator.standard_normal(len(t))
         values += level * np.exp(-theta[3] * t)
         unit = 0.1 * math.hypot(1, 0.3)  # what both gain per e-fold
@@ -104,22 +149,3 @@ def test_differences_that_wander_as_the_prior_says_are_covered() -> None:
             base.log_x[-1] + math.log(10)).quantiles(np.array([0.05, 0.95]))  # fmt: skip
         hits += low <= values[-1] * unit <= high
     assert hits >= stats.binom.ppf(0.0005, 60, 0.9)
-
-
-def test_compare_and_predict_give_one_probability() -> None:
-    """Of one run each, to the last digit; whether the table is asked of one pair or of all."""
-    generator, rows = np.random.default_rng(3), []
-    for x in np.geomspace(1e16, 1e19, 5):
-        for seed in range(2):
-            shared = generator.normal(0, 0.01)
-            rows += [(x, name, seed, 3 * (x / 1e17) ** -power + shared + generator.normal(0, 0.003))
-                     for name, power in (("a", 0.05), ("b", 0.055), ("c", 0.06))]  # fmt: skip
-    x, recipe, seed, loss = (np.array(part) for part in zip(*rows, strict=True))
-    settings = Settings(target=3e20)
-    every = {(item.a, item.b): item.gap for item in compare(x, loss, recipe, pair=seed, settings=settings).pairs}
-    alone = compare(x, loss, recipe, pair=seed, pairs=[("b", "c")], settings=settings).pairs[0].gap
-    told = predict(Evidence({"x": x}, loss, recipe, seed), {"x": 3e20})
-    assert alone.p_b_beats_a == every["b", "c"].p_b_beats_a
-    assert {(two.a, two.b): two.p_b_wins for two in told.pairs} == {
-        pair: gap.p_b_beats_a for pair, gap in every.items()
-    }

@@ -65,7 +65,7 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
     assert result["now"]["b_wins"] > 0.5
     assert result["now"]["value"] < 0
     shown = CliRunner().invoke(app, ["advise", *given]).stdout
-    assert "tuned beats plain at x = 1e+19 with probability" in shown
+    assert "at x = 1e+19, P(tuned better) = " in shown
     assert "x = 1e+18, seed 1" in shown
 
 

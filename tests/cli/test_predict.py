@@ -67,7 +67,10 @@ def test_a_forecast_states_law_interval_chance_and_inputs(here: Path) -> None:
 
 
 def test_intervals_of_a_mean_of_new_runs_cover_as_often_as_they_say() -> None:
-    """Independent runs about planted power laws, forecast a decade beyond: 90%, to the binomial 99.9% bounds of 200."""
+    """Independent runs about planted power laws, forecast a decade beyond: at least 90%, to the bound of 200 draws.
+
+    The belief does not know that they are exact and have no floor, and is wider.
+    """
     hits = 0
     for seed in range(200):
         generator = np.random.default_rng(seed)
@@ -77,8 +80,7 @@ def test_intervals_of_a_mean_of_new_runs_cover_as_often_as_they_say() -> None:
         item = forecast(runs, {"x": 1e7}, count=3).recipes["a"]
         came = float(np.mean(20 * 1e7**-0.1 * np.exp(generator.normal(0, 0.01, 3))))
         hits += item.low <= came <= item.high
-    low, high = stats.binom.ppf([0.0005, 0.9995], 200, 0.9)
-    assert low <= hits <= high
+    assert hits >= stats.binom.ppf(0.0005, 200, 0.9)
 
 
 def test_exchange_of_recipes_complements_the_chance() -> None:
