@@ -33,7 +33,7 @@ bench: .venv/.ok
 
 # Real ladders as questions, from a folder laid out as tests/decide/ladders.py says. PAGE=1 writes docs/decide.md.
 decide: .venv/.ok
-	python -m tests.decide --data $(DATA) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(PAGE),--page)
+	python -m tests.decide --data $(DATA) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(PAGE),--page --models)
 
 # A GPU for ten minutes: pack here, run there (Python and torch are the machine's own), take here what came back.
 gpu-pack: .venv/.ok

@@ -1,18 +1,30 @@
-"""What is said of a question, by whom: the answer of `compare` at the target."""
+"""What is said of a question, by whom: the belief of `compare`, `predict` and `advise`, asked at the target.
 
+On a set that the belief's constants were learned from, what counts is said with constants learned from the others
+(`tests/decide/learned.json`); what the shipped ones say stands beside it, in columns that end in `_in`.
+"""
+
+import json
 import math
-import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from crossover.answers.compare import Settings, compare
-from crossover.answers.comparison import Comparison
-from crossover.base.errors import UsageError
+from crossover.answers.ladders import follow, make_ladders
+from crossover.belief.difference import PRIOR, Prior, Track, outlook
 from tests.decide.ladders import Question
 
+TRIED = {
+    "a walk alone: no trend lasts": replace(PRIOR, shares=(1.0, 1e-9, 1e-9, 1e-9, 1e-9)),
+    "laws alone: every trend lasts": replace(PRIOR, shares=(1e-9, 1e-9, 1e-9, 1e-9, 1.0)),
+    "evidence at its whole word": replace(PRIOR, rungs=99.0),
+}
+"""Other models, with the shipped constants."""
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
+LEARNED = Path(__file__).with_name("learned.json")
 
 
 @dataclass(frozen=True)
@@ -30,46 +42,47 @@ class Said:
     """Expected, of choosing the likelier one."""
 
 
-def ask(question: Question) -> dict[tuple[str, str], Said]:
-    """The answers to the pairs of a question; a pair that is refused has none."""
+@cache
+def learned() -> dict[str, Prior]:
+    """Constants by the set that they were learned without."""
+    return {name: Prior(**constants) for name, constants in json.loads(LEARNED.read_text())["without"].items()}
+
+
+def tracks(question: Question) -> list[Track | None]:
+    """What the runs shown say of each pair, as the answers read it; None where the two share fewer than two sizes."""
     shown = question.shown
-    pairs = [(row.a, row.b) for row in question.rows]
-    seeds = shown["seed"].to_numpy() if "seed" in shown else None
-    settings = Settings(target=question.target, sensitivity=False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = compare(
-                shown["x"].to_numpy(float), _positive(shown), shown["recipe"].to_numpy(object), pair=seeds, pairs=pairs,
-                settings=settings,
-            )  # fmt: skip
-    except UsageError:
-        return {}
-    runs = {(row.a, row.b): row.runs for row in question.rows}
-    return {
-        (item.a, item.b): said
-        for item in found.pairs
-        if (said := _said(item, question.target, runs[item.a, item.b])) is not None
-    }
+    wanted = {name for row in question.rows for name in (row.a, row.b)}
+    rows = shown[shown["recipe"].isin(wanted)]
+    seeds = rows["seed"].to_numpy() if "seed" in rows else None
+    parts = (rows["x"].to_numpy(float), rows["loss"].to_numpy(float), rows["recipe"].to_numpy(object))
+    ladders = make_ladders(*parts, seeds, None, np.zeros(len(rows), bool))
+    return [follow(ladders[row.a], ladders[row.b]) for row in question.rows]
 
 
-def _positive(shown: pd.DataFrame) -> np.ndarray:
-    """Losses; where some are not positive all are raised, as the user would have to."""
-    loss = shown["loss"].to_numpy(float)
-    return loss if loss.min() > 0 else loss - loss.min() + np.ptp(loss) + 1e-9
-
-
-def _said(item: Comparison, target: float, runs: int) -> Said | None:
-    """What is believed of the means of as many runs as were observed there."""
-    if item.outlook is None:
-        return None
-    spread = item.outlook.at(math.log(target), runs)
+def say(track: Track, prior: Prior, target: float, runs: int) -> Said:
+    """What is believed of the means of as many runs as were observed at the target."""
+    spread = outlook(track, prior).at(math.log(target), runs)
     quantiles = map(float, spread.quantiles(np.array(QUANTILES)))
     return Said(spread.p_b_wins, spread.expected, *quantiles, min(spread.gains))
 
 
-def columns(question: Question) -> list[dict[str, object]]:
-    """The rows of a question, each with what was said of it."""
-    said = ask(question)
-    nothing = dict.fromkeys(Said.__dataclass_fields__, np.nan)
-    return [asdict(row) | (asdict(said[row.a, row.b]) if (row.a, row.b) in said else nothing) for row in question.rows]
+def columns(question: Question, tried: bool = False) -> list[dict[str, object]]:
+    """The rows of a question, each with what was said of it, and if wanted with what other models say."""
+    out = []
+    for row, track in zip(question.rows, tracks(question), strict=True):
+        fields: dict[str, object] = asdict(row)
+        for end, prior in {
+            "": learned().get(row.set, PRIOR), "_in": PRIOR, **(TRIED if tried else {})
+        }.items():  # fmt: skip
+            said = dict.fromkeys(Said.__dataclass_fields__, np.nan)
+            if track is not None:
+                said = asdict(say(track, prior, row.target, row.runs))
+            fields |= {f"{key}{end}": value for key, value in said.items()}
+        out.append(fields)
+    return out
+
+
+def instead(rows: pd.DataFrame, end: str) -> pd.DataFrame:
+    """The rows with what is said in columns of this end in place of what was said without the set."""
+    said = list(Said.__dataclass_fields__)
+    return rows.drop(columns=said).rename(columns={f"{key}{end}": key for key in said})

@@ -41,6 +41,7 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     out["size"] = size
     out["turned"] = out["single"] < 0.5
     out["caught"] = out["turned"] & (out["ours"] > 0.5)
+    out["inherited"] = out["turned"] & ~out["caught"]
     out["newly_lost"] = ~out["turned"] & (out["ours"] < 0.5)
     return out
 
@@ -69,7 +70,7 @@ METRICS: dict[str, tuple[str, str | None]] = {
     "log": ("log", None), "single_log": ("single_log", None), "c50": ("c50", "answered"), "c90": ("c90", "answered"),
     "said": ("sure", None), "sure_right": ("ours", "sure"), "regret_single": ("lost_single", "size"),
     "regret_trend": ("lost_by_trend", "size"), "regret": ("lost_ours", "size"), "caught": ("caught", None),
-    "newly_lost": ("newly_lost", None),
+    "newly_lost": ("newly_lost", None), "inherited": ("inherited", None),
 }  # fmt: skip
 """Each the weighted mean of a column; over rows where another holds, or per unit of another's mean."""
 

@@ -3,17 +3,22 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from crossover.answers.compare import Settings, compare
+from crossover.belief.difference import PRIOR
 from tests.conftest import REPOSITORY, SHARED
+from tests.decide.asking import LEARNED, say, tracks
 from tests.decide.ladders import Question, questions
 from tests.decide.scoring import arms, prepare, score
 
 LADDERS = SHARED / "decide"
+ALL = json.loads(LEARNED.read_text())["all"]
 
 
 def table() -> pd.DataFrame:
@@ -105,3 +110,22 @@ def test_questions_keep_the_runs_of_other_recipes() -> None:
     asked = next(item for item in questions({"set": table()}) if any(row.b == "c" for row in item.rows))
     assert isinstance(asked, Question)
     assert set(asked.shown["recipe"]) == {"a", "b", "c", "d"}
+
+
+def test_the_shipped_constants_are_those_learned_from_all_sets() -> None:
+    assert asdict(PRIOR) == {key: tuple(value) if isinstance(value, list) else value for key, value in ALL.items()}
+
+
+def test_what_is_asked_is_what_compare_says() -> None:
+    """Of the shipped constants, on a table of ladders where some pairs share few sizes."""
+    (question,) = [item for item in questions({"set": table()}) if item.target == 16 and item.rows[0].range == 2]
+    shown = question.shown
+    for row, track in zip(question.rows, tracks(question), strict=True):
+        item = compare(
+            shown["x"].to_numpy(float), shown["loss"].to_numpy(float), shown["recipe"].to_numpy(object),
+            pairs=[(row.a, row.b)], settings=Settings(target=row.target),
+        ).pairs[0]  # fmt: skip
+        said = say(track, PRIOR, row.target, row.runs)
+        assert (said.p, said.mean, said.regret) == (
+            item.gap.p_one_run, item.gap.difference.value, item.gap.decision.expected_regret
+        )  # fmt: skip
