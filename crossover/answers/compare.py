@@ -185,12 +185,11 @@ def _believed(
     low, high = float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])
     met = bool(item.sides)
     found = Crossings([], None, None) if met else find_crossings(ahead, low, high)
-    rest = [] if met else without(ahead)
     x, d = ahead.track.x, ahead.track.difference
     return replace(
         item,
         outlook=ahead,
-        verdict=item.verdict if met else judge(ahead, rest),
+        verdict=item.verdict if met else judge(ahead),
         roots=found.roots,
         crossover=found.nearest,
         sure_until=found.sure_until,
@@ -198,7 +197,7 @@ def _believed(
         p_b_beats_a=_chances(ahead, np.array([rung.x for rung in item.rungs if not rung.structural])),
         backtest=backtest(ahead),
         curve=_curve(ahead) if detail and not met else [],
-        sensitivity=_sensitivity(ahead, rest) if detail and not met else [],
+        sensitivity=_sensitivity(ahead) if detail and not met else [],
         gap=None if target is None else gap_at(item.a, item.b, ahead, target, laws),
         flags=[*item.flags, *([] if met else _sign_flags(d))],
     )
@@ -308,11 +307,12 @@ def _nearest(a: Ladder, b: Ladder, high: float) -> Baseline | None:
     return Baseline(math.exp(high), b.name if value < 0 else a.name if value > 0 else None, Estimate(value))
 
 
-def _sensitivity(ahead: Outlook, rest: list[Outlook]) -> list[Variant]:
+def _sensitivity(ahead: Outlook) -> list[Variant]:
     """Does the verdict survive without any one rung? Of a ladder that is short enough to be listed."""
     low, high = float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])
     if len(ahead.track.x) > _LISTED:
         return []
+    rest = without(ahead)
     places = [find_crossings(other, low, high).nearest for other in rest]
     return [
         Variant(f"without the rung at {x:.4g}", judge_alone(other), None if place is None else place.value)

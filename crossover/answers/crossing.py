@@ -16,7 +16,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from crossover.base.arrays import Floats
@@ -48,13 +47,17 @@ class Crossover:
     """How far outside the measured range the root lies, on either side; 0 within it."""
 
 
-def judge(ahead: Outlook, rest: list[Outlook]) -> str:
-    """The verdict over the rungs, given what is left `without` each of them."""
+def judge(ahead: Outlook) -> str:
+    """The verdict over the rungs."""
     opposed, verdict = _alone(ahead)
-    if verdict != CROSSES or _twice(opposed >= SURE):
+    if verdict != CROSSES:
         return verdict
-    rungs = ahead.track.log_x
-    stays = bool(rest) and all(part.opposed(rungs)[0].max() > _LIKELY for part in rest)
+    rungs, pairs = ahead.track.log_x, np.argwhere(opposed >= SURE)
+    needed = set(pairs[0].tolist()).intersection(
+        *(pair.tolist() for pair in pairs)
+    )  # without another one, a pair stays
+    rest = [ahead.track.without(k) for k in needed]
+    stays = all(part is not None and outlook(part).opposed(rungs)[0].max() > _LIKELY for part in rest)
     return CROSSES if stays else UNDECIDED
 
 
@@ -71,13 +74,6 @@ def _alone(ahead: Outlook) -> tuple[Floats, str]:
     if max(behind, before) >= SURE:
         return as_measured, NO_CROSSING
     return as_measured, CROSSES if as_measured.max() >= SURE else UNDECIDED
-
-
-def _twice(sure: npt.NDArray[np.bool_]) -> bool:
-    """Whether two pairs of rungs [K, K] without a rung in common are opposed, so that no single one makes it."""
-    pairs = np.argwhere(sure | sure.T)
-    first = pairs[0]
-    return bool((~np.isin(pairs, first).any(1)).any())
 
 
 def without(ahead: Outlook) -> list[Outlook]:
