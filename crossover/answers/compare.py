@@ -29,7 +29,7 @@ from crossover.answers.crossing import (
     judge,
     judge_alone,
     without,
-)  # fmt: skip
+)
 from crossover.answers.decision import ENDS, backtest, gap_at
 from crossover.answers.ladders import Ladder, RecipeLaws, follow, make_ladders, match
 from crossover.answers.pairing import Pairs, Rung, Side
@@ -159,7 +159,8 @@ def _compare(a: Ladder, b: Ladder, target: float | None, detail: bool, laws: Rec
         item = _unpaired(a, b)
     if track is None:
         return replace(item, flags=[*item.flags, _silent(a, b)])
-    return _believed(item, outlook(track), target, detail, _laws(laws, a, b))
+    known = None if target is None else _laws(laws, a, b)
+    return _believed(item, outlook(track), target, detail, known)
 
 
 def _silent(a: Ladder, b: Ladder) -> str:

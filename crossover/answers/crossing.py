@@ -6,8 +6,8 @@ set may have no end on a side, or be two pieces, or everything; it is reported a
 
 A verdict speaks of the measured range only, from the rungs' joint distribution:
 
-* `crosses`: at two rungs D has opposite signs, as measured, with probability 0.95 together; and whichever rung is left
-  out, a crossing stays likelier than not, because one badly tuned rung must not make one;
+* `crosses`: at two rungs D has opposite signs, as measured, with probability 0.95 together; and where all such pairs
+  need one rung, a crossing stays likelier than not without it, because one badly tuned rung must not make one;
 * `no crossing in range`: D has one sign at all rungs with probability 0.95 together;
 * `undecided`: anything else.
 """
@@ -53,9 +53,7 @@ def judge(ahead: Outlook) -> str:
     if verdict != CROSSES:
         return verdict
     rungs, pairs = ahead.track.log_x, np.argwhere(opposed >= SURE)
-    needed = set(pairs[0].tolist()).intersection(
-        *(pair.tolist() for pair in pairs)
-    )  # without another one, a pair stays
+    needed = set.intersection(*(set(pair) for pair in pairs.tolist()))  # without any other rung, a pair stays
     rest = [ahead.track.without(k) for k in needed]
     stays = all(part is not None and outlook(part).opposed(rungs)[0].max() > _LIKELY for part in rest)
     return CROSSES if stays else UNDECIDED
@@ -77,7 +75,7 @@ def _alone(ahead: Outlook) -> tuple[Floats, str]:
 
 
 def without(ahead: Outlook) -> list[Outlook]:
-    """What is believed without each of the rungs that are looked at; nothing of two rungs."""
+    """What is believed without each of the rungs; nothing of two rungs."""
     rests = (ahead.track.without(k) for k in range(len(ahead.track.x)))
     return [outlook(rest) for rest in rests if rest is not None]
 

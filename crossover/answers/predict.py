@@ -40,7 +40,6 @@ from crossover.runs.table import LeftOut
 if TYPE_CHECKING:
     from crossover.plots.house import Figure
 
-BELIEVED = ("chinchilla", "chinchilla_shared")
 SAME = 0.01
 """Places whose inputs agree to this share are one place."""
 
@@ -58,6 +57,7 @@ class Expected(Strict):
     sd: Positive
     """Of the realised mean about `value`: what is not known of the recipe, and noise of the runs."""
     dof: Finite
+    """Degrees of freedom of a law's interval; of the belief's, which is normal, the runs that it rests on."""
 
 
 class PairChance(Strict):
@@ -213,7 +213,7 @@ def _expected(runs: Evidence, name: str, fitted: Fitted, at: Mapping[str, float]
 def _believed(
     runs: Evidence, rows: npt.NDArray[np.bool_], at: Mapping[str, float], count: int, law: str
 ) -> tuple[float, float, float]:
-    """Mean, s.d. and degrees of freedom of the mean of `count` runs, as `advise` says it."""
+    """Mean and s.d. of the mean of `count` runs, as `advise` says it, and the number of runs that say so."""
     inputs = {name: runs.inputs[name][rows] for name in get_law(law).inputs}
     known = believe_runs(get_law(law), inputs, runs.loss[rows], None, None)
     now = known.at(np.log([[at[name]] for name in inputs]))
@@ -246,8 +246,7 @@ def _chances(
             pairs=wanted, settings=Settings(law or "auto", at["x"], sensitivity=False),
         )  # fmt: skip
         found = {(item.a, item.b): item for item in compared.pairs}
-    law = law or ("power" if "x" in runs.inputs else "chinchilla")
-    return [_chance(a, b, found.get((a, b)), runs, at, count, law, expected) for a, b in wanted]
+    return [_chance(a, b, found.get((a, b)), runs, at, count, law or "chinchilla", expected) for a, b in wanted]
 
 
 def _chance(
@@ -261,7 +260,7 @@ def _chance(
         return PairChance(
             a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd, p_b_better=better
         )
-    if "x" not in runs.inputs and law in BELIEVED:
+    if "x" not in runs.inputs and law in ADVISED:
         return _by_laws(a, b, runs, at, count, law)
     value, sd = expected[b].value - expected[a].value, math.hypot(expected[a].sd, expected[b].sd)
     dof = min(expected[a].dof, expected[b].dof)

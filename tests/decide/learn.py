@@ -170,7 +170,8 @@ def main() -> None:
     for name in names:
         found["without"][name] = learn(of, [other for other in names if other != name])
         print(name, found["without"][name], flush=True)
-    LEARNED.write_text(json.dumps(found, indent=1) + "\n")
+    without = ",\n".join(f'  "{name}": {json.dumps(constants)}' for name, constants in found["without"].items())
+    LEARNED.write_text(f'{{\n "all": {json.dumps(found["all"])},\n "without": {{\n{without}\n }}\n}}\n')
     print("all", found["all"])
 
 
