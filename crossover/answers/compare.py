@@ -36,7 +36,7 @@ from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
-from crossover.belief.difference import Outlook, outlook
+from crossover.belief.difference import MOST_RUNGS, Outlook
 from crossover.laws.fit import Fitted
 from crossover.laws.laws import LAWS
 from crossover.runs.estimates import Estimate, digest_arrays
@@ -44,9 +44,8 @@ from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
 
 _SAME_SIZE = 0.05
-_DETAIL = 30  # with more pairs than this, sensitivity and curves are left out
+_DETAIL = 30  # with more pairs than this, sensitivity, curves and what was worked out on the way are not kept
 _LONG = 64  # a ladder with more rungs than this is not listed rung by rung
-_LISTED = 16  # places along a ladder of which chances are listed
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,11 @@ def compare(
     detail = chosen.sensitivity and len(wanted) <= _DETAIL
     laws = RecipeLaws(chosen.law)
     lost = {name: np.sort(x[~used & (label == name)]) for name in dict.fromkeys(label[~used].tolist())}
-    results = [
-        replace(item, flags=[*item.flags, *_blind(item, lost, ladders)])
-        for item in (_compare(ladders[a], ladders[b], chosen.target, detail, laws) for a, b in wanted)
-    ]
+    results = []
+    for a, b in wanted:
+        item = _compare(ladders[a], ladders[b], chosen.target, detail, laws)
+        kept = item.outlook if len(wanted) <= _DETAIL or item.outlook is None else Outlook(item.outlook.track)
+        results.append(replace(item, flags=[*item.flags, *_blind(item, lost, ladders)], outlook=kept))
     left_out = [LeftOut(f"{name}: diverged, missing or infinite", len(places)) for name, places in lost.items()]
     return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
 
@@ -160,7 +160,7 @@ def _compare(a: Ladder, b: Ladder, target: float | None, detail: bool, laws: Rec
     if track is None:
         return replace(item, flags=[*item.flags, _silent(a, b)])
     known = None if target is None else _laws(laws, a, b)
-    return _believed(item, outlook(track), target, detail, known)
+    return _believed(item, Outlook(track), target, detail, known)
 
 
 def _silent(a: Ladder, b: Ladder) -> str:
@@ -186,7 +186,10 @@ def _believed(
     low, high = float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])
     met = bool(item.sides)
     found = Crossings([], None, None) if met else find_crossings(ahead, low, high)
-    x, d = ahead.track.x, ahead.track.difference
+    measured = [rung for rung in item.rungs if not rung.structural]
+    x, d = ahead.track.x, ahead.track.difference  # merged, where the rungs are too many to be listed
+    if measured:
+        x, d = np.array([(rung.x, rung.difference.value) for rung in measured]).T
     return replace(
         item,
         outlook=ahead,
@@ -195,7 +198,7 @@ def _believed(
         crossover=found.nearest,
         sure_until=found.sure_until,
         bracket=_bracket(x, d, found.nearest),
-        p_b_beats_a=_chances(ahead, np.array([rung.x for rung in item.rungs if not rung.structural])),
+        p_b_beats_a=_chances(ahead, x),
         backtest=backtest(ahead),
         curve=_curve(ahead) if detail and not met else [],
         sensitivity=_sensitivity(ahead) if detail and not met else [],
@@ -206,13 +209,14 @@ def _believed(
 
 def _paired(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
     noise = pairing.pooled_noise(pairs)
-    rungs = int(pairs.rung.max()) + 1
+    last = int(pairs.rung.max())
+    rungs = pairing.rung_table(pairs if last < _LONG else pairs.on(pairs.rung == last), noise)
     return Comparison(
         a=a.name,
         b=b.name,
-        baseline=_ranking(pairing.rung_at(pairs, rungs - 1, noise), a.name, b.name),
+        baseline=_ranking(rungs[-1], a.name, b.name),
         paired=True,
-        rungs=pairing.rung_table(pairs, noise) if rungs <= _LONG else [],
+        rungs=rungs if last < _LONG else [],
         trend=pairing.trend(pairs, noise),
         noise_sd=noise.sd,
         dof=noise.dof,
@@ -283,10 +287,8 @@ def _curve(ahead: Outlook) -> list[CurvePoint]:
 
 
 def _chances(ahead: Outlook, at: Floats) -> list[Chance]:
-    """P(B beats A) at the rungs; of a ladder that is not listed, at places along it."""
-    if not len(at):
-        rungs = ahead.track.x
-        at = rungs if len(rungs) <= _LISTED else np.geomspace(rungs[0], rungs[-1], _LISTED)
+    """P(B beats A) at the rungs, merged where they are many."""
+    at = at if len(at) <= MOST_RUNGS else ahead.track.x
     return [Chance(float(x), ahead.at(math.log(x)).p_b_wins) for x in at]
 
 
@@ -309,9 +311,9 @@ def _nearest(a: Ladder, b: Ladder, high: float) -> Baseline | None:
 
 
 def _sensitivity(ahead: Outlook) -> list[Variant]:
-    """Does the verdict survive without any one rung? Of a ladder that is short enough to be listed."""
+    """Does the verdict survive without any one rung? Not asked of so many that they may be merged."""
     low, high = float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])
-    if len(ahead.track.x) > _LISTED:
+    if len(ahead.track.x) == MOST_RUNGS:
         return []
     rest = without(ahead)
     places = [find_crossings(other, low, high).nearest for other in rest]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from crossover.answers.crossing import UNDECIDED, Crossover
 from crossover.answers.pairing import Rung, Side
-from crossover.belief.difference import Outlook
+from crossover.belief.difference import Outlook, Spread
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
 from crossover.runs.estimates import Estimate
@@ -88,6 +88,8 @@ class Gap:
     """Which to choose there, and what that is expected to cost."""
     next_pair: "NextPair | None" = None
     """What would tell most, where the choice is not sure."""
+    spread: Spread | None = field(default=None, repr=False, compare=False)
+    """What is believed of the difference there; not part of the JSON."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from crossover.base.arrays import Floats
-from crossover.belief.difference import Outlook, outlook
+from crossover.belief.difference import Outlook
 
 CROSSES, NO_CROSSING, UNDECIDED = "crosses", "no crossing in range", "undecided"
 REACH = 1.5
@@ -55,7 +55,7 @@ def judge(ahead: Outlook) -> str:
     rungs, pairs = ahead.track.log_x, np.argwhere(opposed >= SURE)
     needed = set.intersection(*(set(pair) for pair in pairs.tolist()))  # without any other rung, a pair stays
     rest = [ahead.track.without(k) for k in needed]
-    stays = all(part is not None and outlook(part).opposed(rungs)[0].max() > _LIKELY for part in rest)
+    stays = all(part is not None and Outlook(part).opposed(rungs)[0].max() > _LIKELY for part in rest)
     return CROSSES if stays else UNDECIDED
 
 
@@ -77,7 +77,7 @@ def _alone(ahead: Outlook) -> tuple[Floats, str]:
 def without(ahead: Outlook) -> list[Outlook]:
     """What is believed without each of the rungs; nothing of two rungs."""
     rests = (ahead.track.without(k) for k in range(len(ahead.track.x)))
-    return [outlook(rest) for rest in rests if rest is not None]
+    return [Outlook(rest) for rest in rests if rest is not None]
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,14 @@ where it stands at the place, by the difference that B has.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import special
 
 from crossover.answers.comparison import Backtest, Decision, Gap, NextPair
 from crossover.answers.crossing import SURE
-from crossover.base.arrays import Floats
-from crossover.belief.difference import Outlook, Spread, outlook
+from crossover.base.arrays import Floats, sections
+from crossover.belief.difference import Outlook, Spread
 from crossover.laws.fit import Fitted
 from crossover.runs.estimates import CONFIDENCE, Estimate
 
@@ -43,6 +42,7 @@ def gap_at(a: str, b: str, ahead: Outlook, target: float, laws: tuple[Fitted, Fi
         p_one_run=spread.with_noise(ahead.track.noise).p_b_wins,
         decision=decide((a, b), p, spread.gains, slopes),
         next_pair=None if max(p, 1 - p) >= SURE else _next_pair(ahead, place, spread),
+        spread=spread,
     )
 
 
@@ -65,42 +65,32 @@ def backtest(ahead: Outlook) -> Backtest | None:
         return None
     top, variance = float(ahead.track.log_x[-1]), float(ahead.track.variance[-1])
     runs = 1 if not variance else max(1, round(ahead.track.noise / variance))
-    told = outlook(below).at(top, runs)
+    told = Outlook(below).at(top, runs)
     low, high = map(float, told.quantiles(ENDS))
     return Backtest(float(ahead.track.x[-1]), told.p_b_wins, (low, high), float(ahead.track.difference[-1]))
 
 
-def _law(fitted: Fitted) -> Callable[[float], float]:
-    """Its loss at log x."""
-
-    def loss(log_x: float) -> float:
-        return math.exp(float(fitted.problem.law.log_loss(np.array([[log_x]]), fitted.theta[None])[0, 0]))
-
-    return loss
+def _losses(fitted: Fitted, log_x: Floats | float) -> Floats:
+    """By a law at places of any shape."""
+    places = np.asarray(log_x, float)
+    logs = fitted.problem.law.log_loss(places.reshape(1, -1), fitted.theta[None])
+    losses: Floats = np.exp(logs).reshape(places.shape)
+    return losses
 
 
 def _slope(fitted: Fitted, log_x: float) -> float:
     """dL / dlog x, by central difference."""
-    loss = _law(fitted)
-    return (loss(log_x + 1e-5) - loss(log_x - 1e-5)) / 2e-5
+    before, after = _losses(fitted, log_x + 1e-5 * np.array([-1, 1]))
+    return float(after - before) / 2e-5
 
 
 def _as_factor(differences: tuple[float, float, float], law_a: Fitted, place: float) -> Estimate | None:
     """Factors of x that change A's loss by so much; an end is None where none does."""
-    from scipy import optimize  # which takes as long to import as all the rest of this package
-
-    loss = _law(law_a)
-    start = loss(place)
-
-    def factor(difference: float) -> float | None:
-        def off(log_factor: float) -> float:
-            return loss(place + log_factor) - start - difference
-
-        if not off(-_FARTHEST) > 0 > off(_FARTHEST):
-            return None
-        return math.exp(optimize.brentq(off, -_FARTHEST, _FARTHEST, xtol=1e-7))
-
-    value, low, high = map(factor, differences)
+    wanted = _losses(law_a, place) + np.array(differences)
+    ends = np.full(3, _FARTHEST)
+    logs = sections(lambda tried: _losses(law_a, place + tried) > wanted, -ends, ends, rounds=7)
+    reached = (_losses(law_a, place - ends) > wanted) & (_losses(law_a, place + ends) < wanted)
+    value, low, high = (math.exp(log) if there else None for log, there in zip(logs, reached, strict=True))
     return None if value is None else Estimate(value, None, (high, low))
 
 

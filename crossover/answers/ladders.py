@@ -105,7 +105,7 @@ def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | No
             mean, count = pairs.means(pairs.d)
             x, loss = pairs.means(pairs.x)[0], pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
             noise = _scatter(pairs.d, pairs.rung)
-            return Track(x, mean, loss, noise / count, noise)
+            return Track(x, mean, loss, noise / count, noise).merged()
         return _follow_laws(a, b, laws)
     rungs = np.intersect1d(a.rung[~a.structural], b.rung[~b.structural])
     if len(rungs) < 2:
@@ -114,7 +114,7 @@ def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | No
     noises = [_scatter(ladder.loss, np.unique(ladder.rung, return_inverse=True)[1]) for ladder in (a, b)]
     order = np.argsort(x)
     variance = (noises[0] / n_a + noises[1] / n_b)[order]
-    return Track(x[order], (right - left)[order], (left + right)[order] / 2, variance, sum(noises))
+    return Track(x[order], (right - left)[order], (left + right)[order] / 2, variance, sum(noises)).merged()
 
 
 def _follow_laws(a: Ladder, b: Ladder, laws: "RecipeLaws | None") -> Track | None:

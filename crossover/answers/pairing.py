@@ -10,6 +10,7 @@ variance. They are left out of every estimate; what is asked instead is the sign
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -108,31 +109,37 @@ def pooled_noise(free: Pairs) -> Noise:
 
 def rung_table(pairs: Pairs, noise: Noise) -> list[Rung]:
     """Every rung with its t interval from the pooled noise."""
-    return [rung_at(pairs, j, noise) for j in range(int(pairs.rung.max()) + 1)]
+    (x, counts), (mean, _) = pairs.means(pairs.x), pairs.means(pairs.d)
+    met = np.bincount(pairs.rung, pairs.structural) == counts
+    squares = np.bincount(pairs.rung, (pairs.d - mean[pairs.rung]) ** 2)
+    first = np.unique(pairs.rung, return_index=True)[1]
+    names = [f"{place:.6g}" for place in x] if pairs.label is None else list(map(str, pairs.label[first]))
+    columns = (x.tolist(), counts.astype(int).tolist(), mean.tolist(), squares.tolist(), met.tolist())
+    return [_rung(name, *part, noise=noise) for name, *part in zip(names, *columns, strict=True)]
 
 
-def rung_at(pairs: Pairs, index: int, noise: Noise) -> Rung:
-    """One rung with its t interval from the pooled noise."""
-    here = pairs.on(pairs.rung == index)
-    d, x = here.d, float(np.median(here.x))
-    name = f"{x:.6g}" if here.label is None else str(here.label[0])
-    if here.structural.all():
-        return Rung(name, x, len(d), True, Estimate(0.0), None, None)
-    error = math.nan if noise.sd is None else noise.sd / math.sqrt(len(d))
+def _rung(name: str, x: float, pairs: int, mean: float, squares: float, structural: bool, *, noise: Noise) -> Rung:
+    if structural:
+        return Rung(name, x, pairs, True, Estimate(0.0), None, None)
     return Rung(
         name=name,
         x=x,
-        pairs=len(d),
+        pairs=pairs,
         structural=False,
-        difference=interval(float(d.mean()), error, noise.dof),
-        sd=float(np.std(d, ddof=1)) if len(d) > 1 else None,
-        detectable=None if noise.sd is None else detectable(noise.sd, len(d), noise.dof),
+        difference=interval(mean, (math.nan if noise.sd is None else noise.sd) / math.sqrt(pairs), noise.dof),
+        sd=math.sqrt(squares / (pairs - 1)) if pairs > 1 else None,
+        detectable=None if noise.sd is None else detectable(noise.sd, pairs, noise.dof),
     )
 
 
 def detectable(sd: float, pairs: int, dof: int) -> float:
     """Minimum detectable difference of a mean of pairs: (t of the interval + t of the power) x standard error."""
-    return float(((t_factor(dof) or math.nan) + special.stdtrit(dof, _POWER)) * sd / math.sqrt(pairs))
+    return ((t_factor(dof) or math.nan) + _power_factor(dof)) * sd / math.sqrt(pairs)
+
+
+@cache
+def _power_factor(dof: int) -> float:
+    return float(special.stdtrit(dof, _POWER))
 
 
 def sides(rungs: list[Rung], noise: Noise, a: str, b: str) -> list[Side]:

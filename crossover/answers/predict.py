@@ -253,13 +253,12 @@ def _chance(
     a: str, b: str, item: Comparison | None, runs: Evidence, at: Mapping[str, float], count: int, law: str,
     expected: Mapping[str, Expected],
 ) -> PairChance:  # fmt: skip
-    if item is not None and item.outlook is not None:
-        place = math.log(at["x"])
-        spread = item.outlook.at(place, count)
-        better = item.outlook.at(place).p_b_wins
+    if item is not None and item.outlook is not None and item.gap is not None and item.gap.spread is not None:
+        spread = item.gap.spread.with_noise(item.outlook.track.noise / count)
         return PairChance(
-            a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd, p_b_better=better
-        )
+            a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd,
+            p_b_better=item.gap.p_b_beats_a,
+        )  # fmt: skip
     if "x" not in runs.inputs and law in ADVISED:
         return _by_laws(a, b, runs, at, count, law)
     value, sd = expected[b].value - expected[a].value, math.hypot(expected[a].sd, expected[b].sd)

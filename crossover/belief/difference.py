@@ -20,24 +20,13 @@ units of b, so that none depends on a table's own units.
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy import special
 
-from crossover.base.arrays import Floats
-from crossover.belief.kernel import (
-    JITTER,
-    MEMORY,
-    Ints,
-    draws,
-    forward,
-    kernel,
-    own_misfit,
-    roots,
-    spread_points,
-    variance_of,
-)  # fmt: skip
+from crossover.base.arrays import Floats, sections
+from crossover.belief.kernel import JITTER, Ints, Sizes, draws, forward, roots, spread_points
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class Prior:
     shares: tuple[float, ...]
     """Of each memory."""
     rungs: float
-    """How many rungs' worth of evidence a ladder's own count for, at most."""
+    """How many rungs' worth of evidence a ladder's own count for beyond it, at most."""
 
 
 PRIOR = Prior(
@@ -63,11 +52,13 @@ _R = 2  # log r among the sizes
 _ALONE = (-3.0, 1.3)  # its mean and s.d. inside a ladder of single runs, whose noise is in it; held by `make calibrate`
 _WHOLE = 0.3  # share of the whole ladder's slope in b
 _APART = 0.4  # share of the difference itself in b: recipes that are far apart move far
-_RUNGS = 12  # the last ones, that say what comes
-_INSIDE = 32  # the last ones, that say what is
-_POINTS = 305
-_LEAST = 40  # points that must count, or new ones are drawn around those that do
-_TURNS = 4
+MOST_RUNGS = 12
+"""Of a track that is asked; more of them are merged."""
+_POINTS = 192
+_LEAST = 25  # points that must count, or new ones are drawn around those that do
+_TURNS = 5
+_WIDER = 1.25
+_LEEWAY = 0.15
 _LIGHT = 3e-3  # weight beside the heaviest, below which a point is left out
 _SAME = 1e-6  # of log x: a place that is a rung
 _DRAWS = 1000  # and as many mirrored
@@ -102,6 +93,19 @@ class Track:
         whole = float(self.loss[-1] - self.loss[0]) / float(self.log_x[-1] - self.log_x[0])
         parts = (near, _WHOLE * whole, _APART * math.sqrt(float(apart @ apart) / len(apart)))
         return math.hypot(*parts) + 1e-9 * (float(np.abs(self.loss).max()) or 1.0)
+
+    def merged(self) -> "Track":
+        """With at most 12 rungs: a longer ladder's neighbours are one, in steps of log x as small as that allows."""
+        if len(self.x) <= MOST_RUNGS:
+            return self
+        share = (self.log_x - self.log_x[0]) / (self.log_x[-1] - self.log_x[0])
+        steps = np.arange(MOST_RUNGS, 4 * MOST_RUNGS)[:, None]
+        groups = np.cumsum(np.diff(np.minimum(share * steps, steps - 1).astype(int), prepend=0) > 0, axis=1)
+        group = groups[np.flatnonzero(groups[:, -1] < MOST_RUNGS)[-1]]
+        count = np.bincount(group)
+        parts = (self.log_x, self.difference, self.loss, self.variance / count[group])
+        log_x, difference, loss, variance = (np.bincount(group, part) / count for part in parts)
+        return Track(np.exp(log_x), difference, loss, variance, self.noise)
 
     def without(self, rung: int) -> "Track | None":
         """The other rungs; None where fewer than two are left."""
@@ -140,15 +144,12 @@ class Spread:
         return math.sqrt(float(self.weight @ (2 * self.scale**2 + (self.mean - self.expected) ** 2)))
 
     def quantiles(self, shares: Floats) -> Floats:
-        """By bisection: each lies between the least and the largest of its members'."""
+        """Each lies between the least and the largest of its members'."""
         ends = self.mean[:, None] + self.scale[:, None] * special.stdtrit(4.0, shares)
-        low, high = ends.min(0), ends.max(0)
-        for _ in range(22):
-            middle = (low + high) / 2
-            below = self.weight @ student_cdf((middle - self.mean[:, None]) / self.scale[:, None]) < shares
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        found: Floats = (low + high) / 2
-        return found
+        return sections(
+            lambda tried: student_cdf((tried[..., None] - self.mean) / self.scale) @ self.weight < shares,
+            ends.min(0), ends.max(0), rounds=6,
+        )  # fmt: skip
 
     @property
     def gains(self) -> tuple[float, float]:
@@ -172,40 +173,61 @@ class Members:
     """Sizes theta that may hold for a pair, each with what the rungs say by it; weights sum to one."""
 
     track: Track
-    theta_Mx4: Floats
-    memory_M: Ints
-    weight_M: Floats
-    lower_MxKxK: Floats
+    sizes: Sizes
+    lower_KxKxM: Floats
     """Cholesky factor of the rungs' covariance."""
-    solved_MxK: Floats
-    """The last K rungs, solved by it."""
+    solved_KxM: Floats
+    """The rungs, solved by it."""
+    evidence_M: Floats
+    """Its logarithm."""
+    weight_M: Floats
+
+    @classmethod
+    def of(cls, track: Track, sizes: Sizes) -> "Members":
+        """Conditioned on the rungs, and weighted alike."""
+        t, b, count = track.log_x - track.log_x[-1], track.unit, len(sizes.fade_M)
+        covariance, diagonal = sizes.covariance(t[:, None], t), np.arange(len(t))
+        covariance[diagonal, diagonal] += sizes.misfit_M + (track.variance[:, None] / b**2 + JITTER)
+        lower = np.ascontiguousarray(np.linalg.cholesky(covariance.transpose(2, 0, 1)).transpose(1, 2, 0))
+        solved = forward(lower, np.broadcast_to(track.difference[:, None, None] / b, (len(t), 1, count)))[:, 0]
+        evidence = -0.5 * (solved**2).sum(0) - np.log(lower[diagonal, diagonal]).sum(0)
+        return cls(track, sizes, lower, solved, evidence, np.full(count, 1 / count))
+
+    def weighted(self, weight_M: Floats) -> "Members":
+        """Those that count by new weights."""
+        kept = weight_M > _LIGHT * weight_M.max()
+        parts = (self.lower_KxKxM[..., kept], self.solved_KxM[:, kept], self.evidence_M[kept])
+        return Members(self.track, self.sizes.of_members(kept), *parts, weight_M[kept] / weight_M[kept].sum())
 
     @property
     def times(self) -> Floats:
-        """Of those rungs."""
-        return _times(self.track, self.solved_MxK.shape[1])
+        """Of the rungs."""
+        times: Floats = self.track.log_x - self.track.log_x[-1]
+        return times
 
     def along(self, log_x: Floats, misfit: bool) -> tuple[Floats, Floats]:
-        """Mean and variance of D / b, or of that and a rung's misfit, at places [n], [M, n]."""
+        """Mean and variance of D / b, or of that and a rung's misfit, at places [n], [n, M]."""
         times, places = self.times, log_x - self.track.log_x[-1]
-        across = kernel(times, places, self.theta_Mx4, self.memory_M)
-        variance = variance_of(places, self.theta_Mx4, self.memory_M)
+        across = self.sizes.covariance(times[:, None], places)
+        variance = self.sizes.covariance(places, places)
         if misfit:
-            own = own_misfit(self.theta_Mx4)
+            own = self.sizes.misfit_M
             if self.track.noise:  # without repeated runs a misfit may as well be the noise of one
-                across += own[:, None] * (np.abs(times[:, None] - places) < _SAME)
-            variance = variance + own
-        known = forward(self.lower_MxKxK, across)
-        mean = np.einsum("mkn,mk->mn", known, self.solved_MxK)
-        return mean, np.maximum(variance - (known**2).sum(1), 1e-12)
+                across += own * (np.abs(times[:, None] - places) < _SAME)[:, :, None]
+            variance += own
+        known = forward(self.lower_KxKxM, across)
+        mean = np.einsum("knm,km->nm", known, self.solved_KxM)
+        return mean, np.maximum(variance - np.einsum("knm,knm->nm", known, known), 1e-12)
 
     def jointly(self, log_x: Floats) -> tuple[Floats, Floats, Floats]:
         """Mean [M, n] and covariance [M, n, n] of D / b, and the size of what was subtracted to get it [M]."""
         places = log_x - self.track.log_x[-1]
-        known = forward(self.lower_MxKxK, kernel(self.times, places, self.theta_Mx4, self.memory_M))
-        own = kernel(places, places, self.theta_Mx4, self.memory_M)
-        mean = np.einsum("mkn,mk->mn", known, self.solved_MxK)
-        return mean, own - np.matmul(known.transpose(0, 2, 1), known), own.max((1, 2))
+        known = forward(self.lower_KxKxM, self.sizes.covariance(self.times[:, None], places))
+        own = self.sizes.covariance(places[:, None], places)
+        mean = np.einsum("knm,km->nm", known, self.solved_KxM)
+        known_MxnxK = known.transpose(2, 1, 0)
+        latent = own.transpose(2, 0, 1) - known_MxnxK @ known_MxnxK.transpose(0, 2, 1)
+        return mean.T, latent, own.max((0, 1))
 
 
 @dataclass(frozen=True)
@@ -213,22 +235,24 @@ class Outlook:
     """What the rungs of one pair say of its difference at any place."""
 
     track: Track
-    prior: Prior
+    prior: Prior = PRIOR
 
     @cached_property
     def beyond(self) -> Members:
         """For places beyond the last rung: a long ladder is not taken at its whole word."""
-        return _members(self.track, self.prior, min(1.0, self.prior.rungs / looked_at(self.track)), _RUNGS)
+        return _members(self._seen, self.prior, min(1.0, self.prior.rungs / len(self.track.x)))
 
     @cached_property
     def inside(self) -> Members:
         """For places among the rungs, which speak for themselves."""
-        prior = self.prior
-        if not self.track.noise:
-            mean, sd = (list(part) for part in (prior.mean, prior.sd))
-            mean[_R], sd[_R] = _ALONE
-            prior = replace(prior, mean=tuple(mean), sd=tuple(sd))
-        return _members(self.track, prior, 1.0, _INSIDE)
+        if self.track.noise:
+            return _members(self._seen, self.prior, 1.0)
+        prior = _alone(self.prior)
+        return _members(_see(self.track, prior), prior, 1.0)
+
+    @cached_property
+    def _seen(self) -> Members:
+        return _see(self.track, self.prior)
 
     def at(self, log_x: float, runs: int | None = None) -> Spread:
         """The difference at a place, a rung's misfit included; of the means of `runs` runs of each, where it is said.
@@ -236,7 +260,8 @@ class Outlook:
         Without `runs` it is that of the recipes, which as many runs as one likes would show. At a measured size with
         repeated runs the misfit is that of its rung, elsewhere one that nobody has seen.
         """
-        spread = self._spread(log_x, misfit=True)
+        rung = np.flatnonzero(np.abs(self.track.log_x - log_x) < _SAME)
+        spread = self._rungs[rung[0]] if len(rung) else self._spread(log_x, misfit=True)
         return spread if runs is None else spread.with_noise(self.track.noise / runs)
 
     def itself(self, log_x: float) -> Spread:
@@ -251,7 +276,7 @@ class Outlook:
             if len(places):
                 members = self.beyond if beyond else self.inside
                 mean, variance = members.along(places, misfit=False)
-                parts.append(members.weight_M @ student_cdf(-mean / np.sqrt(variance)))
+                parts.append(student_cdf(-mean / np.sqrt(variance)) @ members.weight_M)
         return np.concatenate(parts)
 
     def opposed(self, log_x: Floats) -> tuple[Floats, tuple[float, float]]:
@@ -276,58 +301,76 @@ class Outlook:
         off = mean - members.weight_M @ mean
         spread = 2 * latent + off[:, :, None] * off[:, None, :]
         cov = self.track.unit**2 * np.einsum("m,mij->ij", members.weight_M, spread)
-        misfit = 2 * self.track.unit**2 * float(members.weight_M @ own_misfit(members.theta_Mx4)[:, 0])
+        misfit = 2 * self.track.unit**2 * float(members.weight_M @ members.sizes.misfit_M)
         return float(cov[0, 1] ** 2 / (cov[0, 0] + misfit + self.track.noise / runs))
+
+    @cached_property
+    def _rungs(self) -> list[Spread]:
+        """At every rung."""
+        return self._spreads(self.inside, self.track.log_x, misfit=True)
 
     def _spread(self, log_x: float, misfit: bool) -> Spread:
         members = self.beyond if log_x > self.track.log_x[-1] + _SAME else self.inside
-        mean, variance = members.along(np.array([log_x]), misfit)
-        b = self.track.unit
-        return Spread(members.weight_M, b * mean[:, 0], b * np.sqrt(variance[:, 0]))
+        return self._spreads(members, np.array([log_x]), misfit)[0]
+
+    def _spreads(self, members: Members, log_x: Floats, misfit: bool) -> list[Spread]:
+        mean, variance = members.along(log_x, misfit)
+        means, scales = self.track.unit * mean, self.track.unit * np.sqrt(variance)
+        return [Spread(members.weight_M, *part) for part in zip(means, scales, strict=True)]
 
 
-def outlook(track: Track, prior: Prior = PRIOR) -> Outlook:
-    """What the rungs of a pair say; worked out when it is asked."""
-    return Outlook(track, prior)
+def _alone(prior: Prior) -> Prior:
+    """For rungs of single runs."""
+    mean, sd = (list(part) for part in (prior.mean, prior.sd))
+    mean[_R], sd[_R] = _ALONE
+    return replace(prior, mean=tuple(mean), sd=tuple(sd))
 
 
-def _members(track: Track, prior: Prior, power: float, most: int) -> Members:
-    """From the prior; where too few of them count, from around those that do."""
-    standard, memory = spread_points(_POINTS), np.arange(_POINTS) % len(MEMORY)
-    centre, sd, shares = np.array(prior.mean), np.array(prior.sd), np.log(np.array(prior.shares))[memory]
-    theta, log_prior = centre + standard * sd, shares
+@cache
+def _points(prior: Prior) -> tuple[Floats, Floats, Ints]:
+    """Standard normals that fill four dimensions evenly, sizes theta by them, and memories, by their shares as even."""
+    places = spread_points(_POINTS, 5)
+    normal = special.ndtri(places[:, :4])
+    theta = np.array(prior.mean) + normal * np.array(prior.sd)
+    return normal, theta, np.searchsorted(np.cumsum(prior.shares)[:-1], places[:, 4])
+
+
+def _see(track: Track, prior: Prior) -> Members:
+    """Points spread over a prior, conditioned on the rungs."""
+    _, theta, memory = _points(prior)
+    return Members.of(track, Sizes.of(theta, memory))
+
+
+def _members(seen: Members, prior: Prior, power: float) -> Members:
+    """Those points, weighted; where too few of them count, others from around those that do or nearly do."""
+    normal, theta, memory = _points(prior)
+    members, sd = seen, np.array(prior.sd)
     for turn in range(_TURNS):
-        lower, solved, evidence = explain(track, theta, memory, most)
-        weight = np.exp(power * (evidence - evidence.max()) + log_prior - log_prior.max())
-        weight /= weight.sum()
-        if turn == _TURNS - 1 or 1 / (weight**2).sum() >= _LEAST:
+        expected, proposed = (-0.5 * (part**2).sum(1) for part in ((theta - np.array(prior.mean)) / sd, normal))
+        score = power * members.evidence_M + expected - proposed
+        weight = _weights(score)
+        if 1 / (weight**2).sum() >= _LEAST or turn == _TURNS - 1:
             break
-        middle = weight @ theta
-        theta = middle + standard * (1.5 * np.sqrt(weight @ (theta - middle) ** 2) + 0.15 * sd)
-        known, proposed = (-0.5 * (part**2).sum(1) for part in ((theta - centre) / sd, standard))
-        log_prior = known - proposed + shares
-    kept = weight > _LIGHT * weight.max()
-    return Members(track, theta[kept], memory[kept], weight[kept] / weight[kept].sum(), lower[kept], solved[kept])
+        theta = _around(theta, _weights(score, _LEAST), sd, normal)
+        members = Members.of(seen.track, Sizes.of(theta, memory))
+    return members.weighted(weight)
 
 
-def looked_at(track: Track) -> int:
-    """The number of rungs that say what comes."""
-    return min(len(track.log_x), _RUNGS)
+def _weights(score: Floats, least: float = 0.0) -> Floats:
+    """By their logarithms; of these as large a share as lets so many of them count."""
+    score = score - score.max()
+    while True:
+        weight: Floats = np.exp(score)
+        weight /= weight.sum()
+        if 1 / (weight**2).sum() >= least:
+            return weight
+        score *= 0.7
 
 
-def _times(track: Track, most: int) -> Floats:
-    times: Floats = track.log_x[-most:] - track.log_x[-1]
-    return times
-
-
-def explain(track: Track, theta_Mx4: Floats, memory_M: Ints, most: int = _RUNGS) -> tuple[Floats, Floats, Floats]:
-    """Of the last rungs: Cholesky factor of their covariance [M, K, K], they solved by it [M, K]; log evidence [M]."""
-    t, b = _times(track, most), track.unit
-    covariance = kernel(t, t, theta_Mx4, memory_M)
-    diagonal = np.arange(len(t))
-    covariance[:, diagonal, diagonal] += own_misfit(theta_Mx4) + track.variance[-most:] / b**2 + JITTER
-    lower = np.linalg.cholesky(covariance)
-    rungs = np.broadcast_to(track.difference[-most:, None] / b, (len(theta_Mx4), len(t), 1))
-    solved = forward(lower, rungs)[:, :, 0]
-    evidence = -0.5 * (solved**2).sum(1) - np.log(lower[:, diagonal, diagonal]).sum(1)
-    return lower, solved, evidence
+def _around(theta_Mx4: Floats, weight_M: Floats, sd: Floats, normal_Mx4: Floats) -> Floats:
+    """Points about weighted ones: somewhat wider, and with some of the prior's own width."""
+    middle = weight_M @ theta_Mx4
+    off = theta_Mx4 - middle
+    spread = _WIDER**2 * (off.T * weight_M) @ off + np.diag((_LEEWAY * sd) ** 2)
+    points: Floats = middle + normal_Mx4 @ np.linalg.cholesky(spread).T
+    return points

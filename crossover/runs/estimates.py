@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def plain(value: Any) -> Any:
     return value
 
 
+@cache
 def t_factor(dof: float) -> float | None:
     """Half-width of a `CONFIDENCE` interval in standard errors, or None without degrees of freedom."""
     return float(special.stdtrit(dof, 0.5 + CONFIDENCE / 2)) if dof > 0 else None

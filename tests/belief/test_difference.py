@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 import crossover.belief.difference as belief
 from crossover.belief import kernel as process
-from crossover.belief.difference import Spread, Track, outlook
+from crossover.belief.difference import Outlook, Spread, Track
 
 AHEAD = math.log(1e20)
 
@@ -25,8 +25,8 @@ DIFFERENCES = [0.05, 0.045, 0.02, 0.012, -0.004]
 
 
 def test_exchanged_recipes_mirror_the_answer() -> None:
-    one = outlook(track(DIFFERENCES, 1e-5)).at(AHEAD)
-    other = outlook(track([-value for value in DIFFERENCES], 1e-5)).at(AHEAD)
+    one = Outlook(track(DIFFERENCES, 1e-5)).at(AHEAD)
+    other = Outlook(track([-value for value in DIFFERENCES], 1e-5)).at(AHEAD)
     assert other.p_b_wins == pytest.approx(1 - one.p_b_wins, abs=1e-12)
     assert other.expected == pytest.approx(-one.expected, rel=1e-9)
     assert other.gains == pytest.approx(one.gains[::-1], rel=1e-9)
@@ -39,7 +39,7 @@ def test_units_of_the_loss_its_offset_and_units_of_x_do_not_matter(scale: float,
         plain.x * size, plain.difference * scale, plain.loss * scale + shift, plain.variance * scale**2,
         plain.noise * scale**2,
     )  # fmt: skip
-    here, there = outlook(plain).at(AHEAD), outlook(moved).at(AHEAD + math.log(size))
+    here, there = Outlook(plain).at(AHEAD), Outlook(moved).at(AHEAD + math.log(size))
     assert there.p_b_wins == pytest.approx(here.p_b_wins, rel=1e-5)
     assert there.expected == pytest.approx(here.expected * scale, rel=1e-5)
 
@@ -50,10 +50,10 @@ def test_a_member_is_the_regression_that_dense_algebra_gives(kind: int, where: f
     """For one theta: mean and variance of the conditional normal, by solving with the whole covariance."""
     rungs = track(DIFFERENCES, 2e-5)
     theta, place = np.array([[-1.5, 0.7, -3.0, 0.3]]), rungs.log_x[-1] + where
-    lower, solved, _ = belief.explain(rungs, theta, np.array([kind]))
-    members = belief.Members(rungs, theta, np.array([kind]), np.ones(1), lower, solved)
+    sizes = process.Sizes.of(theta, np.array([kind]))
+    members = belief.Members.of(rungs, sizes)
     t, b = np.append(rungs.log_x, place) - rungs.log_x[-1], rungs.unit
-    whole = process.kernel(t, t, theta, np.array([kind]))[0]
+    whole = sizes.covariance(t[:, None], t)[..., 0]
     same = np.abs(t[:, None] - t) < 1e-9  # at the last rung the misfit is the rung's own
     whole += np.exp(2 * theta[0, 2]) * same
     whole[:-1, :-1][np.diag_indices(len(t) - 1)] += rungs.variance / b**2 + process.JITTER
@@ -65,14 +65,14 @@ def test_a_member_is_the_regression_that_dense_algebra_gives(kind: int, where: f
 
 def test_a_mean_of_runs_has_their_share_of_the_noise() -> None:
     rungs = track(DIFFERENCES, 4e-5)
-    recipes, one, four = (outlook(rungs).at(AHEAD, runs) for runs in (None, 1, 4))
+    recipes, one, four = (Outlook(rungs).at(AHEAD, runs) for runs in (None, 1, 4))
     assert one.scale**2 - recipes.scale**2 == pytest.approx(4e-5)
     assert four.scale**2 - recipes.scale**2 == pytest.approx(1e-5)
 
 
 def test_rungs_jointly_are_drawn_as_the_mixture_says() -> None:
     """The share of draws that are positive at a rung is what the mixture's own integral gives there."""
-    ahead = outlook(track([0.03, 0.012, 0.004, -0.003, -0.012], 2e-5))
+    ahead = Outlook(track([0.03, 0.012, 0.004, -0.003, -0.012], 2e-5))
     opposed, (behind, before) = ahead.opposed(ahead.track.log_x)
     lead = ahead.lead(ahead.track.log_x)
     assert opposed.sum(1).argmax() == 0
@@ -84,17 +84,17 @@ def test_rungs_jointly_are_drawn_as_the_mixture_says() -> None:
 
 def test_what_a_pair_would_tell_is_what_it_takes_off_the_variance() -> None:
     """Far more runs than could be made at the target itself leave the misfit of its rung alone."""
-    ahead = outlook(track(DIFFERENCES, 1e-5))
+    ahead = Outlook(track(DIFFERENCES, 1e-5))
     place = AHEAD
     taken, itself = ahead.tells(place, place, 10**9), ahead.itself(place)
-    misfit = 2 * ahead.track.unit**2 * float(ahead.beyond.weight_M @ np.exp(2 * ahead.beyond.theta_Mx4[:, 2]))
+    misfit = 2 * ahead.track.unit**2 * float(ahead.beyond.weight_M @ ahead.beyond.sizes.misfit_M)
     assert taken == pytest.approx(itself.sd**4 / (itself.sd**2 + misfit), rel=1e-6)
     assert ahead.tells(place - 2, place) < ahead.tells(place, place) < itself.sd**2
 
 
 def test_the_power_of_the_evidence_lets_a_long_ladder_say_less_of_what_comes() -> None:
     smooth = track([0.05 - 0.003 * k for k in range(12)])
-    assert outlook(smooth).at(AHEAD).sd > outlook(smooth, replace(belief.PRIOR, rungs=12.0)).at(AHEAD).sd
+    assert Outlook(smooth).at(AHEAD).sd > Outlook(smooth, replace(belief.PRIOR, rungs=12.0)).at(AHEAD).sd
 
 
 def test_student_with_four_degrees_of_freedom() -> None:
@@ -104,16 +104,16 @@ def test_student_with_four_degrees_of_freedom() -> None:
 
 @pytest.mark.parametrize(("a", "c"), [(1.2, 3.0), (-0.7, -2.5), (-1.5, 2.0)])
 def test_the_trend_is_the_integral_of_a_slope_that_is_forgotten(a: float, c: float) -> None:
-    found = process._trends(np.array([[a]]), np.array([c]))[:, 0, 0]
+    found = process.unit_covariances(np.array([a]), np.array([c]))[2:, 0]
     sign = math.copysign(1, a) * math.copysign(1, c)
-    for memory, value in zip(process.MEMORY[1:-1], found[1:-1], strict=True):
+    for memory, value in zip(process.MEMORY[1:-1], found[:-1], strict=True):
 
         def slopes(v: float, u: float, memory: float = memory) -> float:
             return math.exp(-abs(u - v) / memory)
 
         expected, _ = integrate.dblquad(slopes, *sorted((0.0, a)), *sorted((0.0, c)), epsabs=1e-10)
         assert value == pytest.approx(sign * expected, rel=1e-6)
-    assert (found[0], found[-1]) == (0.0, a * c)
+    assert found[-1] == a * c
 
 
 def test_quantiles_chance_and_gains_are_those_of_the_mixture() -> None:
@@ -138,14 +138,14 @@ def test_differences_that_wander_as_the_prior_says_are_covered() -> None:
         theta = np.array(belief.PRIOR.mean) + np.array(belief.PRIOR.sd) * generator.standard_normal(4)
         shares = np.array(belief.PRIOR.shares)
         kind = generator.choice(len(process.MEMORY), p=shares / shares.sum())
-        covariance = process.kernel(t, t, theta[None], np.array([kind]))[0]
+        covariance = process.Sizes.of(theta[None], np.array([kind])).covariance(t[:, None], t)[..., 0]
         covariance[np.diag_indices(len(t))] += np.exp(2 * theta[2])
         level = generator.standard_normal() * 0.3  # instead of the prior's ten units, as recipes are
         covariance -= process.LEVEL**2 * np.exp(-theta[3] * t)[:, None] * np.exp(-theta[3] * t)
         values = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(t))) @ generator.standard_normal(len(t))
         values += level * np.exp(-theta[3] * t)
         unit = 0.1 * math.hypot(1, 0.3)  # what both gain per e-fold
-        low, high = outlook(replace(base, difference=values[:-1] * unit)).at(
+        low, high = Outlook(replace(base, difference=values[:-1] * unit)).at(
             base.log_x[-1] + math.log(10)).quantiles(np.array([0.05, 0.95]))  # fmt: skip
         hits += low <= values[-1] * unit <= high
     assert hits >= stats.binom.ppf(0.0005, 60, 0.9)

@@ -9,12 +9,13 @@ import math
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from crossover.answers.ladders import follow, make_ladders
-from crossover.belief.difference import PRIOR, Prior, Track, outlook
+from crossover.belief.difference import PRIOR, Outlook, Prior, Track
 from tests.decide.ladders import Question
 
 TRIED = {
@@ -45,7 +46,12 @@ class Said:
 @cache
 def learned() -> dict[str, Prior]:
     """Constants by the set that they were learned without."""
-    return {name: Prior(**constants) for name, constants in json.loads(LEARNED.read_text())["without"].items()}
+    sets = json.loads(LEARNED.read_text())["without"].items()
+    return {name: Prior(**{key: _frozen(value) for key, value in constants.items()}) for name, constants in sets}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def tracks(question: Question) -> list[Track | None]:
@@ -61,7 +67,7 @@ def tracks(question: Question) -> list[Track | None]:
 
 def say(track: Track, prior: Prior, target: float, runs: int) -> Said:
     """What is believed of the means of as many runs as were observed at the target."""
-    spread = outlook(track, prior).at(math.log(target), runs)
+    spread = Outlook(track, prior).at(math.log(target), runs)
     quantiles = map(float, spread.quantiles(np.array(QUANTILES)))
     return Said(spread.p_b_wins, spread.expected, *quantiles, min(spread.gains))
 

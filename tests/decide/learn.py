@@ -25,9 +25,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import special
 
-from crossover.belief.difference import Members, Spread, Track, explain, looked_at, student_cdf
-from crossover.belief.kernel import MEMORY, spread_points
+from crossover.belief.difference import Members, Spread, Track, student_cdf
+from crossover.belief.kernel import MEMORY, Sizes, spread_points
 from tests.decide.asking import LEARNED, tracks
 from tests.decide.ladders import Question, Row, questions, read_sets
 
@@ -67,20 +68,19 @@ def _asked(question: Question) -> list[tuple[Row, Track]]:
 
 
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    return CENTRE + spread_points(NODES) * WIDE, np.arange(NODES) % len(MEMORY)
+    return CENTRE + special.ndtri(spread_points(NODES, 4)) * WIDE, np.arange(NODES) % len(MEMORY)
 
 
 def _answer(asked: tuple[Row, Track]) -> tuple[np.ndarray, ...]:
     row, track = asked
-    theta, memory = _nodes()
-    lower, solved, evidence = explain(track, theta, memory)
-    every = Members(track, theta, memory, np.full(NODES, 1 / NODES), lower, solved)
+    every = Members.of(track, Sizes.of(*_nodes()))
     mean, variance = every.along(np.log([row.target]), misfit=True)
     noise = track.noise / row.runs / track.unit**2
-    spread = Spread(every.weight_M, track.unit * mean[:, 0], track.unit * np.sqrt(variance[:, 0] + noise))
+    spread = Spread(every.weight_M, track.unit * mean[0], track.unit * np.sqrt(variance[0] + noise))
     z = (row.truth - spread.mean) / spread.scale
     density = 0.375 * (1 + z * z / 4) ** -2.5 / spread.scale * track.unit
-    parts = (evidence - evidence.max(), student_cdf(-spread.mean / spread.scale), student_cdf(z), density)
+    won, below = student_cdf(-spread.mean / spread.scale), student_cdf(z)
+    parts = (every.evidence_M - every.evidence_M.max(), won, below, density)
     return tuple(part.astype(np.float32) for part in parts)
 
 
@@ -90,7 +90,7 @@ def answers(folder: Path) -> Answers:
         asked = [item for part in pool.map(_asked, questions(read_sets(folder), SAMPLE), chunksize=8) for item in part]
         parts = [torch.from_numpy(np.stack(part)) for part in zip(*pool.map(_answer, asked, chunksize=32), strict=True)]
     won = torch.tensor([row.truth < 0 for row, _ in asked])
-    rungs = torch.tensor([float(looked_at(track)) for _, track in asked])
+    rungs = torch.tensor([float(len(track.x)) for _, track in asked])
     return Answers(*parts, won, rungs, np.array([row.set for row, _ in asked]))
 
 
@@ -112,7 +112,7 @@ class Constants:
         """Of every node for every pair, [n, J]."""
         nodes, memory = _nodes()
         standard = (torch.tensor(nodes, dtype=torch.float32) - self.mean) / self.log_sd.exp()
-        proposed = torch.tensor(-0.5 * (spread_points(NODES) ** 2).sum(1), dtype=torch.float32)
+        proposed = torch.tensor(-0.5 * (((nodes - CENTRE) / WIDE) ** 2).sum(1), dtype=torch.float32)
         prior = -0.5 * (standard**2).sum(1) - self.log_sd.sum() + torch.log_softmax(self.shares, 0)[memory]
         power = (self.log_rungs.exp() / of.rungs).clamp(max=1.0)
         return torch.softmax(power[:, None] * of.evidence + prior - proposed, 1)

@@ -47,7 +47,7 @@ BUGS = [
     Bug("fit", "P(B better) with the sign of P(A better)", "crossover/belief/difference.py",
         "student_cdf(-self.mean / self.scale)", "student_cdf(self.mean / self.scale)"),
     Bug("fit", "the evidence of a long ladder at its whole word", "crossover/belief/difference.py",
-        "min(1.0, self.prior.rungs / looked_at(self.track))", "1.0"),
+        "min(1.0, self.prior.rungs / len(self.track.x))", "1.0"),
     Bug("fit", "the noise of a mean is that of one run", "crossover/belief/difference.py",
         "spread.with_noise(self.track.noise / runs)", "spread.with_noise(self.track.noise)"),
     Bug("fit", "the lever arm in natural logarithms", "crossover/answers/crossing.py",
