@@ -23,7 +23,7 @@ from crossover.answers.choices import Candidates, Table, find_partners, read_can
 from crossover.answers.compare import Settings, compare
 from crossover.answers.decision import knowledge_gradient
 from crossover.answers.sequence import Cells, Chosen, Worth, plan
-from crossover.answers.standing import Known, Standing, believe_runs
+from crossover.answers.standing import ADVISED, Known, Standing, believe_runs
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Belief, Ints, Rows
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from crossover.plots.house import Figure
 
 SURE = 0.95
-ADVISED = ("power", "power_floor", "chinchilla", "chinchilla_shared")
-"""Laws whose shape are exponents alone, so that a belief can hold all of them."""
 _LITTLE = 1 / 3  # of one run's noise: an answer of one recipe is settled where the rest would move it by less
 _LIMIT = 1000
 _TINY = 1e-6  # of the answer's standard deviation: a gain below it is none

@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from crossover.answers.advise import ADVISED
-from crossover.answers.choices import MOST
 from crossover.answers.compare import Settings, compare
 from crossover.answers.comparison import Comparison
 from crossover.answers.ladders import default_law, honest
-from crossover.answers.standing import believe_runs
+from crossover.answers.standing import ADVISED, await_losses, believe_runs, is_believed
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.fields import Finite, Fraction, Positive, Strict
@@ -199,26 +197,17 @@ def _own_law(runs: Evidence, recipe: Any, law: str | None) -> Fitted:
 
 def _expected(runs: Evidence, name: str, fitted: Fitted, at: Mapping[str, float], count: int, law: str) -> Expected:
     rows = runs.recipe.astype(str) == name
-    if law in ADVISED and rows.sum() <= MOST:
-        value, sd, dof = _believed(runs, rows, at, count, law)
-        low, high = (value + sign * special.ndtri(0.5 + CONFIDENCE / 2) * sd for sign in (-1, 1))
+    if is_believed(law, int(rows.sum())):
+        inputs = {key: runs.inputs[key][rows] for key in get_law(law).inputs}
+        (loss,) = await_losses(get_law(law), inputs, runs.loss[rows], [at])
+        value, sd, dof = loss.value, math.hypot(loss.sd, loss.noise / math.sqrt(count)), int(rows.sum())
+        low, high = loss.interval(count)
     else:
         value, total, dof = _by_fit(name, fitted, at, count)
         factor, sd = t_factor(dof) or math.inf, value * total
         low, high = (value * math.exp(sign * factor * total) for sign in (-1, 1))
     params = {key: item.value for key, item in fitted.fit.params.items()}
     return Expected(formula=fitted.fit.formula, params=params, value=value, low=low, high=high, sd=sd, dof=float(dof))
-
-
-def _believed(
-    runs: Evidence, rows: npt.NDArray[np.bool_], at: Mapping[str, float], count: int, law: str
-) -> tuple[float, float, float]:
-    """Mean and s.d. of the mean of `count` runs, as `advise` says it, and the number of runs that say so."""
-    inputs = {name: runs.inputs[name][rows] for name in get_law(law).inputs}
-    known = believe_runs(get_law(law), inputs, runs.loss[rows], None, None)
-    now = known.at(np.log([[at[name]] for name in inputs]))
-    noise = known.belief.noise.sd * abs(now.value) / math.sqrt(count)
-    return now.value, math.hypot(now.sd, noise), float(rows.sum())
 
 
 def _by_fit(name: str, fitted: Fitted, at: Mapping[str, float], count: int) -> tuple[float, float, int]:

@@ -1,7 +1,8 @@
 """Where an answer at a target stands by the laws that the runs leave open: one recipe's loss, or which of two wins.
 
-`advise` starts from it, and `predict` asks it of two recipes along N and D. Along one x the difference of two recipes
-is asked of `crossover.belief.difference` instead, by `compare`, and by both of these through it.
+`advise` starts from it, `fit` and `predict` ask it of one recipe, and `predict` of two along N and D. Along one x the
+difference of two recipes is asked of `crossover.belief.difference` instead, by `compare`, and by `predict` and `advise`
+through it.
 """
 
 import math
@@ -13,12 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from crossover.answers.choices import order_runs, read_finished
+from crossover.answers.choices import MOST, order_runs, read_finished
 from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.belief.posterior import Belief, Rows, believe
 from crossover.laws.laws import Law
+from crossover.runs.estimates import CONFIDENCE
 from crossover.runs.table import LeftOut
+
+ADVISED = ("power", "power_floor", "chinchilla", "chinchilla_shared")
+"""Laws whose shape are exponents alone, so that a belief can hold all of them."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,40 @@ class Known:
         mean, _ = self.belief.at(np.tile(goal, (1, 2)), np.arange(2))
         noise = self.belief.noise
         return noise.sd * abs(float(mean.mean())) * math.sqrt(2 * (1 - noise.shared))
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A recipe's loss at a target, in the unit of the runs'."""
+
+    value: float
+    sd: float
+    """Of the loss that as many runs as one likes would show."""
+    noise: float
+    """S.d. of one run about it."""
+
+    def interval(self, runs: float = math.inf) -> tuple[float, float]:
+        """90% interval of the mean of so many runs."""
+        half = float(special.ndtri(0.5 + CONFIDENCE / 2)) * math.hypot(self.sd, self.noise / math.sqrt(runs))
+        return self.value - half, self.value + half
+
+
+def is_believed(law: str, runs: int) -> bool:
+    """Whether so many runs can be asked by all that they leave open, and not by the law that fits best alone."""
+    return law in ADVISED and runs <= MOST
+
+
+def await_losses(
+    law: Law, inputs: Mapping[str, Floats], loss: Floats, at: Sequence[Mapping[str, float]]
+) -> list[Awaited]:
+    """One recipe's loss at every place."""
+    if not at:
+        return []
+    belief = believe_runs(law, inputs, loss, None, None).belief
+    places = np.log([[float(place[name]) for place in at] for name in law.inputs])
+    mean, cov = belief.at(places, np.zeros(len(at), int))
+    parts = zip(mean.tolist(), np.sqrt(np.diag(cov)).tolist(), strict=True)
+    return [Awaited(value, sd, belief.noise.sd * abs(value)) for value, sd in parts]
 
 
 def believe_runs(

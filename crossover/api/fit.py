@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from crossover.answers.standing import await_losses, is_believed
 from crossover.api.columns import law_and_columns
 from crossover.api.places import Place, read_places
 from crossover.api.recipes import ByRecipe, by_recipe
+from crossover.base.arrays import Floats
 from crossover.laws.fit import fit as fit_arrays
-from crossover.laws.result import Drawn, Fit
+from crossover.laws.laws import get_law
+from crossover.laws.result import Drawn, Fit, Predicted
+from crossover.runs.estimates import Estimate
 from crossover.runs.roles import recipe_column
 from crossover.runs.rows import require_positive
 from crossover.runs.table import Runs, Tabular, read_runs
@@ -55,6 +59,8 @@ def fit(
         where: keep rows that satisfy this, as `flops > 1e18`.
         heldout: rows that satisfy this are predicted, not fitted.
         at: places to predict the loss at: {"N": 7e9, "D": 2e12}, "N=7e9,D=2e12", or 1e22 where x is the one input.
+            By least squares of log loss the prediction is that of `predict`: of every law of a form like this that the
+            runs leave open, and of what such laws lack. It stands beside the fitted law's own.
         bootstrap: resamples; 0 for likelihood or sandwich intervals.
         cluster: column; the bootstrap draws whole clusters.
         starts: how many starts to descend from.
@@ -86,11 +92,24 @@ def fit(
             clusters=None if cluster is None else np.unique(some.labels(cluster), return_inverse=True)[1],
             predict=places, heldout=(_columns(held, columns), held.numbers(loss)) if heldout else None,
         )  # fmt: skip
+        if objective == "squares_log" and weights is None and not bootstrap:
+            result = replace(result, predictions=_believed(result, inputs, values))
         drawn = Drawn(inputs["x"], values, loss) if "x" in inputs else Drawn(name=loss)
         return replace(result, inputs=columns, left_out=[*some.left_out, *result.left_out], drawn=drawn)
 
     runs = read_runs(table, where)
     return by_recipe(runs, recipe_column(runs, by, loss, *columns.values()), of)
+
+
+def _believed(found: Fit, inputs: Mapping[str, Floats], loss: Floats) -> list[Predicted]:
+    """What is predicted, as `predict` says it of one run; the law's own where that law's family is not believed."""
+    if not found.predictions or not is_believed(found.law, len(loss)):
+        return found.predictions
+    awaited = await_losses(get_law(found.law), inputs, loss, [old.at for old in found.predictions])
+    return [
+        Predicted(old.at, Estimate(new.value, new.sd, new.interval()), new.interval(1), by_law=old.loss.value)
+        for old, new in zip(found.predictions, awaited, strict=True)
+    ]
 
 
 def _columns(runs: Runs, columns: Mapping[str, str]) -> dict[str, Any]:

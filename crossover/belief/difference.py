@@ -95,10 +95,10 @@ class Track:
         return math.hypot(*parts) + 1e-9 * (float(np.abs(self.loss).max()) or 1.0)
 
     def merged(self) -> "Track":
-        """With at most 12 rungs: a longer ladder's neighbours are one, in steps of log x as small as that allows."""
+        """With at most 12 rungs: of a longer ladder neighbours are one, the more of them the farther from the top."""
         if len(self.x) <= MOST_RUNGS:
             return self
-        share = (self.log_x - self.log_x[0]) / (self.log_x[-1] - self.log_x[0])
+        share = 1 - np.sqrt((self.log_x[-1] - self.log_x) / (self.log_x[-1] - self.log_x[0]))
         steps = np.arange(MOST_RUNGS, 4 * MOST_RUNGS)[:, None]
         groups = np.cumsum(np.diff(np.minimum(share * steps, steps - 1).astype(int), prepend=0) > 0, axis=1)
         group = groups[np.flatnonzero(groups[:, -1] < MOST_RUNGS)[-1]]

@@ -42,6 +42,8 @@ class Predicted:
     measured: float | None = None
     relative_error: float | None = None
     """predicted / measured - 1."""
+    by_law: float | None = None
+    """The fitted law's own value, where `loss` is what all laws that the runs leave open, and what they lack, say."""
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,14 @@ def fit_said(result: "Fit") -> Iterator[Block]:
 def _predictions(title: str, rows: "list[Predicted]") -> Iterator[Table]:
     if not rows:
         return
-    known = rows[0].measured is not None
-    out = table(title, *rows[0].at, "loss", "90% interval", "a new run", *(("measured", "error") if known else ()))
+    known, believed = rows[0].measured is not None, rows[0].by_law is not None
+    more = (*(("measured", "error") if known else ()), *(("this law alone",) if believed else ()))
+    out = table(title, *rows[0].at, "loss", "90% interval", "a new run", *more)
     for row in rows:
         at = [f"{value:.4g}" for value in row.at.values()]
         error = (number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
-        out.add(*at, number(row.loss.value, 8), span(row.loss.ci), span(row.run_ci), *error)
+        alone = (number(row.by_law, 8),) if believed else ()
+        out.add(*at, number(row.loss.value, 8), span(row.loss.ci), span(row.run_ci), *error, *alone)
     yield out
 
 

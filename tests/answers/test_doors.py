@@ -66,6 +66,9 @@ def test_the_loss_of_one_recipe_has_one_answer(kind: str) -> None:
     now = xo.advise(runs, {"flops": [1e20]}, x="flops", at=TARGET, budget=1e21).now
     assert told.value == now.value
     assert told.sd > now.sd  # of a run, whose noise comes on top
+    (fitted,) = xo.fit(runs, x="flops", at=TARGET).predictions
+    assert (fitted.loss.value, fitted.loss.se, fitted.run_ci) == (now.value, now.sd, (told.low, told.high))
+    assert xo.fit(runs, x="flops", at=TARGET, objective="huber_log").predictions[0].by_law is None
 
 
 @pytest.mark.parametrize("kind", ["plain", "bad rung", "no seeds"])

@@ -97,6 +97,40 @@ def test_the_power_of_the_evidence_lets_a_long_ladder_say_less_of_what_comes() -
     assert Outlook(smooth).at(AHEAD).sd > Outlook(smooth, replace(belief.PRIOR, rungs=12.0)).at(AHEAD).sd
 
 
+def test_long_ladders_are_merged_the_more_the_farther_from_the_top() -> None:
+    generator = np.random.default_rng(0)
+    log_x, noise = np.sort(generator.uniform(0, 9, 200)), 4e-4
+    whole = Track(np.exp(log_x), 0.01 * log_x, 3 - 0.1 * log_x, np.full(200, noise / 5), noise)
+    short = whole.merged()
+    assert 8 <= len(short.x) <= belief.MOST_RUNGS
+    assert (np.diff(short.log_x) > 0).all()
+    assert np.diff(short.log_x)[-1] < 0.2 * np.diff(short.log_x)[0]
+    runs = noise / short.variance  # of means of their rungs nothing is lost
+    assert runs.sum() == pytest.approx(200 * 5)
+    assert runs @ short.log_x / runs.sum() == pytest.approx(log_x.mean())
+    assert short.difference == pytest.approx(0.01 * short.log_x)
+    assert short.merged() is short
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+@pytest.mark.parametrize("rungs", [2, 5, 11])
+def test_few_points_say_what_many_do(rungs: int, noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(rungs)
+    tracks = [track(list(0.004 * np.cumsum(generator.standard_normal(rungs))), noise) for _ in range(6)]
+
+    def chances() -> list[tuple[float, float]]:
+        asked = [Outlook(one) for one in tracks]
+        return [(one.at(AHEAD).p_b_wins, float(one.lead(one.track.log_x[-1:])[0])) for one in asked]
+
+    few = chances()
+    monkeypatch.setattr(belief, "_POINTS", 8_000)
+    belief._points.cache_clear()
+    many = chances()
+    belief._points.cache_clear()
+    assert np.abs(np.subtract(few, many)).max() < 0.05
+    assert np.sqrt(np.square(np.subtract(few, many)).mean()) < 0.015
+
+
 def test_student_with_four_degrees_of_freedom() -> None:
     z = np.array([-50.0, -3.0, -0.4, 0.0, 1.2, 8.0])
     assert belief.student_cdf(z) == pytest.approx(stats.t.cdf(z, 4), rel=1e-9, abs=1e-12)

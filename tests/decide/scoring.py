@@ -12,6 +12,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 SURE = 0.95
+_ARMS = 8  # recipes that are asked, of many
 _FEW = 8  # recipes, below which ladders are resampled
 _DRAWS = 400
 _LEAST_P = 1e-3
@@ -124,22 +125,32 @@ def _interval(draws: Floats) -> tuple[float, float, float]:
 
 
 def arms(rows: pd.DataFrame) -> pd.DataFrame:
-    """Choosing among all recipes of a table: regret of the last rung's and of our choice, in mean |D| of the set.
+    """Choosing among all recipes of a table: regret of the last rung's and of our choice, in mean |D| of the table.
 
-    Ours is the lowest expected loss, by the mean differences to the table's first recipe.
+    Ours is, of the eight that are lowest at the last rung, the one with the highest mean chance to beat the others: the
+    belief of a pair does not know that of many recipes the most promising have been lucky.
     """
     out = []
-    for (name, ladder, reach), group in rows.groupby(["set", "ladder", "range"], sort=False):
-        first = group["a"].iloc[0]
-        with_first = group[(group["a"] == first) & group["mean"].notna()]
-        if len(with_first) < 2:
+    for (name, ladder, reach, _), group in rows.groupby(["set", "ladder", "range", "target"], sort=False):
+        names, codes = np.unique(group[["a", "b"]].to_numpy(), return_inverse=True)
+        if len(names) < 3:
             continue
-        truth = np.append(0.0, with_first["truth"])
-        chosen = {
-            "single": int(np.append(0.0, with_first["last"]).argmin()),
-            "ours": int(np.append(0.0, with_first["mean"]).argmin()),
-        }
+        a, b = codes.reshape(-1, 2).T
+        truth, last = (_each(len(names), a, b, group[part].to_numpy()) for part in ("truth", "last"))
+        chance = _each(len(names), a, b, group["p"].to_numpy() - 0.5)
+        by_last = np.nanmean(last, 1)
+        few = np.argsort(by_last, kind="stable")[:_ARMS]
+        chosen = {"single": few[0], "ours": few[np.nanmean(chance[np.ix_(few, few)], 1).argmax()]}
+        value = np.nanmean(truth, 1)
         size = group["truth"].abs().mean()
         out.append({"set": name, "ladder": ladder, "range": reach}
-                   | {rule: (truth[arm] - truth.min()) / size for rule, arm in chosen.items()})  # fmt: skip
+                   | {rule: (value[arm] - value.min()) / size for rule, arm in chosen.items()})  # fmt: skip
     return pd.DataFrame(out)
+
+
+def _each(count: int, a: np.ndarray, b: np.ndarray, of_b: np.ndarray) -> np.ndarray:
+    """What is known of B against A as a matrix, B in rows; of A against B it is minus that."""
+    out = np.full((count, count), np.nan)
+    np.fill_diagonal(out, 0.0)
+    out[b, a], out[a, b] = of_b, -of_b
+    return out

@@ -86,10 +86,10 @@ def test_the_single_scale_has_its_chance_from_the_other_sets() -> None:
 
 
 def test_choosing_among_many_is_scored_by_what_was_given_away() -> None:
-    rows = pd.concat([answered().iloc[:1]] * 2, ignore_index=True)
-    rows = rows.assign(b=["b", "c"], last=[-0.1, -0.3], mean=[-0.2, 0.1], truth=[-0.4, -0.2])
-    (found,) = arms(rows).to_dict("records")
-    assert (found["single"], found["ours"]) == (pytest.approx(0.2 / 0.3), 0.0)
+    rows = pd.concat([answered().iloc[:1]] * 3, ignore_index=True)
+    said = {"last": [-0.1, -0.3, -0.2], "p": [0.9, 0.6, 0.3], "truth": [-0.4, -0.2, 0.2]}  # c leads, and b will
+    (found,) = arms(rows.assign(a=["a", "a", "b"], b=["b", "c", "c"], **said)).to_dict("records")
+    assert (found["single"], found["ours"]) == (pytest.approx(0.2 / (0.8 / 3)), 0.0)
 
 
 @pytest.mark.slow
