@@ -7,7 +7,7 @@ set may have no end on a side, or be two pieces, or everything; it is reported a
 A verdict speaks of the measured range only, from the rungs' joint distribution:
 
 * `crosses`: at two rungs D has opposite signs, as measured, with probability 0.95 together; and where all such pairs
-  need one rung, a crossing stays likelier than not without it, because one badly tuned rung must not make one;
+  need one rung, a crossing keeps a probability of 0.35 without it, because one badly tuned rung must not make one;
 * `no crossing in range`: D has one sign at all rungs with probability 0.95 together;
 * `undecided`: anything else.
 """
@@ -25,7 +25,7 @@ CROSSES, NO_CROSSING, UNDECIDED = "crosses", "no crossing in range", "undecided"
 REACH = 1.5
 """Decades beyond the measured range within which a root is reported without being asked for."""
 SURE = 0.95
-_LIKELY = 0.5
+_LIKELY = 0.35
 _DECADE = math.log(10.0)
 _OPEN = float(special.ndtri(SURE))
 _GRID = 17

@@ -1,5 +1,6 @@
 """The runs of each recipe as a ladder: rungs, pair labels, and the recipe's own law, fitted once."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from crossover.answers.pairing import Pairs
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
-from crossover.belief.difference import Track
+from crossover.belief.difference import Lasting, Track
 from crossover.laws.fit import Fitted, fit_law, lack_of_fit
 from crossover.laws.objectives import squares
 from crossover.runs.grouping import group_log
@@ -33,6 +34,8 @@ class Ladder:
     structural: npt.NDArray[np.bool_]
     label: npt.NDArray[np.object_] | None
     pairable: bool
+    seed: npt.NDArray[np.int_]
+    """Which pair label each has, as a number."""
 
     @property
     def log_x(self) -> Floats:
@@ -73,6 +76,7 @@ def make_ladders(
             structural[rows],
             None if rung is None else rung[rows],
             not repeated,
+            labels[rows],
         )
     return ladders
 
@@ -87,7 +91,7 @@ def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
         codes = np.argsort(np.argsort(np.bincount(codes, x) / counts))[codes]
     same = a.structural[left] & b.structural[right]
     label = None if a.label is None else a.label[left]
-    pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label)
+    pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label, a.seed[left])
     alone = {ladder.name: len(ladder.key) - len(left) for ladder in (a, b)}
     return pairs, [f"{count} run(s) of {name} have no partner" for name, count in alone.items() if count]
 
@@ -105,7 +109,9 @@ def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | No
             mean, count = pairs.means(pairs.d)
             x, loss = pairs.means(pairs.x)[0], pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
             noise = _scatter(pairs.d, pairs.rung)
-            return Track(x, mean, loss, noise / count, noise).merged()
+            share, seeds = _lasting(pairs, noise)
+            own, common = (1 - share) * noise / count, share * noise / max(seeds, 1)
+            return Track(x, mean, loss, own, noise, Lasting(common, seeds - 1) if share else None).merged()
         return _follow_laws(a, b, laws)
     rungs = np.intersect1d(a.rung[~a.structural], b.rung[~b.structural])
     if len(rungs) < 2:
@@ -160,6 +166,28 @@ def _scatter(values: Floats, group: npt.NDArray[np.int_]) -> float:
     count = np.bincount(group)
     freedom = len(values) - len(count)
     return float(((values - (np.bincount(group, values) / count)[group]) ** 2).sum() / freedom) if freedom else 0.0
+
+
+def _lasting(pairs: Pairs, noise: float) -> tuple[float, int]:
+    """Share of the noise of pairs that a seed has at every size alike, and how many seeds tell.
+
+    By what the scatter of a seed at one size has in common with its scatter at others; of that, what is more than its
+    standard error where nothing lasts.
+    """
+    repeated = np.bincount(pairs.rung)[pairs.rung] > 1
+    if not noise or pairs.seed is None or not repeated.any():
+        return 0.0, 0
+    d, rung, seed = pairs.d[repeated], pairs.rung[repeated], np.unique(pairs.seed[repeated], return_inverse=True)[1]
+    count = np.bincount(rung)
+    off = d - (np.bincount(rung, d) / np.maximum(count, 1))[rung]
+    times, sums, squares = (np.bincount(seed, part) for part in (np.ones(len(d)), off, off**2))
+    rungs, seeds, both = int((count > 0).sum()), len(times), float((times * (times - 1)).sum())
+    if rungs < 2 or not both:
+        return 0.0, 0
+    usual = 1 - 1 / float(count[count > 0].mean())
+    share = float((sums**2 - squares).sum()) / both / usual / noise
+    error = math.sqrt(2 / (rungs * (rungs - 1) * max(seeds - 1, 1)))
+    return min(max(share - error, 0.0), 1.0), seeds
 
 
 class RecipeLaws:

@@ -60,6 +60,8 @@ class Pairs:
     structural: npt.NDArray[np.bool_]
     label: npt.NDArray[np.object_] | None = None
     """What the rung of each pair is called, where x is not its name."""
+    seed: npt.NDArray[np.int_] | None = None
+    """Which pair label each has, as a number."""
 
     @property
     def log_x(self) -> Floats:
@@ -76,7 +78,8 @@ class Pairs:
         """Some of the pairs, rungs renumbered."""
         rung = np.unique(self.rung[chosen], return_inverse=True)[1]
         label = None if self.label is None else self.label[chosen]
-        parts = (self.loss_a[chosen], self.loss_b[chosen], self.structural[chosen], label)
+        seed = None if self.seed is None else self.seed[chosen]
+        parts = (self.loss_a[chosen], self.loss_b[chosen], self.structural[chosen], label, seed)
         return Pairs(self.x[chosen], rung, *parts)
 
     def free(self) -> "Pairs":

@@ -61,7 +61,24 @@ _WIDER = 1.25
 _LEEWAY = 0.15
 _LIGHT = 3e-3  # weight beside the heaviest, below which a point is left out
 _SAME = 1e-6  # of log x: a place that is a rung
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _DRAWS = 1000  # and as many mirrored
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """What the seeds of a recipe add to all its rungs alike."""
+
+    variance: float
+    """Of the differences, as the seeds show it."""
+    freedom: int
+    """Degrees of freedom of that variance: of two seeds it is hardly known."""
+
+    def variances(self, count: int) -> Floats:
+        """What it may be: scaled inverse chi-squares, at shares that fill the unit line evenly, [M]."""
+        share = (0.5 + _GOLDEN * np.arange(count)) % 1
+        found: Floats = self.variance * self.freedom / (2 * special.gammaincinv(self.freedom / 2, share))
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,7 @@ class Track:
     """Of the differences by the scatter of runs of one size; zero where there is one run."""
     noise: float
     """The same of the difference of a single run each."""
+    lasting: Lasting | None = None
 
     @cached_property
     def log_x(self) -> Floats:
@@ -105,7 +123,7 @@ class Track:
         count = np.bincount(group)
         parts = (self.log_x, self.difference, self.loss, self.variance / count[group])
         log_x, difference, loss, variance = (np.bincount(group, part) / count for part in parts)
-        return Track(np.exp(log_x), difference, loss, variance, self.noise)
+        return Track(np.exp(log_x), difference, loss, variance, self.noise, self.lasting)
 
     def without(self, rung: int) -> "Track | None":
         """The other rungs; None where fewer than two are left."""
@@ -113,7 +131,7 @@ class Track:
             return None
         kept = np.arange(len(self.x)) != rung
         x, variance = self.x[kept], self.variance[kept]
-        return Track(x, self.difference[kept], self.loss[kept], variance, self.noise)
+        return Track(x, self.difference[kept], self.loss[kept], variance, self.noise, self.lasting)
 
 
 @dataclass(frozen=True)
@@ -188,6 +206,8 @@ class Members:
         t, b, count = track.log_x - track.log_x[-1], track.unit, len(sizes.fade_M)
         covariance, diagonal = sizes.covariance(t[:, None], t), np.arange(len(t))
         covariance[diagonal, diagonal] += sizes.misfit_M + (track.variance[:, None] / b**2 + JITTER)
+        if track.lasting:
+            covariance += track.lasting.variances(count) / b**2
         lower = np.ascontiguousarray(np.linalg.cholesky(covariance.transpose(2, 0, 1)).transpose(1, 2, 0))
         solved = forward(lower, np.broadcast_to(track.difference[:, None, None] / b, (len(t), 1, count)))[:, 0]
         evidence = -0.5 * (solved**2).sum(0) - np.log(lower[diagonal, diagonal]).sum(0)
