@@ -1,19 +1,22 @@
 """Two snapshots against each other: every quantity with the interval of its difference, cells, parameters, verdicts.
 
-A quantity has moved when the 90% interval of its difference excludes zero: both commits' errors together, degrees of
-freedom after Welch and Satterthwaite. Runs that both commits share make that interval too wide, never too narrow.
+A quantity has moved when the 90% interval of its difference excludes zero. Losses are differenced seed by seed where
+the seeds are the same, and told by the noise of their own width (`stages.diff.shifts`); of other quantities both
+commits' errors are taken together, degrees of freedom after Welch and Satterthwaite. Runs that both commits share make
+that interval too wide, never too narrow.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 
 from crossover.runs.estimates import CONFIDENCE, Estimate, Serialisable, interval
 from stages.diff.quantities import Quantity, Said, read
+from stages.diff.shifts import Shifts, shifts
 from stages.diff.snapshot import Snapshot, StudySnapshot
 
 Status = Literal["identical", "within noise", "moved", "not comparable", "no interval", "new", "gone"]
@@ -135,7 +138,7 @@ def compare(old: Snapshot, new: Snapshot) -> Diff:
     return Diff(
         old=old.name,
         new=new.name,
-        quantities=[row for key in keys for row in _quantities(key, *said[key], _basis(key, old, new, codes))],
+        quantities=[row for key in keys for row in _quantities(key, *said[key], old, new, codes)],
         cells=[found for key in shared if (found := _cells(key, old.studies[key], new.studies[key]))],
         verdicts=[item for key in keys for item in _verdicts(key, *said[key])],
         params=_params(old.params, new.params),
@@ -203,14 +206,33 @@ def _basis(key: str, old: Snapshot, new: Snapshot, codes: dict[str, list[str]]) 
     return reasons
 
 
-def _quantities(key: str, old: Said, new: Said, reasons: Callable[[str], list[str]]) -> Iterator[Moved]:
-    for name in dict.fromkeys([*new.quantities, *old.quantities]):
-        a, b = old.quantities.get(name), new.quantities.get(name)
+def _quantities(
+    key: str, old_said: Said, new_said: Said, old: Snapshot, new: Snapshot, codes: dict[str, list[str]]
+) -> Iterator[Moved]:
+    reasons, shifted = _basis(key, old, new, codes), _shifts(key, old, new)
+    if shifted.together and not reasons("loss"):
+        yield _together(key, shifted.together)
+    for name in dict.fromkeys([*new_said.quantities, *old_said.quantities]):
+        a, b = old_said.quantities.get(name), new_said.quantities.get(name)
         if a is None or b is None:
-            yield _one(key, a, b, old, new)
+            yield _one(key, a, b, old_said, new_said)
         else:
             redefined = ["definition"] if a.definition != b.definition else []
-            yield _two(key, a, b, [*reasons(b.kind), *redefined, *(["grid"] if a.grid != b.grid else [])])
+            why = [*reasons(b.kind), *redefined, *(["grid"] if a.grid != b.grid else [])]
+            yield _two(key, a, b, why, shifted.each.get(b.group) if b.group else None)
+
+
+def _shifts(key: str, old: Snapshot, new: Snapshot) -> Shifts:
+    """None where a side lacks the study, or its table is another version's."""
+    sides = [side.studies[key].losses for side in (old, new) if key in side.studies]
+    if len(sides) < 2 or not all({*_KEY, "status", "loss_validation", "fingerprint"} <= set(side) for side in sides):
+        return Shifts({}, None)
+    return shifts(*sides)
+
+
+def _together(key: str, shift: Estimate) -> Moved:
+    name, status = "all together", "moved" if shift.sign else "within noise"
+    return Moved(key, "loss", name, "s.d. of a seed's shift", "linear", None, None, shift, cast(Status, status))
 
 
 def _matched(old: StudySnapshot, new: StudySnapshot) -> pd.DataFrame:
@@ -239,13 +261,13 @@ def _one(key: str, a: Quantity | None, b: Quantity | None, old: Said, new: Said)
     return Moved(key, item.kind, item.name, item.unit, item.scale, before, now, None, status, why)
 
 
-def _two(key: str, a: Quantity, b: Quantity, reasons: list[str]) -> Moved:
+def _two(key: str, a: Quantity, b: Quantity, reasons: list[str], shift: Estimate | None) -> Moved:
     base = Moved(key, b.kind, b.name, b.unit, b.scale, a.shown(a.value), b.shown(b.value), None, "identical")
     if a.value == b.value and (b.kind == "loss" or a.se == b.se) and a.grid == b.grid and a.definition == b.definition:
         return base
     if reasons:
         return _replaced(base, None, "not comparable", ", ".join(dict.fromkeys(reasons)))
-    change = _difference(a, b)
+    change = shift or _difference(a, b)
     if change.ci is None:
         why = "its interval has no end" if b.kind == "crossover" else "there are no repeats to tell noise by"
         return _replaced(base, change, "no interval", why)

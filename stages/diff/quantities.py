@@ -36,6 +36,8 @@ class Quantity:
     """The widths or rates it rests on; another grid makes another quantity."""
     definition: str = ""
     """What a claim measures."""
+    group: tuple[str, str, int] | None = None
+    """Recipe, axes and width of a loss."""
 
     def shown(self, value: float) -> float:
         """From the scale of comparison back to its own."""
@@ -84,7 +86,8 @@ def _losses(study: StudySnapshot) -> Iterator[Quantity]:
         measured = groups.contrast({key: 1.0})
         recipe, axes, width = cast(tuple[str, str, int], key)
         name = f"{recipe}, width {width}" + (f", {axes}" if axes != "{}" else "")
-        yield Quantity("loss", name, measured.effect.value, measured.effect.se, measured.dof, "nats")
+        effect = measured.effect
+        yield Quantity("loss", name, effect.value, effect.se, measured.dof, "nats", group=(recipe, axes, width))
 
 
 def _fits(study: StudySnapshot) -> Iterator[Quantity]:
