@@ -31,7 +31,7 @@ from crossover.answers.crossing import (
     without,
 )
 from crossover.answers.decision import ENDS, backtest, gap_at
-from crossover.answers.ladders import Ladder, RecipeLaws, follow, make_ladders, match
+from crossover.answers.ladders import Ladder, RecipeLaws, follow, make_ladders, match, without_copies
 from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
@@ -44,6 +44,7 @@ from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
 
 _SAME_SIZE = 0.05
+_FAR = 5.0  # times the error of repeated runs
 _DETAIL = 30  # with more pairs than this, sensitivity, curves and what was worked out on the way are not kept
 _LONG = 64  # a ladder with more rungs than this is not listed rung by rung
 
@@ -96,17 +97,21 @@ def compare(
     used = np.isfinite(x) & np.isfinite(loss)
     require_positive({names[0]: x[used]})
     marks = np.zeros(len(x), bool) if structural is None else np.asarray(structural, bool)
+    finite = used.copy()
+    used[used] = without_copies(x[used], loss[used], label[used])
     ladders = make_ladders(x[used], loss[used], label[used], _take(pair, used), _take(rung, used), marks[used])
     wanted = _wanted(list(dict.fromkeys(label.tolist())), ladders, pairs)
     detail = chosen.sensitivity and len(wanted) <= _DETAIL
     laws = RecipeLaws(chosen.law)
-    lost = {name: np.sort(x[~used & (label == name)]) for name in dict.fromkeys(label[~used].tolist())}
+    lost = {name: np.sort(x[~finite & (label == name)]) for name in dict.fromkeys(label[~finite].tolist())}
     results = []
     for a, b in wanted:
         item = _compare(ladders[a], ladders[b], chosen.target, detail, laws)
         kept = item.outlook if len(wanted) <= _DETAIL or item.outlook is None else Outlook(item.outlook.track)
         results.append(replace(item, flags=[*item.flags, *_blind(item, lost, ladders)], outlook=kept))
     left_out = [LeftOut(f"{name}: diverged, missing or infinite", len(places)) for name, places in lost.items()]
+    if copies := int((finite & ~used).sum()):
+        left_out.append(LeftOut("the same recipe, size and loss as another row, to every digit: logged twice", copies))
     return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
 
 
@@ -203,7 +208,7 @@ def _believed(
         curve=_curve(ahead) if detail and not met else [],
         sensitivity=_sensitivity(ahead) if detail and not met else [],
         gap=None if target is None else gap_at(item.a, item.b, ahead, target, laws),
-        flags=[*item.flags, *([] if met else _sign_flags(d))],
+        flags=[*item.flags, *([] if met else _sign_flags(d)), *_scatter_flags(ahead)],
     )
 
 
@@ -270,6 +275,17 @@ def _sign_flags(d: Floats) -> list[str]:
     signs = np.sign(d[d != 0])
     changes = int((signs[1:] != signs[:-1]).sum())
     return [f"the measured difference changes sign {changes} times"] if changes > 1 else []
+
+
+def _scatter_flags(ahead: Outlook) -> list[str]:
+    """Where rungs scatter far more than their repeated runs: the runs may not be what they seem."""
+    error, misfit = math.sqrt(float(ahead.track.variance.mean())), ahead.misfit
+    if not error or misfit is None or misfit < _FAR * error:
+        return []
+    return [
+        f"rungs are off a smooth difference by {misfit:.2g}, {misfit / error:.0f} times what repeated runs there "
+        "differ by: are they repeats, or rows logged again, or is a rung badly tuned?"
+    ]
 
 
 def _ranking(rung: Rung, a: str, b: str) -> Baseline:

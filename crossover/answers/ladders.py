@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crossover.answers.pairing import Pairs
+from crossover.answers.pairing import Pairs, pooled_noise
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.difference import Lasting, Track
@@ -18,6 +18,7 @@ from crossover.runs.rows import require_positive
 
 _SAME_X = 1e-6  # relative: x within this is one rung; x itself is never rounded
 _DOUBT = 0.05
+_DIGITS = 5  # of a loss, after its first, beyond which it is known by them
 _MOST = 8  # rungs that runs at unlike sizes are gathered into
 _FLOOR_RUNGS = 5  # sizes that a law needs before a floor is fitted: four can be met by any floor
 
@@ -89,11 +90,33 @@ def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
     if len(left):  # rungs numbered along x, whatever their labels
         counts = np.bincount(codes)
         codes = np.argsort(np.argsort(np.bincount(codes, x) / counts))[codes]
-    same = a.structural[left] & b.structural[right]
+    same = (a.structural[left] & b.structural[right]) | _one_run(codes, a.loss[left], b.loss[right])
     label = None if a.label is None else a.label[left]
     pairs = Pairs(x, codes, a.loss[left], b.loss[right], same, label, a.seed[left])
     alone = {ladder.name: len(ladder.key) - len(left) for ladder in (a, b)}
     return pairs, [f"{count} run(s) of {name} have no partner" for name, count in alone.items() if count]
+
+
+def _one_run(rung: npt.NDArray[np.int_], of_a: Floats, of_b: Floats) -> npt.NDArray[np.bool_]:
+    """Pairs of rungs where both recipes ended, in every pair and to every digit, at the same loss."""
+    unlike = np.bincount(rung, (of_a != of_b) | ~is_full(of_a)) if len(rung) else np.empty(0)
+    return (unlike == 0)[rung] if len(rung) else np.zeros(0, bool)
+
+
+def is_full(loss: Floats) -> npt.NDArray[np.bool_]:
+    """Losses of so many digits that two runs do not share one by chance."""
+    largest = float(np.abs(loss).max(initial=0.0))
+    share = loss / 10.0 ** math.floor(math.log10(largest)) if largest else loss
+    return np.asarray(np.round(share, _DIGITS) != share)
+
+
+def without_copies(x: Floats, loss: Floats, recipe: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which rows stay, where a row that has another one's recipe, x and loss, to every digit, is a copy of it."""
+    codes = np.unique(recipe.astype(str), return_inverse=True)[1]
+    rows = np.stack([codes.astype(float), x, loss], 1)
+    stays = np.zeros(len(x), bool)
+    stays[np.unique(rows, axis=0, return_index=True)[1]] = True
+    return stays | ~is_full(loss)
 
 
 def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | None:
@@ -104,14 +127,17 @@ def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | No
     given: a rung's noise is then the scatter of both about their laws.
     """
     if a.pairable and b.pairable:
-        pairs = match(a, b)[0].free()
+        both = match(a, b)[0]
+        pairs = both.free()
+        if len(both.d) and not len(pairs.d):
+            return None
         if len(pairs.d) and pairs.rung.max() >= 1:
             mean, count = pairs.means(pairs.d)
             x, loss = pairs.means(pairs.x)[0], pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
-            noise = _scatter(pairs.d, pairs.rung)
-            share, seeds = _lasting(pairs, noise)
-            own, common = (1 - share) * noise / count, share * noise / max(seeds, 1)
-            return Track(x, mean, loss, own, noise, Lasting(common, seeds - 1) if share else None).merged()
+            noise = np.nan_to_num(pooled_noise(pairs).at(x)) ** 2
+            share, seeds = _lasting(pairs, float(noise.mean()))
+            lasting = Lasting(share * float(noise.mean()) / seeds, seeds - 1) if share else None
+            return Track(x, mean, loss, (1 - share) * noise / count, float(noise[-1]), lasting).merged()
         return _follow_laws(a, b, laws)
     rungs = np.intersect1d(a.rung[~a.structural], b.rung[~b.structural])
     if len(rungs) < 2:

@@ -20,6 +20,7 @@ from crossover.base.arrays import Floats
 from crossover.runs.estimates import Estimate, interval, t_factor
 
 _POWER = 0.8
+_ALIKE = 0.2  # tests above this say that rungs are alike in noise
 _DOUBT = 0.05  # tests below this say that rungs differ in noise, or that a line does not fit
 
 
@@ -98,16 +99,37 @@ class Noise:
 
     sd: float | None
     dof: int
+    by_size: tuple[float, float] | None = None
+    """Where rungs differ in it: logarithm of the s.d. at x = 1, and its slope in log x."""
+
+    def at(self, x: Floats) -> Floats:
+        """Standard deviation at sizes; nan where none is known. A line takes half of the degrees of freedom."""
+        if self.by_size is None:
+            return np.full(len(x), math.nan if self.sd is None else self.sd)
+        level, slope = self.by_size
+        smooth: Floats = np.exp(level + slope * np.log(x))
+        return smooth
 
 
 def pooled_noise(free: Pairs) -> Noise:
-    """From all rungs with repeated pairs."""
+    """From all rungs with repeated pairs; a line in logarithms through them where they differ (Bartlett 1937)."""
     if not len(free.d):
         return Noise(None, 0)
     means, counts = free.means(free.d)
     dof = int(counts.sum()) - len(counts)
     squares = float(((free.d - means[free.rung]) ** 2).sum())
-    return Noise(math.sqrt(squares / dof) if dof else None, dof)
+    return Noise(math.sqrt(squares / dof) if dof else None, dof, _by_size(free))
+
+
+def _by_size(free: Pairs) -> tuple[float, float] | None:
+    """Weighted least squares of log s.d., whose expectation is known for normal noise."""
+    spreads, counts, x = _spreads(free)
+    if len(spreads) < 3 or _bartlett(spreads**2, counts) >= _ALIKE:
+        return None
+    half = (counts - 1) / 2
+    logs = np.log(spreads) - (special.digamma(half) - np.log(half)) / 2
+    slope, level = np.polyfit(np.log(x), logs, 1, w=np.sqrt(1 / special.polygamma(1, half)))
+    return float(level), float(slope)
 
 
 def rung_table(pairs: Pairs, noise: Noise) -> list[Rung]:
@@ -117,11 +139,14 @@ def rung_table(pairs: Pairs, noise: Noise) -> list[Rung]:
     squares = np.bincount(pairs.rung, (pairs.d - mean[pairs.rung]) ** 2)
     first = np.unique(pairs.rung, return_index=True)[1]
     names = [f"{place:.6g}" for place in x] if pairs.label is None else list(map(str, pairs.label[first]))
-    columns = (x.tolist(), counts.astype(int).tolist(), mean.tolist(), squares.tolist(), met.tolist())
-    return [_rung(name, *part, noise=noise) for name, *part in zip(names, *columns, strict=True)]
+    sd, counts, dof = noise.at(x), counts.astype(int), noise.dof // 2 if noise.by_size else noise.dof
+    columns = (x.tolist(), counts.tolist(), mean.tolist(), squares.tolist(), met.tolist(), sd.tolist())
+    return [_rung(name, *part, dof=dof) for name, *part in zip(names, *columns, strict=True)]
 
 
-def _rung(name: str, x: float, pairs: int, mean: float, squares: float, structural: bool, *, noise: Noise) -> Rung:
+def _rung(
+    name: str, x: float, pairs: int, mean: float, squares: float, structural: bool, noise: float, *, dof: int
+) -> Rung:
     if structural:
         return Rung(name, x, pairs, True, Estimate(0.0), None, None)
     return Rung(
@@ -129,9 +154,9 @@ def _rung(name: str, x: float, pairs: int, mean: float, squares: float, structur
         x=x,
         pairs=pairs,
         structural=False,
-        difference=interval(mean, (math.nan if noise.sd is None else noise.sd) / math.sqrt(pairs), noise.dof),
+        difference=interval(mean, noise / math.sqrt(pairs), dof),
         sd=math.sqrt(squares / (pairs - 1)) if pairs > 1 else None,
-        detectable=None if noise.sd is None else detectable(noise.sd, pairs, noise.dof),
+        detectable=None if math.isnan(noise) else detectable(noise, pairs, dof),
     )
 
 
@@ -177,19 +202,20 @@ def noise_flags(free: Pairs, noise: Noise) -> list[str]:
     """What should be known about the noise: none to measure it by, or unequal between rungs (Bartlett's test)."""
     if not noise.dof:
         return ["no rung has two seeds: the noise of a run is part of what a rung may be off by"]
-    spreads, counts = _spreads(free)
+    spreads, counts, _ = _spreads(free)
     if len(spreads) > 1 and _bartlett(spreads**2, counts) < _DOUBT:
         span = f"SD {spreads.min():.3f} to {spreads.max():.3f}"
-        return [f"noise differs between rungs ({span}); the pooled interval averages it"]
+        how = "a smooth line in size is taken through it" if noise.by_size else "the pooled interval averages it"
+        return [f"noise differs between rungs ({span}); {how}"]
     return []
 
 
-def _spreads(free: Pairs) -> tuple[Floats, Floats]:
-    """Standard deviation and number of pairs of every rung with repeated, unequal pairs."""
+def _spreads(free: Pairs) -> tuple[Floats, Floats, Floats]:
+    """Standard deviation, number of pairs and x of every rung with repeated, unequal pairs."""
     means, counts = free.means(free.d)
     squares = np.bincount(free.rung, (free.d - means[free.rung]) ** 2)
     known = (counts > 1) & (squares > 0)
-    return np.sqrt(squares[known] / (counts[known] - 1)), counts[known]
+    return np.sqrt(squares[known] / (counts[known] - 1)), counts[known], free.means(free.x)[0][known]
 
 
 def _bartlett(variance: Floats, counts: Floats) -> float:

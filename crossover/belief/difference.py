@@ -288,6 +288,13 @@ class Outlook:
         """The difference itself at a place, without the misfit of a rung."""
         return self._spread(log_x, misfit=False)
 
+    @cached_property
+    def misfit(self) -> float | None:
+        """S.d. of a rung's own misfit, in losses, where rungs show more of it than was to be expected."""
+        share = float(self.inside.weight_M @ self.inside.sizes.misfit_M)
+        usual = math.exp(2 * (self.prior.mean[_R] + self.prior.sd[_R]))
+        return self.track.unit * math.sqrt(share) if share > usual else None
+
     def lead(self, log_x: Floats) -> Floats:
         """P(D < 0) of the difference itself at ascending places [n]: a half where the recipes cross."""
         ahead = log_x > self.track.log_x[-1] + _SAME

@@ -5,6 +5,7 @@ noise that pairs share and noise that they do not. Nothing below uses the fittin
 Writes docs/calibration.md.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,12 @@ from scipy import optimize, stats
 
 from crossover.answers.compare import Settings, compare
 from crossover.laws.fit import fit
+from tests.calibration.faults import FAULTS, Misled, ask
 
-DRAWS = 400
+DRAWS = 500
+EARLIER = json.loads(Path(__file__).with_name("earlier.json").read_text())
+"""Of the code of 2026-11-25. `power`: how often it said what is true of these ladders. `faults`, of 100 tables each (20
+of eight recipes): wrong verdicts, P beyond .95 of the worse recipe, gaps and sets that hold the truth."""
 DOCUMENT = Path("docs/calibration.md")
 NO, CROSSES, UNDECIDED = "no crossing in range", "crosses", "undecided"
 
@@ -206,7 +211,7 @@ def report(draws: int) -> Iterator[str]:
     yield from INTRODUCTION.format(draws=draws).splitlines()
     yield "| ladder | truth | crosses | no crossing | undecided | wrong | covered | unbounded | gap | compute |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
-    total, bounded = Tally(), [0, 0]
+    total, bounded, power = Tally(), [0, 0], []
     cells = [(ladder, truth, 100 * i + j) for i, ladder in enumerate(LADDERS) for j, truth in enumerate(TRUTHS)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(simulate, *zip(*((ladder, truth, draws, seed) for ladder, truth, seed in cells), strict=True))
@@ -226,12 +231,17 @@ def report(draws: int) -> Iterator[str]:
             if has_root:
                 bounded[0] += tally.covered
                 bounded[1] += draws
+            if (name := f"{ladder.name}: {truth[0]}") in EARLIER["power"]:
+                said = tally.no_crossing if truth[0].startswith("B worse") else tally.crosses
+                power.append((name, said / draws, EARLIER["power"][name]))
     limit = stats.binom.ppf(0.975, total.decided, 0.05) / total.decided
     yield ""
     yield f"Over all {total.draws} draws {total.decided} verdicts were given and {total.wrong} were wrong:"
     yield f"{total.wrong / total.decided:.2%} (5% to the binomial 97.5% bound: {limit:.2%})."
     yield f"The sets covered {bounded[0] / bounded[1]:.1%}."
     yield ""
+    yield from _power(power)
+    yield from _faults(draws)
     yield "## Exponents"
     yield ""
     yield "| ladder | law | covered | no end on a side |"
@@ -242,6 +252,57 @@ def report(draws: int) -> Iterator[str]:
         line = f"| {name} | {law} | {hits / draws:.1%} | {unbounded / draws:.1%} |"
         print(line, file=sys.stderr, flush=True)
         yield line
+
+
+def _power(cells: list[tuple[str, float, float]]) -> Iterator[str]:
+    """Against the code of 2026-11-25, of ladders that it decided at all."""
+    known = [(name, now / then) for name, now, then in cells if then]
+    least = sorted(known, key=lambda item: item[1])[:8]
+    yield "## Power"
+    yield ""
+    yield "How often the truth is said, over how often the code of 2026-11-25 said it, which took laws as exact: mean"
+    mean = np.mean([min(ratio, 1.0) for _, ratio in known])
+    yield f"{mean:.2f} over {len(known)} ladders (1 each at most); the least:"
+    yield ""
+    yield "| ladder | now over then | then |"
+    yield "|---|---|---|"
+    for name, ratio in least:
+        yield f"| {name} | {ratio:.2f} | {EARLIER['power'][name]:.1%} |"
+    yield ""
+
+
+def _faults(draws: int) -> Iterator[str]:
+    """Tables with the faults of real ones."""
+    yield from FAULTY.splitlines()
+    yield "| fault | wrong verdict | P > .95 of the worse | gap | crossover's set | A's loss |"
+    yield "|---|---|---|---|---|---|"
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for index, fault in enumerate(FAULTS):
+            count = draws if fault.recipes == 2 else max(draws // 5, 20)
+            found = list(pool.map(ask, [index] * count, range(1000 * index, 1000 * index + count), chunksize=10))
+            shares = [_share(found, name) for name in ("wrong", "p_wrong", "gap", "covered")]
+            then = ["–" if share is None else f"{share:.0%}" for share in EARLIER["faults"][fault.name]]
+            both = [f"{now} ({before})" if now != "–" else now for now, before in zip(shares, then, strict=True)]
+            line = f"| {fault.name} | {' | '.join(both)} | {_share(found, 'loss')} |"
+            print(line, file=sys.stderr, flush=True)
+            yield line
+    yield ""
+
+
+def _share(found: list[Misled], name: str) -> str:
+    said = [getattr(item, name) for item in found if getattr(item, name) is not None]
+    return f"{np.mean(said):.1%}" if said else "–"
+
+
+FAULTY = """## Faults of real tables
+
+Tables made wrong as real ones are (`tests/calibration/faults.py`). Wrong: a verdict that is not the truth, of any pair.
+P > .95 of the worse: that sure, of any pair, of the recipe that is the worse one at the target, or of either of two
+that are the same. The 90% intervals of the gap at the target (a decade above the ladder, unless it says two), the set
+of the crossover, and `predict`'s interval of A's loss there hold the truth. In brackets what the code of 2026-11-25
+said of a hundred such tables.
+
+"""
 
 
 def main() -> None:

@@ -35,6 +35,8 @@ class Fault:
     """By how much B's rungs, or [2, rungs] both recipes', lie above their truth."""
     lasting: float = 0.0
     """S.d. of what a seed adds to all runs of a recipe."""
+    twice: float = 0.0
+    """S.d. of what rows that stand for a second seed are off the first one's: the same runs, logged again."""
     recipes: int = 2
     ahead: float = 1.0
     """Decades from the top to the target."""
@@ -65,7 +67,10 @@ class Fault:
             lasts = generator.normal(0, 1, self.seeds)[seed] * self.lasting
             own = generator.normal(0, 1, len(decades)) * self.noise(decades)
             loss = law(decades) + (self.difference(decades) if r == 1 else 0.0)
-            parts.append(loss + np.repeat(off[r], self.seeds) + lasts + own + shared)
+            loss = loss + np.repeat(off[r], self.seeds) + lasts + own + shared
+            if self.twice:
+                loss = np.repeat(loss[seed == 0], self.seeds) + generator.normal(0, self.twice, len(decades))
+            parts.append(loss)
         names = np.repeat([f"r{r}" for r in range(self.recipes)], len(decades))
         x = np.tile(1e15 * 10**decades, self.recipes)
         return x, np.concatenate(parts), names, np.tile(seed, self.recipes)
@@ -112,6 +117,17 @@ def bend(top: float) -> Callable[[Floats], Floats]:
     return lambda decades: np.where(decades <= top, -0.01 * decades, -0.01 * top + 0.06 * (decades - top))
 
 
+def allocated(decades: Floats) -> Floats:
+    """One law of N and D, of which A has 20 tokens per parameter and B 40, at the same compute."""
+    compute = 1e15 * 10.0**decades
+
+    def loss(ratio: float) -> Floats:
+        n, d = np.sqrt(compute / 6 / ratio), np.sqrt(compute * ratio / 6)
+        return np.asarray(406 * n**-0.34 + 410 * d**-0.28)
+
+    return loss(40) - loss(20)
+
+
 def twice(low: float, high: float) -> Callable[[Floats], Floats]:
     """Two crossings."""
     return lambda decades: 0.03 * (decades - low) * (decades - high)
@@ -120,8 +136,8 @@ def twice(low: float, high: float) -> Callable[[Floats], Floats]:
 FAULTS = (
     Fault("top rung of B 0.02 too high, B better by 0.01", apart(-0.01), tuning=one_rung(-1, 0.02)),
     Fault("middle rung of B 0.04 too high, B better by 0.01", apart(-0.01), tuning=one_rung(2, 0.04)),
-    Fault("tuning errors of mean 0.003, B better by 0.01", apart(-0.01), tuning=one_sided(0.003)),
-    Fault("tuning errors of mean 0.01, B better by 0.01", apart(-0.01), tuning=one_sided(0.01)),
+    Fault("tuning errors of mean 0.003, 8 rungs, B better by 0.003", apart(-0.003), 8, tuning=one_sided(0.003)),
+    Fault("tuning errors of mean 0.01, 8 rungs, B better by 0.003", apart(-0.003), 8, tuning=one_sided(0.01)),
     Fault("floors 0.05 apart, 13 single runs", floors(0.05, 3.0), 13, 1, 6.0, right=(CROSSES,)),
     Fault("floors 0.05 apart, 13 rungs of 3 seeds", floors(0.05, 3.0), 13, 3, 6.0, right=(CROSSES,)),
     Fault("floors 0.10 apart, 13 single runs", floors(0.10, 3.0), 13, 1, 6.0, right=(CROSSES,)),
@@ -131,6 +147,15 @@ FAULTS = (
     Fault("the same, effects of seeds that last (0.03)", apart(0.0), lasting=0.03, right=()),
     Fault("noise from 0.03 down to 0.003, B better by 0.01", apart(-0.01), noise=lambda d: 0.03 * 10 ** (-d / 2.5)),
     Fault("noise from 0.003 up to 0.03, B better by 0.01", apart(-0.01), noise=lambda d: 0.003 * 10 ** (d / 2.5)),
+    Fault(
+        "the same, single runs logged twice, 0.0001 apart",
+        apart(0.0),
+        seeds=2,
+        twice=1e-4,
+        right=(),
+        noise=lambda d: np.full_like(d, 0.01),
+    ),
+    Fault("20 and 40 tokens per parameter", allocated),
     Fault("two crossings, 9 rungs", twice(0.8, 2.2), rungs=9, decades=3.0, right=(CROSSES,)),
     Fault("a bend just above the top", bend(2.5), right=(NO, CROSSES)),
     Fault("eight that are the same", apart(0.0), noise=lambda d: np.full_like(d, 0.01), recipes=8, right=()),
