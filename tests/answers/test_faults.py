@@ -1,4 +1,4 @@
-"""Tables with the faults of real ones mislead rarely: `make calibrate` on fewer draws; and tables not what they seem."""
+"""Tables with the faults of real ones mislead rarely (`make calibrate` on fewer draws); tables not what they seem."""
 
 import numpy as np
 import pytest
