@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from crossover.answers.crossing import UNDECIDED, Crossover
 from crossover.answers.pairing import Rung, Side
-from crossover.belief.difference import Outlook, Spread
+from crossover.belief.difference import Outlook
+from crossover.belief.spread import Spread
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
 from crossover.runs.estimates import Estimate

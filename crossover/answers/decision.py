@@ -16,7 +16,8 @@ from scipy import special
 from crossover.answers.comparison import Backtest, Decision, Gap, NextPair
 from crossover.answers.crossing import SURE
 from crossover.base.arrays import Floats, sections
-from crossover.belief.difference import Outlook, Spread
+from crossover.belief.difference import Outlook
+from crossover.belief.spread import Spread
 from crossover.laws.fit import Fitted
 from crossover.runs.estimates import CONFIDENCE, Estimate
 

@@ -11,7 +11,7 @@ from crossover.answers.compare import Settings, compare
 from crossover.answers.comparison import Decision
 from crossover.answers.decision import as_compute, decide, knowledge_gradient
 from crossover.answers.words import decision_words as words
-from crossover.belief.difference import Spread
+from crossover.belief.spread import Spread
 from crossover.runs.estimates import plain
 from tests.answers.test_compare import Table, exact, ladder, only
 

@@ -9,7 +9,8 @@ from scipy import integrate, stats
 
 import crossover.belief.difference as belief
 from crossover.belief import kernel as process
-from crossover.belief.difference import Outlook, Spread, Track
+from crossover.belief.difference import Outlook, Track
+from crossover.belief.spread import Spread, student_cdf
 
 AHEAD = math.log(1e20)
 
@@ -133,7 +134,7 @@ def test_few_points_say_what_many_do(rungs: int, noise: float, monkeypatch: pyte
 
 def test_student_with_four_degrees_of_freedom() -> None:
     z = np.array([-50.0, -3.0, -0.4, 0.0, 1.2, 8.0])
-    assert belief.student_cdf(z) == pytest.approx(stats.t.cdf(z, 4), rel=1e-9, abs=1e-12)
+    assert student_cdf(z) == pytest.approx(stats.t.cdf(z, 4), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize(("a", "c"), [(1.2, 3.0), (-0.7, -2.5), (-1.5, 2.0)])

@@ -27,8 +27,9 @@ import numpy as np
 import torch
 from scipy import special
 
-from crossover.belief.difference import Members, Spread, Track, student_cdf
+from crossover.belief.difference import Members, Track
 from crossover.belief.kernel import MEMORY, Sizes, spread_points
+from crossover.belief.spread import Spread, student_cdf
 from tests.decide.asking import LEARNED, tracks
 from tests.decide.ladders import Question, Row, questions, read_sets
 

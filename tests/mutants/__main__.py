@@ -44,7 +44,7 @@ class Bug:
 BUGS = [
     Bug("fit", "a one-sided t factor for a two-sided interval", "crossover/runs/estimates.py",
         "special.stdtrit(dof, 0.5 + CONFIDENCE / 2)", "special.stdtrit(dof, CONFIDENCE)"),
-    Bug("fit", "P(B better) with the sign of P(A better)", "crossover/belief/difference.py",
+    Bug("fit", "P(B better) with the sign of P(A better)", "crossover/belief/spread.py",
         "student_cdf(-self.mean / self.scale)", "student_cdf(self.mean / self.scale)"),
     Bug("fit", "the evidence of a long ladder at its whole word", "crossover/belief/difference.py",
         "min(1.0, self.prior.rungs / len(self.track.x))", "1.0"),
