@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
+import crossover as xo
 from crossover.runs.estimates import plain
 from stages.fit.study import fit_study, metrics
 
@@ -50,6 +51,16 @@ def test_recipes_that_differ_everywhere_get_a_crossover_and_its_sensitivity() ->
     assert pair.verdict == "crosses"
     assert abs(math.log(pair.crossover.value / (1e5 * 24**4))) < 0.3
     assert "counting head and attention" in {variant.change for variant in pair.sensitivity}
+
+
+def test_a_study_says_what_compare_says_of_the_same_runs() -> None:
+    """To the last digit, by a door that knows nothing of studies."""
+    table = losses({"a": 0.3, "b": 0.34})
+    (mine,) = fit_study(table).comparisons
+    (other,) = xo.compare(table, x="flops_6n", loss="loss_validation", by="recipe", pair="seed").pairs
+    assert mine.verdict == other.verdict
+    assert [chance.p for chance in mine.p_b_beats_a] == [chance.p for chance in other.p_b_beats_a]
+    assert (mine.crossover, mine.backtest) == (other.crossover, other.backtest)
 
 
 def test_a_sweep_gets_optima_and_their_law() -> None:
