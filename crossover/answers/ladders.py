@@ -136,7 +136,7 @@ def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | No
             x, loss = pairs.means(pairs.x)[0], pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
             noise = np.nan_to_num(pooled_noise(pairs).at(x)) ** 2
             share, seeds = _lasting(pairs, float(noise.mean()))
-            lasting = Lasting(share * float(noise.mean()) / seeds, seeds - 1) if share else None
+            lasting = Lasting(share * float(noise.mean()) / seeds, max(seeds - 1, 2)) if share else None
             return Track(x, mean, loss, (1 - share) * noise / count, float(noise[-1]), lasting).merged()
         return _follow_laws(a, b, laws)
     rungs = np.intersect1d(a.rung[~a.structural], b.rung[~b.structural])

@@ -74,7 +74,7 @@ class Lasting:
     variance: float
     """Of the differences, as the seeds show it."""
     freedom: int
-    """Degrees of freedom of that variance: of two seeds it is hardly known."""
+    """Degrees of freedom of that variance, at least two."""
 
     def variances(self, count: int) -> Floats:
         """What it may be: scaled inverse chi-squares, at shares that fill the unit line evenly, [M]."""
