@@ -303,8 +303,7 @@ def _curve(ahead: Outlook) -> list[CurvePoint]:
 
 
 def _chances(ahead: Outlook, at: Floats) -> list[Chance]:
-    """P(B beats A) at the rungs, merged where they are many."""
-    at = at if len(at) <= MOST_RUNGS else ahead.track.x
+    """P(B beats A) at places."""
     return [Chance(float(x), ahead.at(math.log(x)).p_b_wins) for x in at]
 
 

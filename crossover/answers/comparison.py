@@ -87,10 +87,10 @@ class Gap:
     """P(one run of B ends below one run of A): the noise of both is in it."""
     decision: Decision
     """Which to choose there, and what that is expected to cost."""
+    spread: Spread = field(repr=False, compare=False)
+    """What is believed of the difference there; not part of the JSON."""
     next_pair: "NextPair | None" = None
     """What would tell most, where the choice is not sure."""
-    spread: Spread | None = field(default=None, repr=False, compare=False)
-    """What is believed of the difference there; not part of the JSON."""
 
 
 @dataclass(frozen=True)

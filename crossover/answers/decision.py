@@ -42,8 +42,8 @@ def gap_at(a: str, b: str, ahead: Outlook, target: float, laws: tuple[Fitted, Fi
         p_b_beats_a=p,
         p_one_run=spread.with_noise(ahead.track.noise).p_b_wins,
         decision=decide((a, b), p, spread.gains, slopes),
-        next_pair=None if max(p, 1 - p) >= SURE else _next_pair(ahead, place, spread),
         spread=spread,
+        next_pair=None if max(p, 1 - p) >= SURE else _next_pair(ahead, place, spread),
     )
 
 

@@ -99,11 +99,13 @@ def match(a: Ladder, b: Ladder) -> tuple[Pairs, list[str]]:
 
 def _one_run(rung: npt.NDArray[np.int_], of_a: Floats, of_b: Floats) -> npt.NDArray[np.bool_]:
     """Pairs of rungs where both recipes ended, in every pair and to every digit, at the same loss."""
-    unlike = np.bincount(rung, (of_a != of_b) | ~is_full(of_a)) if len(rung) else np.empty(0)
-    return (unlike == 0)[rung] if len(rung) else np.zeros(0, bool)
+    if not len(rung):
+        return np.zeros(0, bool)
+    unlike = np.bincount(rung, (of_a != of_b) | ~_is_full(of_a))
+    return np.asarray((unlike == 0)[rung])
 
 
-def is_full(loss: Floats) -> npt.NDArray[np.bool_]:
+def _is_full(loss: Floats) -> npt.NDArray[np.bool_]:
     """Losses of so many digits that two runs do not share one by chance."""
     largest = float(np.abs(loss).max(initial=0.0))
     share = loss / 10.0 ** math.floor(math.log10(largest)) if largest else loss
@@ -116,7 +118,7 @@ def without_copies(x: Floats, loss: Floats, recipe: npt.NDArray[np.object_]) -> 
     rows = np.stack([codes.astype(float), x, loss], 1)
     stays = np.zeros(len(x), bool)
     stays[np.unique(rows, axis=0, return_index=True)[1]] = True
-    return stays | ~is_full(loss)
+    return stays | ~_is_full(loss)
 
 
 def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | None:
@@ -200,17 +202,16 @@ def _lasting(pairs: Pairs, noise: float) -> tuple[float, int]:
     By what the scatter of a seed at one size has in common with its scatter at others; of that, what is more than its
     standard error where nothing lasts.
     """
-    repeated = np.bincount(pairs.rung)[pairs.rung] > 1
-    if not noise or pairs.seed is None or not repeated.any():
+    some = pairs.on(np.bincount(pairs.rung)[pairs.rung] > 1)
+    if not noise or some.seed is None or not len(some.d):
         return 0.0, 0
-    d, rung, seed = pairs.d[repeated], pairs.rung[repeated], np.unique(pairs.seed[repeated], return_inverse=True)[1]
-    count = np.bincount(rung)
-    off = d - (np.bincount(rung, d) / np.maximum(count, 1))[rung]
-    times, sums, squares = (np.bincount(seed, part) for part in (np.ones(len(d)), off, off**2))
-    rungs, seeds, both = int((count > 0).sum()), len(times), float((times * (times - 1)).sum())
+    mean, count = some.means(some.d)
+    off, seed = some.d - mean[some.rung], np.unique(some.seed, return_inverse=True)[1]
+    times, sums, squares = (np.bincount(seed, part) for part in (np.ones(len(off)), off, off**2))
+    rungs, seeds, both = len(count), len(times), float((times * (times - 1)).sum())
     if rungs < 2 or not both:
         return 0.0, 0
-    usual = 1 - 1 / float(count[count > 0].mean())
+    usual = 1 - 1 / float(count.mean())
     share = float((sums**2 - squares).sum()) / both / usual / noise
     error = math.sqrt(2 / (rungs * (rungs - 1) * max(seeds - 1, 1)))
     return min(max(share - error, 0.0), 1.0), seeds

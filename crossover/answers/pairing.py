@@ -103,12 +103,17 @@ class Noise:
     """Where rungs differ in it: logarithm of the s.d. at x = 1, and its slope in log x."""
 
     def at(self, x: Floats) -> Floats:
-        """Standard deviation at sizes; nan where none is known. A line takes half of the degrees of freedom."""
+        """Standard deviation at sizes; nan where none is known."""
         if self.by_size is None:
             return np.full(len(x), math.nan if self.sd is None else self.sd)
         level, slope = self.by_size
         smooth: Floats = np.exp(level + slope * np.log(x))
         return smooth
+
+    @property
+    def dof_at(self) -> int:
+        """Degrees of freedom of what `at` says: a line through the sizes is taken to cost half of them."""
+        return self.dof // 2 if self.by_size else self.dof
 
 
 def pooled_noise(free: Pairs) -> Noise:
@@ -133,15 +138,14 @@ def _by_size(free: Pairs) -> tuple[float, float] | None:
 
 
 def rung_table(pairs: Pairs, noise: Noise) -> list[Rung]:
-    """Every rung with its t interval from the pooled noise."""
+    """Every rung with its t interval, by the noise there."""
     (x, counts), (mean, _) = pairs.means(pairs.x), pairs.means(pairs.d)
     met = np.bincount(pairs.rung, pairs.structural) == counts
     squares = np.bincount(pairs.rung, (pairs.d - mean[pairs.rung]) ** 2)
     first = np.unique(pairs.rung, return_index=True)[1]
     names = [f"{place:.6g}" for place in x] if pairs.label is None else list(map(str, pairs.label[first]))
-    sd, counts, dof = noise.at(x), counts.astype(int), noise.dof // 2 if noise.by_size else noise.dof
-    columns = (x.tolist(), counts.tolist(), mean.tolist(), squares.tolist(), met.tolist(), sd.tolist())
-    return [_rung(name, *part, dof=dof) for name, *part in zip(names, *columns, strict=True)]
+    columns = (part.tolist() for part in (x, counts.astype(int), mean, squares, met, noise.at(x)))
+    return [_rung(name, *part, dof=noise.dof_at) for name, *part in zip(names, *columns, strict=True)]
 
 
 def _rung(

@@ -200,7 +200,7 @@ def _expected(runs: Evidence, name: str, fitted: Fitted, at: Mapping[str, float]
     if is_believed(law, int(rows.sum())):
         inputs = {key: runs.inputs[key][rows] for key in get_law(law).inputs}
         (loss,) = await_losses(get_law(law), inputs, runs.loss[rows], [at])
-        value, sd, dof = loss.value, math.hypot(loss.sd, loss.noise / math.sqrt(count)), int(rows.sum())
+        value, sd, dof = loss.value, loss.sd_of(count), int(rows.sum())
         low, high = loss.interval(count)
     else:
         value, total, dof = _by_fit(name, fitted, at, count)
@@ -242,7 +242,7 @@ def _chance(
     a: str, b: str, item: Comparison | None, runs: Evidence, at: Mapping[str, float], count: int, law: str,
     expected: Mapping[str, Expected],
 ) -> PairChance:  # fmt: skip
-    if item is not None and item.outlook is not None and item.gap is not None and item.gap.spread is not None:
+    if item and item.outlook and item.gap:
         spread = item.gap.spread.with_noise(item.outlook.track.noise / count)
         return PairChance(
             a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd,

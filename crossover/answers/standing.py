@@ -79,9 +79,13 @@ class Awaited:
     noise: float
     """S.d. of one run about it."""
 
+    def sd_of(self, runs: float) -> float:
+        """Standard deviation of the mean of so many runs."""
+        return math.hypot(self.sd, self.noise / math.sqrt(runs))
+
     def interval(self, runs: float = math.inf) -> tuple[float, float]:
         """90% interval of the mean of so many runs."""
-        half = float(special.ndtri(0.5 + CONFIDENCE / 2)) * math.hypot(self.sd, self.noise / math.sqrt(runs))
+        half = float(special.ndtri(0.5 + CONFIDENCE / 2)) * self.sd_of(runs)
         return self.value - half, self.value + half
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from crossover.base.arrays import Floats
 from crossover.runs.estimates import Estimate, interval
 
-GROUP = ["recipe", "axes", "width"]
+_GROUP = ["recipe", "axes", "width"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def shifts(old: pd.DataFrame, new: pd.DataFrame) -> Shifts:
 
 
 def _groups(old: pd.DataFrame, new: pd.DataFrame) -> Iterator[_Group]:
-    before = dict(tuple(old.groupby(GROUP, sort=False)))
-    for key, rows in new.groupby(GROUP, sort=False):
+    before = dict(tuple(old.groupby(_GROUP, sort=False)))
+    for key, rows in new.groupby(_GROUP, sort=False):
         if key not in before:
             continue
         a, b = (side.set_index("seed")["loss_validation"].sort_index() for side in (before[key], rows))

@@ -202,6 +202,13 @@ def test_a_loss_that_rises_has_no_equivalent_compute() -> None:
     assert only(table, settings=Settings(target=1e20)).gap.equivalent_compute is None
 
 
+def test_every_rung_that_is_listed_has_its_chance() -> None:
+    """Also where the belief has merged them."""
+    item = only(exact(20, 3, 1e-3), settings=Settings(sensitivity=False))
+    assert [chance.x for chance in item.p_b_beats_a] == [rung.x for rung in item.rungs]
+    assert len(item.outlook.track.x) < len(item.rungs) == 20
+
+
 def test_units_far_from_one_do_not_overflow() -> None:
     before = only(exact(6, 3, 1e-3))
     for scale in (1e-100, 1e100):
