@@ -37,7 +37,7 @@ decide: .venv/.ok
 
 # A GPU for ten minutes: pack here, run there (Python and torch are the machine's own), take here what came back.
 gpu-pack: .venv/.ok
-	python -m tests.gpu pack $(if $(MINIATURE),--miniature)
+	python -m tests.gpu pack $(if $(STUDY),--study $(STUDY)) $(if $(MINIATURE),--miniature)
 
 gpu:
 	python3 -m tests.gpu run --out $(or $(OUT),found) --seconds $(or $(SECONDS),570) $(if $(ONLY),--only $(ONLY)) $(if $(MINIATURE),--miniature)

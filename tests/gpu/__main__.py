@@ -1,6 +1,6 @@
 """A GPU for at most ten minutes: is the CUDA step right, how fast is it, and a slice of a real ladder.
 
-    python -m tests.gpu pack [--miniature]            at home: text, plan and wheels into .gpu, under 48 MiB
+    python -m tests.gpu pack [--study NAME...] [--miniature]   at home: text, plan and wheels into .gpu, under 48 MiB
     python -m tests.gpu run --out DIR [--miniature]   on the GPU machine, in a copy of the tree and of .gpu
     python -m tests.gpu take DIR                      at home: cells into the store, figures into data/benchmarks
 
@@ -13,7 +13,7 @@ costs itself only; what each found is in DIR/gpu.json as soon as it is known:
   right    holds ten steps against float64 on the CPU, and
   bits     asks which runs have the same
   speed    tokens/s, utilisation and memory of our step and of a compiled nanoGPT-style loop, by turns in one process
-  ladder   cells of the packed plan, whole seeds first, until the time is up
+  ladder   cells of the packed plans, whole seeds first, until the time is up
 """
 
 import argparse
@@ -28,7 +28,9 @@ def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("pack", help="prepare .gpu").add_argument("--miniature", action="store_true")
+    packing = commands.add_parser("pack", help="prepare .gpu")
+    packing.add_argument("--miniature", action="store_true")
+    packing.add_argument("--study", nargs="+", default=["lr_crossover"], help="what to train, the first first")
     run = commands.add_parser("run", help="all phases, or some")
     run.add_argument("--out", type=Path, required=True, help="an empty folder for what is found")
     run.add_argument("--seconds", type=float, default=570.0, help="until everything is written")
@@ -43,7 +45,7 @@ def main() -> None:
     if arguments.command == "pack":
         from tests.gpu.packing import pack
 
-        pack(FOLDER, arguments.miniature)
+        pack(FOLDER, arguments.study, arguments.miniature)
     elif arguments.command == "take":
         from tests.gpu.taking import take
 

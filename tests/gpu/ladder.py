@@ -5,52 +5,66 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.gpu.phases import Context
+
+if TYPE_CHECKING:  # only after the packed wheels are installed
+    from stages.cells.plan import Plan, PlannedRow
 
 STORE = Path(os.environ.get("CROSSOVER_GPU_STORE", tempfile.gettempdir() + "/crossover-gpu-store"))
 ARCHIVE = "cells.tgz"
 
 
 def ladder(context: Context) -> None:
-    """Whole seeds of the first pair of recipes, narrow cells first, then of the next pair."""
+    """Study after study: whole seeds of the first pair of recipes, narrow cells first, then of the next pair."""
     import torch
 
     from crossover.base.errors import Interrupted
     from stages.cells.one import Worker
-    from stages.cells.plan import read_plan
     from stages.store.store import Store
     from tests.gpu.shapes import device
-    from tests.gpu.warming import SCALE, STUDY
+    from tests.gpu.warming import packed_plans
 
     torch.set_num_threads(1 if context.miniature else 4)
     torch.set_flush_denormal(True)
-    plan = read_plan(STUDY, SCALE)
-    first = {row.fingerprint: row for row in reversed(plan.rows)}
-    place = {name: number for number, name in enumerate(dict.fromkeys(row.recipe for row in plan.rows))}
-
-    def telling(fingerprint: str) -> tuple[int, int, int, int]:
-        row = first[fingerprint]
-        return place[row.recipe] // 2, row.cell.seed, row.cell.width, place[row.recipe]
-
-    worker, done, failed = Worker(plan, Store(STORE), device()), [], {}
-    for fingerprint in sorted(first, key=telling):
-        started, row = time.time(), first[fingerprint]
+    plans = packed_plans()
+    total = len({name for plan in plans for name in plan.cells})
+    done: dict[str, list[object]] = {}
+    failed = {}
+    for plan, row in [(plan, row) for plan in plans for row in _in_order(plan)]:
+        fingerprint = row.fingerprint
+        if fingerprint in done:
+            continue
+        started = time.time()
         try:
-            record = worker.complete(fingerprint, lambda _: None, context.over)
+            record = Worker(plan, Store(STORE), device()).complete(fingerprint, lambda _: None, context.over)
         except Interrupted:
             break
         except Exception as error:  # the others go on
             failed[fingerprint[:12]] = f"{type(error).__name__}: {error}"
         else:
             took = round(time.time() - started, 1)
-            done.append([row.recipe, row.cell.width, row.cell.seed, record.status, record.loss_online, took])
-            print(f"{len(done)} of {len(first)}: {done[-1]}", flush=True)
-        context.keep("ladder", {"done": len(done), "of": len(first), "failed": failed, "cells": done})
+            where = [plan.study, row.recipe, row.axes, row.cell.width, row.cell.seed]
+            done[fingerprint] = [*where, record.status, record.loss_online, took]
+            print(f"{len(done)} of {total}: {done[fingerprint]}", flush=True)
+        found = {"done": len(done), "of": total, "failed": failed, "cells": list(done.values())}
+        context.keep("ladder", found)
         if context.over():
             break
     if failed:
         raise SystemExit(1)
+
+
+def _in_order(plan: "Plan") -> "list[PlannedRow]":
+    """A row of every cell, the most telling first."""
+    first = {row.fingerprint: row for row in reversed(plan.rows)}
+    place = {name: number for number, name in enumerate(dict.fromkeys(row.recipe for row in plan.rows))}
+
+    def telling(row: "PlannedRow") -> tuple[int, int, int, int]:
+        return place[row.recipe] // 2, row.cell.seed, row.cell.width, place[row.recipe]
+
+    return sorted(first.values(), key=telling)
 
 
 def pack_store(out: Path) -> None:

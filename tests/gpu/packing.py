@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from crossover.base.errors import UsageError
-from tests.gpu.warming import SCALE, STUDY
+from tests.gpu.warming import SCALE
 
 WHEELS = (
     "pydantic==2.14.3", "pydantic-core==2.50.4", "annotated-types==0.8.0", "typing-inspection==0.4.5",
@@ -25,7 +26,7 @@ _SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def pack(folder: Path, miniature: bool) -> None:
+def pack(folder: Path, studies: Sequence[str], miniature: bool) -> None:
     """Make everything anew. Ends where the tree has changes: the plan's fingerprints speak of its source."""
     if subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False).returncode:
         raise SystemExit("commit first: what is trained there must be of a commit")
@@ -33,9 +34,9 @@ def pack(folder: Path, miniature: bool) -> None:
     folder.mkdir(exist_ok=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
     (folder / "commit").write_text(commit)
-    _write_params(folder / "params.yaml", miniature)
+    _write_params(folder / "params.yaml", studies, miniature)
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    for stage in (["stages.tokens"], ["stages.cells", "plan", STUDY, SCALE]):
+    for stage in (["stages.tokens"], *(["stages.cells", "plan", study, SCALE] for study in studies)):
         subprocess.run([sys.executable, "-m", *stage], cwd=folder, env=environment, check=True)
     _fetch_wheels(folder / "wheels")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -46,14 +47,15 @@ def pack(folder: Path, miniature: bool) -> None:
     print("then, here: make gpu-take DIR=found")
 
 
-def _write_params(path: Path, miniature: bool) -> None:
-    """The project's, with this one study active."""
+def _write_params(path: Path, studies: Sequence[str], miniature: bool) -> None:
+    """The project's, with these studies active."""
     yaml = YAML()
     params = yaml.load(Path("params.yaml"))
-    params["active"] = {f"{STUDY}-{SCALE}": {"study": STUDY, "scale": SCALE}}
+    params["active"] = {f"{study}-{SCALE}": {"study": study, "scale": SCALE} for study in studies}
     if miniature:
         params["scales"][SCALE].update(_SMALL)
-        params["studies"][STUDY]["seeds"] = 1
+        for study in studies:
+            params["studies"][study]["seeds"] = 1
     for corpus in params["corpora"].values():
         if "path" in corpus and Path(corpus["path"]).is_dir():
             corpus["path"] = str(Path(corpus["path"]).resolve())

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, util
@@ -28,6 +28,7 @@ class Context:
     out: Path
     miniature: bool
     until: float
+    only: Sequence[str]
 
     @property
     def parts(self) -> Path:
@@ -46,13 +47,13 @@ class Context:
     def phase(self, name: str, *more: str) -> list[str]:
         """The command that runs one phase in a process of its own."""
         said = ["--out", str(self.out), "--phase", name, "--until", str(self.until), *["--miniature"] * self.miniature]
-        return [sys.executable, "-m", "tests.gpu", "run", *said, *more]
+        return [sys.executable, "-m", "tests.gpu", "run", *said, *more, "--only", *self.only]
 
 
 def run_one(folder: Path, arguments: argparse.Namespace) -> int:
     """One phase, here."""
     name, _, rest = arguments.phase.partition(":")
-    context = Context(folder, arguments.out.resolve(), arguments.miniature, arguments.until)
+    context = Context(folder, arguments.out.resolve(), arguments.miniature, arguments.until, arguments.only)
     module = import_module(f"tests.gpu.{_MODULES.get(name, name)}")
     task: Callable[..., None] = getattr(module, name)
     task(context, rest) if rest else task(context)
@@ -74,7 +75,7 @@ def run_all(folder: Path, arguments: argparse.Namespace) -> int:
         """Phases side by side, those of them that are asked for."""
         names = tuple(name for name in names if name in arguments.only)
         until = min(time.time() + scale * most, end)
-        context = Context(folder, out, arguments.miniature, until - 3)
+        context = Context(folder, out, arguments.miniature, until - 3, arguments.only)
         running = {name: _start(context.phase(name), folder, environment, parts / f"{name}.log") for name in names}
         for name, process in running.items():
             code = _wait(process, until)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +21,8 @@ from stages.store.names import is_evaluation, travels
 from stages.store.store import Store, store_from_environment
 from stages.study.params import load_params
 from tests.gpu.ladder import ARCHIVE
-from tests.gpu.warming import SCALE, STUDY
 
-KEY = f"{STUDY}-{SCALE}"
-FROZEN = Path("data/frozen") / KEY
+FROZEN = Path("data/frozen")
 FIGURES = Path("data/benchmarks")
 _KEPT = ("losses.csv", "runs.csv", "fit.json", "losses.check.json")
 _STAGES = ("cells evaluate", "check losses", "fit")
@@ -41,37 +40,42 @@ def take(folder: Path, found: Path) -> None:
     if "ladder" not in figures:
         print(f"{found} holds figures only, now in {FIGURES}")
         return
-    plan = plan_from_json(read_json(folder / "data/studies" / KEY / "plan.json", "run `make gpu-pack`"))
-    store = store_from_environment()
-    print(f"{unpack(found / ARCHIVE, plan, store)} cells are new in {store.url}")
-    _say_what_is_whole(plan, store)
-    if KEY in load_params().active:
-        _repro(store)
-    else:
-        _freeze(folder, plan, store, figures)
+    store, here = store_from_environment(), load_params().active
+    plans = {key: _packed(folder, key) for key in load_params(folder / "params.yaml").active}
+    print(f"{unpack(found / ARCHIVE, list(plans.values()), store)} cells are new in {store.url}")
+    for key, plan in plans.items():
+        _say_what_is_whole(key, plan, store)
+        if key in here:
+            _repro(key, plan, store)
+    if not plans.keys() & here:
+        _freeze(folder, plans, store, figures)
 
 
-def unpack(archive: Path, plan: Plan, store: Store) -> int:
-    """Finished cells of the plan, and of each only the files a cell has; `adopt` checks their digests.
+def _packed(folder: Path, key: str) -> Plan:
+    return plan_from_json(read_json(folder / "data/studies" / key / "plan.json", "run `make gpu-pack`"))
+
+
+def unpack(archive: Path, plans: Sequence[Plan], store: Store) -> int:
+    """Finished cells of the plans, and of each only the files a cell has; `adopt` checks their digests.
 
     Returns how many the store lacked.
     """
-    beside = archive.parent / "cells"
+    beside, cells = archive.parent / "cells", {name: cell for plan in plans for name, cell in plan.cells.items()}
     with tarfile.open(archive) as tar:
         for member in tar:
             owner, _, name = member.name.partition("/")
-            if member.isfile() and owner in plan.cells and travels(name) and (body := tar.extractfile(member)):
+            if member.isfile() and owner in cells and travels(name) and (body := tar.extractfile(member)):
                 target = (store.root if is_evaluation(name) else beside) / owner / name
                 with replacing(target) as draft:
                     draft.write_bytes(body.read())
-    taken = store.adopt(beside, plan.cells)
+    taken = store.adopt(beside, cells)
     shutil.rmtree(beside, ignore_errors=True)
     return taken
 
 
-def _say_what_is_whole(plan: Plan, store: Store) -> None:
+def _say_what_is_whole(key: str, plan: Plan, store: Store) -> None:
     there = {name for name in plan.cells if store.record(name)}
-    print(f"{len(there)} of {len(plan.cells)} cells of {KEY} are in the store")
+    print(f"{len(there)} of {len(plan.cells)} cells of {key} are in the store")
     need = Counter((row.recipe, row.cell.seed) for row in plan.rows)
     have = Counter((row.recipe, row.cell.seed) for row in plan.rows if row.fingerprint in there)
     print(
@@ -80,39 +84,42 @@ def _say_what_is_whole(plan: Plan, store: Store) -> None:
     )
 
 
-def _repro(store: Store) -> None:
+def _repro(key: str, packed: Plan, store: Store) -> None:
     """Let DVC record what the store holds, where it holds everything that is planned here."""
-    subprocess.run(["dvc", "--wait-for-lock", "repro", f"plan@{KEY}"], check=True)
-    missing = [name for name in read_plan(STUDY, SCALE).cells if not store.record(name)]
+    subprocess.run(["dvc", "--wait-for-lock", "repro", f"plan@{key}"], check=True)
+    missing = [name for name in read_plan(packed.study, packed.scale).cells if not store.record(name)]
     if missing:
         raise UsageError(
-            f"{len(missing)} cells of {KEY} are missing, and `dvc repro` would train them on this machine; "
-            f"cut the study in params.yaml to the recipes and seeds that are whole, or take {KEY} out of `active`"
+            f"{len(missing)} cells of {key} are missing, and `dvc repro` would train them on this machine; "
+            f"cut the study in params.yaml to the recipes and seeds that are whole, or take {key} out of `active`"
         )
-    subprocess.run(["dvc", "--wait-for-lock", "repro", f"fit@{KEY}"], check=True)
+    subprocess.run(["dvc", "--wait-for-lock", "repro", f"fit@{key}"], check=True)
 
 
-def _freeze(folder: Path, plan: Plan, store: Store, figures: dict[str, object]) -> None:
-    """Tables, fit and page of the cells that are there, in the packed folder, and a copy of them for git."""
-    rows = [row for row in plan.rows if store.record(row.fingerprint)]
-    home = folder / "data/studies" / KEY
-    packed = (home / "plan.json").read_bytes()
-    write_json(home / "plan.json", plan.model_copy(update={"rows": rows}).to_json())
+def _freeze(folder: Path, plans: Mapping[str, Plan], store: Store, figures: dict[str, object]) -> None:
+    """Tables, fits and one page of the cells that are there, in the packed folder, and a copy of them for git."""
+    homes = {key: folder / "data/studies" / key / "plan.json" for key in plans}
+    rows = {key: [row for row in plan.rows if store.record(row.fingerprint)] for key, plan in plans.items()}
+    packed = {key: home.read_bytes() for key, home in homes.items()}
+    for key, plan in plans.items():
+        write_json(homes[key], plan.model_copy(update={"rows": rows[key]}).to_json())
     (folder / "data/ledger.jsonl").touch()
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "CROSSOVER_STORE": str(store.root.resolve())}
-    commands = ["check tokens", *(f"{stage} {STUDY} {SCALE}" for stage in _STAGES), "ridge", "verdicts", "report"]
-    for command in commands:
+    commands = [f"{stage} {plan.study} {plan.scale}" for plan in plans.values() for stage in _STAGES]
+    for command in ["check tokens", *commands, "ridge", "verdicts", "report"]:
         words = [sys.executable, "-m", *f"stages.{command}".split()]
         subprocess.run(words, cwd=folder, env=environment, check=True)
-    (home / "plan.json").write_bytes(packed)
-    FROZEN.mkdir(parents=True, exist_ok=True)
+    for key, home in homes.items():
+        home.write_bytes(packed[key])
+        _copy(folder, key, {row.fingerprint for row in rows[key]}, figures)
+
+
+def _copy(folder: Path, key: str, cells: Set[str], figures: dict[str, object]) -> None:
+    target = FROZEN / key
+    target.mkdir(parents=True, exist_ok=True)
     for name in _KEPT:
-        shutil.copyfile(folder / "data/results" / KEY / name, FROZEN / name)
-    shutil.copyfile(folder / "data/report/index.html", FROZEN / "index.html")
-    about = {
-        "commit": figures.get("commit"),
-        "cells": len({row.fingerprint for row in rows}),
-        "look": figures.get("look"),
-    }
-    (FROZEN / "about.json").write_text(json.dumps(about, indent=2) + "\n")
-    print(f"{FROZEN}: tables, fit and page of {about['cells']} cells of commit {about['commit']}")
+        shutil.copyfile(folder / "data/results" / key / name, target / name)
+    shutil.copyfile(folder / "data/report/index.html", target / "index.html")
+    about = {"commit": figures.get("commit"), "cells": len(cells), "look": figures.get("look")}
+    (target / "about.json").write_text(json.dumps(about, indent=2) + "\n")
+    print(f"{target}: tables, fit and page of {about['cells']} cells of commit {about['commit']}")

@@ -45,12 +45,12 @@ def test_cells_come_home_and_nothing_else(tmp_path: Path) -> None:
     ]
     archive, store = packed(made, tmp_path, dict.fromkeys(bad, b"x")), Store(tmp_path / "deep/store")
     before = set(tmp_path.rglob("*"))
-    assert unpack(archive, made, store) == 1
+    assert unpack(archive, [made], store) == 1
     assert store.complete(name, made.evaluation(made.cells[name]))
     new = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and path not in before]
     assert {path.parent.as_posix() for path in new} == {f"deep/store/{name}"}
     assert {path.suffix for path in new} == {".json", ".parquet"}
-    assert unpack(archive, made, store) == 0
+    assert unpack(archive, [made], store) == 0
 
 
 @pytest.mark.slow

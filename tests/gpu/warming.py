@@ -4,20 +4,26 @@ import os
 import subprocess
 import time
 
-from stages.cells.plan import read_plan
+from stages.cells.plan import Plan, read_plan
 from stages.study.cell import Cell
+from stages.study.params import load_params
 from stages.train.loop import train
 from tests.gpu.phases import Context
 from tests.gpu.plain import PlainLoop
 from tests.gpu.shapes import device, settle, speed_cells, tokens_for
 
-STUDY, SCALE = "lr_crossover", "gpu10"
+SCALE = "gpu10"
+
+
+def packed_plans() -> list[Plan]:
+    """Of the studies that are active in the folder, in their order."""
+    return [read_plan(active.study, active.scale) for active in load_params().active.values()]
 
 
 def warm(context: Context) -> None:
     """A process per shape; those that are not done in time are ended."""
     jobs = [f"ours {_short(cell)}" for cell in _shapes(context)]
-    jobs += [f"plain {_short(cell)}" for cell in speed_cells(context.miniature)]
+    jobs += [f"plain {_short(cell)}" for cell in speed_cells(context.miniature) if "speed" in context.only]
     at_once, results = max(1, (os.cpu_count() or 2) - 2), []
     running: list[tuple[str, float, subprocess.Popen[bytes]]] = []
     while (jobs or running) and not context.over():
@@ -52,10 +58,16 @@ def compile(_: Context, job: str) -> None:  # noqa: A001 (the phase's name)
 
 
 def _shapes(context: Context) -> list[Cell]:
-    """One cell of every shape, the ladder's first."""
-    shape = lambda cell: (cell.width, cell.vocab_size, cell.qk_norm, cell.micro_batch, cell.seq_len)  # noqa: E731
-    planned = {shape(cell): cell for cell in read_plan(STUDY, SCALE).cells.values()}
-    return list({**{shape(cell): cell for cell in speed_cells(context.miniature)}, **planned}.values())
+    """One cell of every shape, those that are measured first."""
+    cells = speed_cells(context.miniature) if "speed" in context.only else []
+    cells += [cell for plan in packed_plans() for cell in plan.cells.values()]
+    return list({_shape(cell): cell for cell in reversed(cells)}.values())[::-1]
+
+
+def _shape(cell: Cell) -> tuple[object, ...]:
+    """What is compiled apart."""
+    block = (cell.width, cell.hidden, cell.activation, cell.qk_norm)
+    return *block, cell.vocab_size, cell.micro_batch, cell.seq_len
 
 
 def _short(cell: Cell) -> str:
