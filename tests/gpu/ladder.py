@@ -32,7 +32,7 @@ def ladder(context: Context) -> None:
     total = len({name for plan in plans for name in plan.cells})
     done: dict[str, list[object]] = {}
     failed = {}
-    for plan, row in [(plan, row) for plan in plans for row in _in_order(plan)]:
+    for plan, row in ((each, row) for each in plans for row in _in_order(each)):
         fingerprint = row.fingerprint
         if fingerprint in done:
             continue
