@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from crossover.base.errors import UsageError
 from crossover.base.files import read_json, replacing, write_json
 from stages.cells.plan import Plan, plan_from_json, read_plan
 from stages.store.names import is_evaluation, travels
-from stages.store.store import Store, store_from_environment
+from stages.store.store import Record, Store, store_from_environment
 from stages.study.params import load_params
 from tests.gpu.ladder import ARCHIVE
+from tests.gpu.warming import SCALE
 
 FROZEN = Path("data/frozen")
 FIGURES = Path("data/benchmarks")
@@ -48,7 +49,7 @@ def take(folder: Path, found: Path) -> None:
         if key in here:
             _repro(key, plan, store)
     if not plans.keys() & here:
-        _freeze(folder, plans, store, figures)
+        _freeze(folder, plans, store)
 
 
 def _packed(folder: Path, key: str) -> Plan:
@@ -96,7 +97,7 @@ def _repro(key: str, packed: Plan, store: Store) -> None:
     subprocess.run(["dvc", "--wait-for-lock", "repro", f"fit@{key}"], check=True)
 
 
-def _freeze(folder: Path, plans: Mapping[str, Plan], store: Store, figures: dict[str, object]) -> None:
+def _freeze(folder: Path, plans: Mapping[str, Plan], store: Store) -> None:
     """Tables, fits and one page of the cells that are there, in the packed folder, and a copy of them for git."""
     homes = {key: folder / "data/studies" / key / "plan.json" for key in plans}
     rows = {key: [row for row in plan.rows if store.record(row.fingerprint)] for key, plan in plans.items()}
@@ -106,20 +107,26 @@ def _freeze(folder: Path, plans: Mapping[str, Plan], store: Store, figures: dict
     (folder / "data/ledger.jsonl").touch()
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "CROSSOVER_STORE": str(store.root.resolve())}
     commands = [f"{stage} {plan.study} {plan.scale}" for plan in plans.values() for stage in _STAGES]
-    for command in ["check tokens", *commands, "ridge", "verdicts", "report"]:
+    (folder / "data/results").mkdir(exist_ok=True)
+    shutil.copyfile("data/results/ridge.json", folder / "data/results/ridge.json")  # of no study, and minutes of work
+    for command in ["check tokens", *commands, "verdicts", "report"]:
         words = [sys.executable, "-m", *f"stages.{command}".split()]
         subprocess.run(words, cwd=folder, env=environment, check=True)
     for key, home in homes.items():
         home.write_bytes(packed[key])
-        _copy(folder, key, {row.fingerprint for row in rows[key]}, figures)
+        _copy(folder, key, [record for row in rows[key] if (record := store.record(row.fingerprint))])
+    shutil.copyfile(folder / "data/report/index.html", FROZEN / f"{SCALE}.html")
 
 
-def _copy(folder: Path, key: str, cells: Set[str], figures: dict[str, object]) -> None:
+def _copy(folder: Path, key: str, records: Sequence[Record]) -> None:
     target = FROZEN / key
     target.mkdir(parents=True, exist_ok=True)
     for name in _KEPT:
         shutil.copyfile(folder / "data/results" / key / name, target / name)
-    shutil.copyfile(folder / "data/report/index.html", target / "index.html")
-    about = {"commit": figures.get("commit"), "cells": len(cells), "look": figures.get("look")}
+    told = {
+        (each.fingerprint, each.provenance.commit, each.provenance.device, each.provenance.torch) for each in records
+    }
+    commits, devices, torches = (sorted({each[place] for each in told}) for place in (1, 2, 3))
+    about = {"cells": len(told), "commits": commits, "devices": devices, "torch": torches}
     (target / "about.json").write_text(json.dumps(about, indent=2) + "\n")
-    print(f"{target}: tables, fit and page of {about['cells']} cells of commit {about['commit']}")
+    print(f"{target}: tables and fit of {len(told)} cells of {', '.join(commits)}")
