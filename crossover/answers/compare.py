@@ -296,9 +296,8 @@ def _ranking(rung: Rung, a: str, b: str) -> Baseline:
 def _curve(ahead: Outlook) -> list[CurvePoint]:
     points = []
     for log_x in np.linspace(ahead.track.log_x[0], ahead.track.log_x[-1], 33):
-        spread = ahead.itself(float(log_x))
-        low, high = map(float, spread.quantiles(ENDS))
-        points.append(CurvePoint(math.exp(log_x), spread.expected, low, high))
+        value, low, high = map(float, ahead.itself(float(log_x)).quantiles(np.array([0.5, *ENDS])))
+        points.append(CurvePoint(math.exp(log_x), value, low, high))
     return points
 
 

@@ -37,7 +37,7 @@ class Chance:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What is believed of loss(B) - loss(A) at one x: its mean, and a pointwise 90% interval."""
+    """What is believed of loss(B) - loss(A) at one x: its median, and a pointwise 90% interval."""
 
     x: float
     value: float

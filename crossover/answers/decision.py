@@ -32,7 +32,7 @@ def gap_at(a: str, b: str, ahead: Outlook, target: float, laws: tuple[Fitted, Fi
     """The difference of B from A at `target`, and the choice between them; compute where A's law is known."""
     place, rungs = math.log(target), ahead.track.log_x
     spread = ahead.at(place)
-    value, p, (low, high) = spread.expected, spread.p_b_wins, map(float, spread.quantiles(ENDS))
+    p, (value, low, high) = spread.p_b_wins, map(float, spread.quantiles(np.array([0.5, *ENDS])))
     slopes = None if laws is None else (_slope(laws[0], place), _slope(laws[1], place))
     return Gap(
         lever_arm_decades=max(0.0, place - float(rungs[-1]), float(rungs[0]) - place) / _DECADE,
@@ -52,7 +52,7 @@ def _next_pair(ahead: Outlook, place: float, spread: Spread) -> NextPair:
     rungs, value = ahead.track.log_x, spread.expected
     top = float(rungs[-1])
     options = [top, top + float(np.median(np.diff(rungs)))]
-    moves = np.sqrt([*(min(ahead.tells(option, place), spread.sd**2) for option in options), spread.sd**2])
+    moves = spread.sd * np.sqrt([*(ahead.tells(option, place) for option in options), 1.0])
     gains = knowledge_gradient(value, moves)
     best = int(np.argmax(gains[:-1] / np.exp(np.array(options) - top)))
     left = min(spread.gains) * max(1 - float(gains[best] / max(gains[-1], 1e-300)), 0.0)

@@ -245,7 +245,7 @@ def _chance(
     if item and item.outlook and item.gap:
         spread = item.gap.spread.with_noise(item.outlook.track.noise / count)
         return PairChance(
-            a=a, b=b, p_b_wins=spread.p_b_wins, difference=spread.expected, sd=spread.sd,
+            a=a, b=b, p_b_wins=spread.p_b_wins, difference=item.gap.difference.value, sd=spread.sd,
             p_b_better=item.gap.p_b_beats_a,
         )  # fmt: skip
     if "x" not in runs.inputs and law in ADVISED:

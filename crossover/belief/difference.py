@@ -28,7 +28,7 @@ from scipy import special
 
 from crossover.base.arrays import Floats
 from crossover.belief.kernel import JITTER, Ints, Sizes, draws, forward, roots, spread_points
-from crossover.belief.spread import Spread, student_cdf
+from crossover.belief.spread import UNBOUNDED, Spread, student_cdf
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ _TURNS = 5
 _WIDER = 1.25
 _LEEWAY = 0.15
 _LIGHT = 3e-3  # weight beside the heaviest, below which a point is left out
+_FARTHEST = 5.0  # |D| beyond the ladder at most, in units of b, per e-fold there and at its end
 _SAME = 1e-6  # of log x: a place that is a rung
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _DRAWS = 1000  # and as many mirrored
@@ -272,14 +273,18 @@ class Outlook:
         return positive.T @ (1 - positive) / len(positive), everywhere
 
     def tells(self, log_x: float, target: float, runs: int = 1) -> float:
-        """Variance that `runs` more pairs at a place are expected to take off the difference at a target."""
+        """Share of the variance of the difference at a target that `runs` more pairs at a place would take off."""
         members = self.beyond
-        mean, latent, _ = members.jointly(np.array([log_x, target]))
+        places = np.array([log_x, target])
+        mean, latent, _ = members.jointly(places)
+        size = np.sqrt(mean**2 + 2 * latent[:, [0, 1], [0, 1]])
+        within = np.minimum(1.0, self._most(places) / (self.track.unit * size))  # what is out of bounds counts as these
+        mean, latent = mean * within, latent * within[:, :, None] * within[:, None, :]
         off = mean - members.weight_M @ mean
         spread = 2 * latent + off[:, :, None] * off[:, None, :]
         cov = self.track.unit**2 * np.einsum("m,mij->ij", members.weight_M, spread)
         misfit = 2 * self.track.unit**2 * float(members.weight_M @ members.sizes.misfit_M)
-        return float(cov[0, 1] ** 2 / (cov[0, 0] + misfit + self.track.noise / runs))
+        return float(cov[0, 1] ** 2 / (cov[0, 0] + misfit + self.track.noise / runs) / cov[1, 1])
 
     @cached_property
     def _rungs(self) -> list[Spread]:
@@ -293,7 +298,18 @@ class Outlook:
     def _spreads(self, members: Members, log_x: Floats, misfit: bool) -> list[Spread]:
         mean, variance = members.along(log_x, misfit)
         means, scales = self.track.unit * mean, self.track.unit * np.sqrt(variance)
-        return [Spread(members.weight_M, *part) for part in zip(means, scales, strict=True)]
+        parts = zip(means, scales, self._most(log_x).tolist(), strict=True)
+        return [Spread(members.weight_M, *part) for part in parts]
+
+    def _most(self, log_x: Floats) -> Floats:
+        """How large the difference can be at places [n].
+
+        Where it is thought to fade or to grow by a power of x, a few members let it grow without end, and far out
+        these alone would make every mean. Of 12,000 questions about published ladders of language and vision models
+        none went farther than 1.8 units.
+        """
+        ahead = log_x - self.track.log_x[-1]
+        return np.where(ahead > _SAME, self.track.unit * _FARTHEST * (1 + ahead), UNBOUNDED)
 
 
 def _alone(prior: Prior) -> Prior:

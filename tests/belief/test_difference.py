@@ -10,7 +10,7 @@ from scipy import integrate, stats
 import crossover.belief.difference as belief
 from crossover.belief import kernel as process
 from crossover.belief.difference import Outlook, Track
-from crossover.belief.spread import Spread, student_cdf
+from crossover.belief.spread import UNBOUNDED, Spread, student_cdf
 
 AHEAD = math.log(1e20)
 
@@ -87,10 +87,10 @@ def test_what_a_pair_would_tell_is_what_it_takes_off_the_variance() -> None:
     """Far more runs than could be made at the target itself leave the misfit of its rung alone."""
     ahead = Outlook(track(DIFFERENCES, 1e-5))
     place = AHEAD
-    taken, itself = ahead.tells(place, place, 10**9), ahead.itself(place)
     misfit = 2 * ahead.track.unit**2 * float(ahead.beyond.weight_M @ ahead.beyond.sizes.misfit_M)
-    assert taken == pytest.approx(itself.sd**4 / (itself.sd**2 + misfit), rel=1e-6)
-    assert ahead.tells(place - 2, place) < ahead.tells(place, place) < itself.sd**2
+    left = misfit / (ahead.itself(place).sd ** 2 + misfit)
+    assert 1 - ahead.tells(place, place, 10**9) == pytest.approx(left, rel=0.1)
+    assert ahead.tells(place - 2, place) < ahead.tells(place, place) < 1
 
 
 def test_the_power_of_the_evidence_lets_a_long_ladder_say_less_of_what_comes() -> None:
@@ -151,17 +151,33 @@ def test_the_trend_is_the_integral_of_a_slope_that_is_forgotten(a: float, c: flo
     assert found[-1] == a * c
 
 
-def test_quantiles_chance_and_gains_are_those_of_the_mixture() -> None:
-    spread = Spread(np.array([0.3, 0.7]), np.array([-0.02, 0.01]), np.array([0.01, 0.03]))
+@pytest.mark.parametrize("most", [UNBOUNDED, 0.04])
+def test_quantiles_chance_and_gains_are_those_of_the_mixture(most: float) -> None:
+    spread = Spread(np.array([0.3, 0.7]), np.array([-0.02, 0.01]), np.array([0.01, 0.03]), most)
     generator = np.random.default_rng(0)
     which = generator.random(400_000) < 0.3
     drawn = np.where(which, -0.02, 0.01) + np.where(which, 0.01, 0.03) * generator.standard_t(4, 400_000)
+    drawn = np.clip(drawn, -most, most)
     assert spread.p_b_wins == pytest.approx((drawn < 0).mean(), abs=0.003)
     assert spread.quantiles(np.array([0.05, 0.5, 0.95])) == pytest.approx(
         np.quantile(drawn, [0.05, 0.5, 0.95]), abs=5e-4
     )
     assert spread.gains == pytest.approx((np.maximum(drawn, 0).mean(), np.maximum(-drawn, 0).mean()), rel=0.02)
     assert spread.sd == pytest.approx(drawn.std(), rel=0.02)
+    assert spread.expected == pytest.approx(drawn.mean(), abs=2e-4)
+    assert spread.median == pytest.approx(np.median(drawn), abs=2e-4)
+
+
+@pytest.mark.parametrize("decades", [1, 3, 12])
+def test_far_out_no_mean_is_made_by_what_hardly_any_member_says(decades: int) -> None:
+    """What is said of a difference has the likelier side's sign, and no answer goes where no ladder ever went."""
+    for differences in (DIFFERENCES, [0.091, 0.067, 0.032], [0.02, 0.021, 0.019, 0.02]):
+        ahead = Outlook(track(differences, 1e-5))
+        there = ahead.at(ahead.track.log_x[-1] + decades * math.log(10))
+        assert np.sign(there.median) == np.sign(0.5 - there.p_b_wins)
+        farthest = 5 * ahead.track.unit * (1 + decades * math.log(10))
+        assert max(there.sd, abs(there.expected), *there.gains) < farthest
+        assert np.all(np.abs(there.quantiles(np.array([0.001, 0.999]))) <= farthest * (1 + 1e-9))
 
 
 def test_differences_that_wander_as_the_prior_says_are_covered() -> None:
