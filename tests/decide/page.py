@@ -17,7 +17,8 @@ Intervals are 90%, by resampling recipes (ladders where recipes are few); the me
 What is said of datadecide, gemstones, lcdb, scaling_with_vocab, steplaw and vision is said with constants learned
 from the other five (`python -m tests.decide.learn`, tests/decide/learned.json); of another set with those of all six,
 which are the ones that are shipped. Chosen with all six in sight, and so in-sample still: the form of the model, the
-unit b, the memories of a trend, how long ladders are merged, and the pull on the constants (tests/decide/learn.py says
+unit b, the memories of a trend, how long ladders are merged, how large a difference can be far out, and the pull on the
+constants (tests/decide/learn.py says
 which).
 
 * **right**: share of right choices. *d* is ours less single's. **caught**: orders that turned after the last rung shown
