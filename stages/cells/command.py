@@ -39,6 +39,7 @@ from stages.shards.windows import window_order
 from stages.study.cell import Cell
 from stages.study.tables import CURVE, read_csv
 from stages.train.loop import Curve, has_diverged
+from stages.train.observer import Observer, Window
 
 _GRACE = 15.0  # seconds it has to save what it has
 _POLL = 0.2
@@ -63,7 +64,7 @@ def run_command(
     cell: Cell,
     folder: Path,
     device: torch.device,
-    report: Callable[[int], None],
+    observe: Observer,
     stopping: Callable[[], bool],
 ) -> Left:
     """Let the cell's program train it in `folder` and check what it left.
@@ -81,7 +82,7 @@ def run_command(
                 [*words, str(folder.resolve())], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=_environment(device),
             )  # fmt: skip
-            _watch(process, folder / "curve.csv", report, stopping)
+            _watch(process, folder / "curve.csv", observe, stopping)
     except OSError as error:
         raise TrainerError(f"trainers.{cell.trainer}: `{words[0]}` cannot be started ({error.strerror})") from None
     finally:
@@ -129,17 +130,17 @@ def _environment(device: torch.device) -> dict[str, str]:
     return {**os.environ, "CUDA_VISIBLE_DEVICES": seen[number] if seen else str(number)}
 
 
-def _watch(
-    process: "subprocess.Popen[bytes]", curve: Path, report: Callable[[int], None], stopping: Callable[[], bool]
-) -> None:
-    """Wait for its end. Tells how many steps its curve has, and passes on the request to stop."""
-    told = 0
+def _watch(process: "subprocess.Popen[bytes]", curve: Path, observe: Observer, stopping: Callable[[], bool]) -> None:
+    """Wait for its end. Tells the rows of its curve as they come, and passes on the request to stop."""
+    told, place = 0, 0
     try:
         while process.poll() is None:
             time.sleep(_POLL)
-            if (step := _steps(curve)) > told:
-                told = step
-                report(step)
+            rows, place = _new_rows(curve, place)
+            if rows:
+                told += len(rows)
+                lrs, losses, norms = map(list, zip(*rows, strict=True))
+                observe(Window(told, losses, lrs, norms))
             if stopping():
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
@@ -151,12 +152,29 @@ def _watch(
             process.wait()
 
 
-def _steps(curve: Path) -> int:
-    """Rows written so far, from the last whole one: a curve of a million steps is not read five times a second."""
-    with suppress(OSError, ValueError, IndexError), curve.open("rb") as file:
-        file.seek(max(0, curve.stat().st_size - 500))
-        return int(file.read().splitlines()[-2].split(b",")[0]) + 1
-    return 0
+def _new_rows(curve: Path, place: int) -> tuple[list[tuple[float, ...]], int]:
+    """Rate, loss and gradient norm of the whole rows from a place in the file on, and where they end.
+
+    A program that goes on from a checkpoint may have written the file anew, and shorter: then it is told from there on.
+    """
+    with suppress(OSError), curve.open("rb") as file:
+        file.seek(min(place, curve.stat().st_size))
+        lines = file.read().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith(b"\n")]
+        rows = [_numbers(line) for line in whole if line[:1].isdigit()]
+        return rows, min(place, curve.stat().st_size) + sum(map(len, whole))
+    return [], place
+
+
+def _numbers(line: bytes) -> tuple[float, ...]:
+    fields = line.decode(errors="replace").split(",")[2:]
+    numbers = []
+    for field in (*fields, "", "", "")[:3]:
+        try:
+            numbers.append(float(field))
+        except ValueError:  # it is left empty, or says nan in a way of its own
+            numbers.append(math.nan)
+    return tuple(numbers)
 
 
 def _taken(plan: Plan, cell: Cell, folder: Path, seconds: float) -> Left:

@@ -6,7 +6,6 @@ next job finds warm.
 
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from stages.cells.pool import Pool
 from stages.cells.trainer import CellError
 from stages.store.store import Record, Store
 from stages.study.cell import Cell
+from stages.train.observer import Observer, nobody
 
 _STOPPED = threading.Event()
 _POOLS: dict[tuple[Path, str | None], Pool] = {}
@@ -47,7 +47,7 @@ class Job:
         return f"{plan.study}-{plan.scale} {row.recipe} width {cell.width} lr {cell.lr:.4g} seed {cell.seed}"
 
 
-def do(job: Job, report: Callable[[int], None] = lambda _: None) -> Record:
+def do(job: Job, observe: Observer = nobody) -> Record:
     """Bring the cell to completion in a worker process of this process.
 
     Raises `WorkerLostError`, `TimeLimitError` or `CellError`.
@@ -56,7 +56,7 @@ def do(job: Job, report: Callable[[int], None] = lambda _: None) -> Record:
         raise Interrupted("stopped before the cell began")
     root = job.root if (job.root / "data/tokens").is_dir() else Path.cwd()
     store = Store.at(job.store)
-    _pool(root).complete(job.plan, job.fingerprint, store, report=report, seconds=job.seconds)
+    _pool(root).complete(job.plan, job.fingerprint, store, observe=observe, seconds=job.seconds)
     record = store.record(job.fingerprint)
     if record is None:
         raise CellError(f"its worker left no record in {job.store}")

@@ -25,6 +25,7 @@ from stages.study.cell import Cell
 from stages.study.tables import CURVE, write_parquet
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Curve, Trained, train
+from stages.train.observer import Observer
 from stages.train.ranks import ALONE, Ranks
 
 CHECKPOINT_SECONDS = float(os.environ.get("CROSSOVER_CHECKPOINT_SECONDS", "30"))
@@ -39,15 +40,15 @@ class Worker:
     device: torch.device
     ranks: Ranks = ALONE
 
-    def complete(self, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]) -> Record:
+    def complete(self, fingerprint: str, observe: Observer, stopping: Callable[[], bool]) -> Record:
         """Train and evaluate the cell as far as the store lacks it; returns its record."""
         self.plan.require_this_source()
         cell = self.plan.cells[fingerprint]
         record = self.store.record(fingerprint)
         if record is None:
-            return self._train(cell, fingerprint, report, stopping)
+            return self._train(cell, fingerprint, observe, stopping)
         if not self.store.complete(fingerprint, self.plan.evaluation(cell)):
-            self._evaluate(cell, fingerprint, self._again(cell, record, report, stopping))
+            self._evaluate(cell, fingerprint, self._again(cell, record, observe, stopping))
         self.store.settle(record)
         return record
 
@@ -59,17 +60,15 @@ class Worker:
         if self.ranks.sharded and not trained.diverged:
             self._losses(cell, trained.model)
 
-    def _train(
-        self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
-    ) -> Record:
+    def _train(self, cell: Cell, fingerprint: str, observe: Observer, stopping: Callable[[], bool]) -> Record:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         folder = self.store.folder(fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
         if cell.trainer:
-            trained: Trained | Left = self._command(cell, fingerprint, report, stopping)
+            trained: Trained | Left = self._command(cell, fingerprint, observe, stopping)
         else:
             checkpoint = Checkpoint(folder / "checkpoint.safetensors", fingerprint)
-            trained = self._run(cell, checkpoint, report, stopping)
+            trained = self._run(cell, checkpoint, observe, stopping)
         files = {"curve.parquet": _write_curve(folder / "curve.parquet", cell, trained)}
         if not trained.diverged:
             if self.plan.keep == "final" and (weights := _write_weights(folder / "weights.safetensors", trained)):
@@ -90,24 +89,20 @@ class Worker:
         return record
 
     def _run(
-        self, cell: Cell, checkpoint: Checkpoint | None, report: Callable[[int], None], stopping: Callable[[], bool]
+        self, cell: Cell, checkpoint: Checkpoint | None, observe: Observer, stopping: Callable[[], bool]
     ) -> Trained:
         tokens = self._stream(cell.unique_tokens + 1)
-        return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, report, stopping, ranks=self.ranks)
+        return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, observe, stopping, ranks=self.ranks)
 
-    def _command(
-        self, cell: Cell, fingerprint: str, report: Callable[[int], None], stopping: Callable[[], bool]
-    ) -> Left:
-        return run_command(self.plan, cell, self.store.folder(fingerprint) / "work", self.device, report, stopping)
+    def _command(self, cell: Cell, fingerprint: str, observe: Observer, stopping: Callable[[], bool]) -> Left:
+        return run_command(self.plan, cell, self.store.folder(fingerprint) / "work", self.device, observe, stopping)
 
-    def _again(
-        self, cell: Cell, record: Record, report: Callable[[int], None], stopping: Callable[[], bool]
-    ) -> Transformer | Left:
+    def _again(self, cell: Cell, record: Record, observe: Observer, stopping: Callable[[], bool]) -> Transformer | Left:
         """The final model from its kept weights, retrained where none were kept; a program evaluates its own."""
         if cell.trainer:
-            return self._command(cell, record.fingerprint, report, stopping)
+            return self._command(cell, record.fingerprint, observe, stopping)
         if "weights.safetensors" not in record.files:
-            return self._run(cell, None, report, stopping).model
+            return self._run(cell, None, observe, stopping).model
         model = build(cell)
         model.load_state_dict(load_file(self.store.verified(record, "weights.safetensors")))
         return model.to(self.device)

@@ -98,7 +98,7 @@ def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress
 
     def work(fingerprint: str) -> None:
         try:
-            status = pool.complete(plan, fingerprint, store, report=lambda step: progress.step(fingerprint, step))
+            status = pool.complete(plan, fingerprint, store, observe=lambda told: progress.step(fingerprint, told.step))
         except Interrupted:
             return
         except CellError as error:

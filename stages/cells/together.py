@@ -77,7 +77,7 @@ def _train(worker: Worker, fingerprint: str) -> None:
         print(f"{fingerprint[:12]} is in the store")
     elif ranks.first:
         record = worker.complete(
-            fingerprint, lambda step: print(f"step {step} of {cell.steps}", flush=True), stop.is_set
+            fingerprint, lambda told: print(f"step {told.step} of {cell.steps}", flush=True), stop.is_set
         )
         print(f"{fingerprint[:12]}: {record.status}, {record.provenance.tokens_per_second:,.0f} tokens/s")
 

@@ -14,12 +14,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan, plan_from_json
 from stages.store.store import Store
+from stages.train.observer import Observer, Window, nobody
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +62,7 @@ class Trainer:
         plan: Plan,
         fingerprint: str,
         store: Store,
-        report: Callable[[int], None] = lambda _: None,
+        observe: Observer = nobody,
         seconds: float | None = None,
     ) -> str:
         """Bring a cell to completion; returns its status, `done` or `diverged`.
@@ -81,7 +83,7 @@ class Trainer:
             timer.start()
         try:
             self._ask(process, plan, fingerprint, store)
-            return self._listen(process, report)
+            return self._listen(process, observe)
         except WorkerLostError:
             self.stop()
             if expired.is_set():
@@ -112,7 +114,7 @@ class Trainer:
         except (BrokenPipeError, ValueError):
             raise WorkerLostError(_epitaph(process)) from None
 
-    def _listen(self, process: "subprocess.Popen[str]", report: Callable[[int], None]) -> str:
+    def _listen(self, process: "subprocess.Popen[str]", observe: Observer) -> str:
         assert process.stdout
         with suppress(ValueError):  # `stop` closed the pipe
             for line in process.stdout:
@@ -121,7 +123,7 @@ class Trainer:
                     return str(value)
                 if kind == "failed":
                     raise CellError(value)
-                report(value)
+                observe(Window(*value))
         raise WorkerLostError(_epitaph(process))
 
     @property
@@ -213,7 +215,7 @@ def _serve(requests: TextIO, answers: TextIO, number: int) -> None:
         fingerprint = request["fingerprint"]
 
         def work(worker: Worker = worker, fingerprint: str = fingerprint) -> str:
-            return worker.complete(fingerprint, lambda step: say("step", step), stop.is_set).status
+            return worker.complete(fingerprint, lambda told: say("window", astuple(told)), stop.is_set).status
 
         try:
             _attempt(work, say)

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from stages.model.products import matmul, pays
 
-_SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(_SLOPE x + _CUBE x^3), the form with tanh
-_CUBE = _SLOPE * 0.044715
-_EPSILON = 1e-5  # of torch's layer norm
-_CHUNK = {"cpu": 2**19, "cuda": 2**28}  # logits at hand at once: on a CPU those that stay in its cache
+SLOPE = 2 * math.sqrt(2 / math.pi)  # gelu(x) = x sigmoid(SLOPE x + CUBE x^3), the form with tanh
+CUBE = SLOPE * 0.044715
+EPSILON = 1e-5  # of torch's layer norm
+CHUNK = {"cpu": 2**19, "cuda": 2**28}  # logits at hand at once: on a CPU those that stay in its cache
 _ROWS = 64  # of the padded vocabulary, a multiple of this on a GPU
 _SCORES = 2**18  # attention scores at hand at once
-_LONGEST = 256
+LONGEST = 256
 Function = torch.autograd.Function
 
 
@@ -44,14 +44,14 @@ class _Linear(Function):
 class _Gelu(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        gate = x.square().mul_(_CUBE).add_(_SLOPE).mul_(x).sigmoid_()
+        gate = x.square().mul_(CUBE).add_(SLOPE).mul_(x).sigmoid_()
         ctx.save_for_backward(x, gate)
         return x * gate
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         x, gate = ctx.saved_tensors
-        slope: Tensor = x.square().mul_(3 * _CUBE).add_(_SLOPE).mul_(x)
+        slope: Tensor = x.square().mul_(3 * CUBE).add_(SLOPE).mul_(x)
         return slope.addcmul_(slope, gate, value=-1).add_(1).mul_(gate).mul_(gradients[0])
 
 
@@ -62,15 +62,15 @@ class _Attention(Function):
         normed, shrink, gains = x_3xBxHxKxS[:2], None, _gains(gains_2xK, x_3xBxHxKxS)
         if gains_2xK is not None:
             normed = normed - normed.mean(-2, keepdim=True)
-            shrink = normed.square().mean(-2, keepdim=True).add_(_EPSILON).rsqrt_()
+            shrink = normed.square().mean(-2, keepdim=True).add_(EPSILON).rsqrt_()
             normed.mul_(shrink)
         q_NxKxS, k_NxKxS = _turned(normed * gains, *rope_2xhxS).view(2, B * H, K, S)
         v_NxKxS = x_3xBxHxKxS[2].view(B * H, K, S)
         future_SxS = x_3xBxHxKxS.new_full((S, S), -torch.inf).triu_(1)
         y_NxSxK: Tensor = q_NxKxS.new_empty(B * H, S, K)
         kept = ctx.needs_input_grad[0]  # else all heads use the same few matrices, in the cache
-        weights_NxSxS = q_NxKxS.new_empty(B * H if kept else min(B * H, _at_once(S)), S, S)
-        weights = weights_NxSxS.split(_at_once(S)) if kept else itertools.repeat(weights_NxSxS)
+        weights_NxSxS = q_NxKxS.new_empty(B * H if kept else min(B * H, heads_at_once(S)), S, S)
+        weights = weights_NxSxS.split(heads_at_once(S)) if kept else itertools.repeat(weights_NxSxS)
         for (q_CxKxS, k_CxKxS, v_CxKxS, y_CxSxK), weights_CxSxS in zip(
             _parts(q_NxKxS, k_NxKxS, v_NxKxS, y_NxSxK), weights, strict=False
         ):
@@ -110,11 +110,12 @@ class _Attention(Function):
 
 def _parts(*tensors_NxAxS: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same few heads of every tensor, so few that their scores stay in the cache."""
-    heads = _at_once(tensors_NxAxS[0].shape[-1])
+    heads = heads_at_once(tensors_NxAxS[0].shape[-1])
     return zip(*(tensor.split(heads) for tensor in tensors_NxAxS), strict=True)
 
 
-def _at_once(S: int) -> int:
+def heads_at_once(S: int) -> int:
+    """Heads whose scores stay in the cache together."""
     return max(1, _SCORES // S**2)
 
 
@@ -188,7 +189,7 @@ def type_of_products(x: Tensor) -> torch.dtype:
 
 def _logits(x_NxD: Tensor, weight_PxD: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """A few rows at a time, and which; the next ones take their place in memory."""
-    rows = max(1, _CHUNK[x_NxD.device.type] // len(weight_PxD))
+    rows = max(1, CHUNK[x_NxD.device.type] // len(weight_PxD))
     logits_RxP = x_NxD.new_empty(min(rows, len(x_NxD)), len(weight_PxD))
     for start in range(0, len(x_NxD), rows):
         part = slice(start, min(start + rows, len(x_NxD)))
@@ -245,7 +246,7 @@ def _compiled_turn() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
 
 def attention_pays(qkv_BxSxC: Tensor) -> bool:
     """Whether `attention` beats torch's own: in float32 on a CPU, as far as was measured (`make bench`)."""
-    return qkv_BxSxC.device.type == "cpu" and qkv_BxSxC.dtype != torch.bfloat16 and qkv_BxSxC.shape[1] <= _LONGEST
+    return qkv_BxSxC.device.type == "cpu" and qkv_BxSxC.dtype != torch.bfloat16 and qkv_BxSxC.shape[1] <= LONGEST
 
 
 def linear(x: Tensor, weight_OxI: Tensor) -> Tensor:
@@ -265,7 +266,7 @@ def gelu(x: Tensor) -> Tensor:
 def gelu_to_compile(x: Tensor) -> Tensor:
     """As `gelu`, in plain operations. A sigmoid takes a compiled kernel less time than the tanh of torch's form."""
     z = _at_least_float(x)
-    return (z * torch.sigmoid(z * (_SLOPE + _CUBE * z.square()))).to(x.dtype)
+    return (z * torch.sigmoid(z * (SLOPE + CUBE * z.square()))).to(x.dtype)
 
 
 def attention(qkv_BxSxC: Tensor, heads: int, gains_2xK: Tensor | None, rope_2xSxh: Tensor) -> Tensor:

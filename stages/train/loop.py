@@ -22,6 +22,7 @@ from stages.shards.reading import Stream, TokenArray
 from stages.shards.windows import window_order
 from stages.study.cell import Cell
 from stages.train.checkpoint import Checkpoint
+from stages.train.observer import Observer, Window, nobody
 from stages.train.optimizer import Optimizer
 from stages.train.parameters import FlatParameters, ShardedParameters
 from stages.train.ranks import ALONE, Ranks
@@ -85,7 +86,7 @@ def train(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     every: float = 30.0,
-    report: Callable[[int], None] = lambda _: None,
+    observe: Observer = nobody,
     stopping: Callable[[], bool] = lambda: False,
     compiled: bool | None = None,
     ranks: Ranks = ALONE,
@@ -93,9 +94,9 @@ def train(
     """Train `cell` on `tokens` (its prefix of the stream and one token more), resuming from `checkpoint` if it exists.
 
     Writes a checkpoint every `every` seconds, or less often where writing would take more than a twentieth of the time,
-    and when `stopping` says so, then raises `Interrupted`. `report` gets the number of steps done at every window. By
-    default the model is compiled on a GPU, once per shape and process whatever the learning rate, and not on a CPU,
-    where that takes half a minute and gains a tenth at most. Of several processes (`ranks`) only the first needs
+    and when `stopping` says so, then raises `Interrupted`. `observe` is told of every window. By default the model is
+    compiled on a GPU, once per shape and process whatever the learning rate, and not on a CPU, where that takes half a
+    minute and by hand is faster (`stages.model.by_hand`). Of several processes (`ranks`) only the first needs
     `checkpoint`; sharded ones write it at the end of a window.
     """
     started = time.monotonic()
@@ -120,16 +121,17 @@ def train(
     order = torch.from_numpy(window_order(cell)).to(feed.home)
     lrs = learning_rates(cell)
     hidden = hidden_of(compiled and not ranks.sharded, cell.recomputes)
-    kind = step_kind(cell, len(flat.values), device, ranks)
+    kind = step_kind(cell, len(flat.values), device, ranks, compiled)
     take = kind(cell, model, hidden, optimizer, feed, order, lrs, losses, norms, ranks)
-    due, diverged = time.monotonic() + every, False
+    due, diverged, since = time.monotonic() + every, False, step - step % cell.window
     with checkpoint or nullcontext():
         while step < cell.steps and not diverged:
             take(step)
             step += 1
             if step % cell.window == 0 or step == cell.steps:
                 diverged = has_diverged(losses[:step], cell.window)
-                report(step)
+                observe(Window(step, losses[since:step].tolist(), lrs[since:step], norms[since:step].tolist()))
+                since = step
             overdue = ranks.agree_to_save(time.monotonic() > due, step, cell.window, device)
             stop = ranks.agree(stopping(), step, cell.window, device)
             if stop and not diverged:  # who goes on from a checkpoint takes it for sound

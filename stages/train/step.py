@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stages.model.by_hand import Hand, goes_by_hand
 from stages.model.execution import Feed, parted, precision
 from stages.model.fused import head_gradients, head_loss
 from stages.model.transformer import Transformer
@@ -54,6 +55,31 @@ class Step:
         self.norms[step] = self.optimizer.step(self.lrs[step])
         flat.spread()
         self.losses[step] = self.ranks.average(loss)
+
+
+@dataclass
+class HandStep(Step):
+    """The same to the last bit, by hand: see `stages.model.by_hand`. Only for a process that is alone."""
+
+    def __post_init__(self) -> None:
+        cell, gradients = self.cell, self.optimizer.flat.gradients
+        parts = [slice(start, start + cell.micro_batch) for start in range(0, cell.batch, cell.micro_batch)]
+        sizes = [len(range(cell.batch)[part]) for part in parts]
+        hands = {size: Hand(cell, self.model, size) for size in dict.fromkeys(sizes)}
+        self._parts = [(part, hands[size], size / cell.batch) for part, size in zip(parts, sizes, strict=True)]
+        self._before = torch.zeros_like(gradients) if len(parts) > 1 else None
+
+    @torch.inference_mode()
+    def __call__(self, step: int) -> None:
+        """Take step number `step`, counted from 0."""
+        windows_B, gradients, before = self.order[step], self.optimizer.flat.gradients, self._before
+        loss = torch.zeros(())
+        for part, hand, share in self._parts:
+            loss += share * hand(*self.feed(windows_B[part]), share)
+            if before is not None:
+                before.copy_(gradients.add_(before) if part.start else gradients)
+        self.norms[step] = self.optimizer.step(self.lrs[step])
+        self.losses[step] = loss
 
 
 @dataclass
@@ -127,7 +153,9 @@ class GraphedStep(Step):
         return losses_N.mean(), [d_head_VxD if parameter is head else next(found) for parameter in self._parameters]
 
 
-def step_kind(cell: Cell, parameters: int, device: torch.device, ranks: Ranks) -> type[Step]:
-    """How a cell's steps are taken: captured where launches would cost, on one GPU."""
+def step_kind(cell: Cell, parameters: int, device: torch.device, ranks: Ranks, compiled: bool) -> type[Step]:
+    """How a cell's steps are taken: by hand on a CPU, captured where launches would cost, on one GPU."""
+    if goes_by_hand(cell, device) and ranks.count == 1 and not compiled:
+        return HandStep
     short = 6.0 * parameters * cell.micro_batch * cell.seq_len < _LONG
     return GraphedStep if device.type == "cuda" and ranks.count == 1 and short else Step

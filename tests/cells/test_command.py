@@ -23,6 +23,7 @@ from stages.shards.reading import read_prefix
 from stages.store.store import Store
 from stages.study.params import Params
 from stages.train.loop import train
+from stages.train.observer import Window
 from tests.conftest import REPOSITORY, TINY, Project, make_project
 from tests.processes import alive, descendants, until
 
@@ -96,14 +97,18 @@ def test_a_program_is_part_of_its_cells_identity_and_of_no_others(tokenized: Pro
 def test_what_a_program_leaves_becomes_the_cell(tokenized: Project, tmp_path: Path) -> None:
     plan = planned(tokenized, LEFT.replace("CHANGE", "losses['validation'][:16] = 3.75"))
     store, name = Store(tmp_path), fingerprint(plan)
-    steps: list[int] = []
-    record = Worker(plan, store, CPU).complete(name, steps.append, lambda: False)
+    told: list[Window] = []
+    record = Worker(plan, store, CPU).complete(name, told.append, lambda: False)
     losses = store.evaluation(name, plan.evaluation(plan.cells[name]))
     assert losses
     assert losses["loss_validation"] == pytest.approx(3.25 + 0.5 * 16 / 2048)
     assert losses["loss_validation_se"] > 0
     assert (losses["loss_seen"], losses["loss_fresh"]) == (3.25, 3.25)
     assert (record.status, record.steps_done, record.loss_init) == ("done", plan.cells[name].steps, 5.0)
+    for window in told:
+        start = window.step - len(window.losses)
+        assert window.losses == pytest.approx([5 - step / 1000 for step in range(start, window.step)])
+        assert window.lrs == [0.1] * len(window.losses) == [0.1 * norm for norm in window.grad_norms]
     assert not (store.folder(name) / "work").exists()
     assert list(record.files) == ["curve.parquet"]
 

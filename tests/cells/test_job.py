@@ -10,6 +10,7 @@ from stages.cells import job as jobs
 from stages.cells.job import Job, dismiss_workers, do, stop_workers
 from stages.cells.plan import Plan
 from stages.cells.trainer import CellError
+from stages.train.observer import Window
 from tests.cells.test_pool import planned, tokenized
 
 __all__ = ["planned", "tokenized"]  # fixtures
@@ -24,9 +25,10 @@ def test_a_job_travels_and_finds_its_worker_warm(planned: Plan, tmp_path: Path) 
     assert len(first.plan.rows) == 1
     assert first.name == "tiny-mini constant width 8 lr 0.02 seed 0"
     dismiss_workers()
-    steps: list[int] = []
-    assert do(first, steps.append).status == "done"
-    assert steps[-1] == first.cell.steps
+    told: list[Window] = []
+    assert do(first, told.append).status == "done"
+    assert told[-1].step == first.cell.steps
+    assert sum(len(window.losses) for window in told) == first.cell.steps
     (pool,) = jobs._POOLS.values()
     (trainer,) = pool._trainers
     worker = trainer.pid

@@ -56,10 +56,10 @@ def right(context: Context) -> None:
         for way, options in WAYS.items() if where.type == "cuda" else [("uncaptured", {"compiled": False})]:
             if name != "bf16" and way not in ("uncaptured", "captured"):
                 continue
-            chunk = fused._CHUNK[where.type]
-            fused._CHUNK[where.type] = ODD_ROWS * cell.vocab_size if "odd_chunk" in name else chunk
+            chunk = fused.CHUNK[where.type]
+            fused.CHUNK[where.type] = ODD_ROWS * cell.vocab_size if "odd_chunk" in name else chunk
             got = run(cell, where, torch.float32, **options)
-            fused._CHUNK[where.type] = chunk
+            fused.CHUNK[where.type] = chunk
             errors = {key: _relative(got[key], expected[key]) for key in ("gradient", "parameters")}
             errors["losses"] = float((got["losses"] - expected["losses"]).abs().max())
             sound = errors["gradient"] < limit and errors["losses"] < 10 * limit

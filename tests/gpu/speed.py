@@ -35,7 +35,7 @@ class OurLoop:
         order = torch.arange(MOST * cell.batch, device=where).remainder(64 * cell.batch).view(MOST, cell.batch)
         losses, norms = torch.zeros(2, MOST, device=where)
         flat, feed = FlatParameters(model), Feed(tokens_for(cell), cell.seq_len, where)
-        kind = kind or step_kind(cell, len(flat.values), where, ALONE)
+        kind = kind or step_kind(cell, len(flat.values), where, ALONE, True)
         optimizer, hidden = Optimizer(cell, flat), hidden_of(where.type == "cuda")
         self._take = kind(cell, model, hidden, optimizer, feed, order, [cell.lr] * MOST, losses, norms, ALONE)
         self.kind = kind.__name__

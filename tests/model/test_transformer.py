@@ -131,7 +131,7 @@ def test_initialisation() -> None:
 
 @pytest.mark.parametrize("rows", [1, 4, 100])
 def test_cross_entropy_a_few_rows_at_a_time_equals_torch_s(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fused._CHUNK, "cpu", 64 * rows)
+    monkeypatch.setitem(fused.CHUNK, "cpu", 64 * rows)
     generator = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(3, 5, 8, generator=generator), torch.randn(64, 8, generator=generator)
     targets = torch.randint(0, 64, (3, 5), generator=generator)

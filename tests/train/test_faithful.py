@@ -65,7 +65,7 @@ def test_attention_that_keeps_nothing_is_the_same(at_once: int, monkeypatch: pyt
 @pytest.mark.parametrize("chunk", [64, 640, 10**6])
 def test_head_loss_and_its_gradients(z_loss: float, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the number of rows at a time, one that does not divide the tokens included."""
-    monkeypatch.setitem(fused._CHUNK, "cpu", chunk)
+    monkeypatch.setitem(fused.CHUNK, "cpu", chunk)
     hidden, weight = random(3, 7, 8), (3 * random(64, 8).detach()).requires_grad_()
     targets = torch.randint(0, 64, (3, 7), generator=GENERATOR.manual_seed(0))
     objective, loss = fused.head_loss(hidden, weight, targets, z_loss)

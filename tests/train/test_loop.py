@@ -1,14 +1,15 @@
 """The training loop: golden numbers, bit-identical resumption, divergence."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from crossover.base.errors import Interrupted
+from stages.model.by_hand import Hand
 from stages.shards.windows import window_order
-from stages.train import step
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Curve, Trained, train
 from tests.conftest import make_cell
@@ -109,14 +110,13 @@ def test_divergence_by_loss_and_by_nan(tokens: np.ndarray, monkeypatch: pytest.M
     assert wild.diverged
     assert wild.steps_done in (10, 20, 30, 40)
     assert wild.loss_online(make_cell()) is None
-    real = step.head_loss
+    real = Hand.__call__
 
-    def poisoned(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
-        objective, loss = real(*arguments)
-        return objective, loss * (torch.nan if next(calls) == 13 else 1)
+    def poisoned(*arguments: Any) -> torch.Tensor:
+        return real(*arguments) * (torch.nan if next(calls) == 13 else 1)
 
     calls = iter(range(1000))
-    monkeypatch.setattr(step, "head_loss", poisoned)
+    monkeypatch.setattr(Hand, "__call__", poisoned)
     nan = train(make_cell(), tokens, CPU)
     assert nan.diverged
     assert nan.steps_done == 20
@@ -172,3 +172,19 @@ def test_other_recipes_resume_bit_identically(tmp_path: Path, tokens: np.ndarray
     with pytest.raises(Interrupted):
         train(cell, tokens, CPU, path, stopping=lambda: next(calls) >= 13)
     assert same(train(cell, tokens, CPU, path), train(cell, tokens, CPU))
+
+
+def test_whoever_looks_sees_every_step_once(tokens: np.ndarray, tmp_path: Path) -> None:
+    """Window by window, a run that is stopped and goes on included."""
+    cell, seen = make_cell(steps=35), []
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "cell")
+    calls = iter(range(1000))
+    with pytest.raises(Interrupted):
+        train(cell, tokens, CPU, checkpoint, observe=seen.append, stopping=lambda: next(calls) == 13)
+    assert [window.step for window in seen] == [10]
+    trained = train(cell, tokens, CPU, checkpoint, observe=seen.append)
+    assert [(window.step, len(window.losses)) for window in seen] == [(10, 10), (20, 10), (30, 10), (35, 5)]
+    told = [loss for window in seen for loss in window.losses]
+    assert told == trained.losses.tolist()
+    assert [lr for window in seen for lr in window.lrs] == trained.lrs
+    assert [norm for window in seen for norm in window.grad_norms] == trained.grad_norms.tolist()

@@ -21,9 +21,9 @@ from stages.train.checkpoint import Checkpoint
 from stages.train.loop import hidden_of, train
 from stages.train.optimizer import Optimizer
 from stages.train.parameters import FlatParameters
-from stages.train.ranks import ALONE
+from stages.train.ranks import ALONE, Ranks
 from stages.train.schedule import learning_rates
-from stages.train.step import GraphedStep, Step, step_kind
+from stages.train.step import GraphedStep, HandStep, Step, step_kind
 from tests.conftest import make_cell
 
 CPU = torch.device("cpu")
@@ -165,11 +165,15 @@ def test_windows_from_the_host_are_those_on_the_device(dtype: Any) -> None:
     assert np.array_equal(np.concatenate([here[0].numpy(), here[1][:, -1:].numpy()], axis=1), expected)
 
 
-def test_a_graph_is_for_short_steps_of_one_gpu() -> None:
+def test_a_graph_is_for_short_steps_of_one_gpu_and_a_hand_for_one_cpu() -> None:
     gpu, cell = torch.device("cuda"), make_cell(micro_batch=64, batch=64, seq_len=512)
-    assert step_kind(cell, 27_000_000, gpu, ALONE) is GraphedStep
-    assert step_kind(cell, 430_000_000, gpu, ALONE) is Step
-    assert step_kind(cell, 27_000_000, CPU, ALONE) is Step
+    assert step_kind(cell, 27_000_000, gpu, ALONE, True) is GraphedStep
+    assert step_kind(cell, 430_000_000, gpu, ALONE, True) is Step
+    assert step_kind(make_cell(), 27_000_000, CPU, ALONE, False) is HandStep
+    assert step_kind(make_cell(), 27_000_000, CPU, ALONE, True) is Step
+    assert step_kind(make_cell(), 27_000_000, CPU, Ranks(0, 2), False) is Step
+    assert step_kind(make_cell(precision="bf16"), 27_000_000, CPU, ALONE, False) is Step
+    assert step_kind(make_cell(seq_len=257), 27_000_000, CPU, ALONE, False) is Step
 
 
 @pytest.fixture
