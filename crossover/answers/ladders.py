@@ -136,7 +136,7 @@ def follow(a: Ladder, b: Ladder, laws: "RecipeLaws | None" = None) -> Track | No
         if len(pairs.d) and pairs.rung.max() >= 1:
             mean, count = pairs.means(pairs.d)
             x, loss = pairs.means(pairs.x)[0], pairs.means((pairs.loss_a + pairs.loss_b) / 2)[0]
-            noise = np.nan_to_num(pooled_noise(pairs).at(x)) ** 2
+            noise = pooled_noise(pairs).at_least(x) ** 2
             share, seeds = _lasting(pairs, float(noise.mean()))
             lasting = Lasting(share * float(noise.mean()) / seeds, max(seeds - 1, 2)) if share else None
             return Track(x, mean, loss, (1 - share) * noise / count, float(noise[-1]), lasting).merged()
