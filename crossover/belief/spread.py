@@ -1,4 +1,4 @@
-"""What a number may be, as a bounded mixture of Student's t: quantiles, moments, and what choosing by its sign costs."""
+"""What a number may be, as a bounded mixture of Student's t: quantiles, moments, what choosing by its sign costs."""
 
 import math
 from dataclasses import dataclass
