@@ -22,9 +22,11 @@ chunk, h = K / 2. d_x is the gradient with respect to x.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -34,6 +36,7 @@ from stages.model.transformer import Transformer
 from stages.study.cell import Cell
 
 Named = Mapping[str, Any]
+Array = npt.NDArray[np.floating[Any]]
 
 
 def goes_by_hand(cell: Cell, device: torch.device) -> bool:
@@ -125,19 +128,19 @@ class _Linear:
     def __init__(self, weight_OxI: Tensor, d_weight_OxI: Tensor, N: int) -> None:
         self._weight_OxI, self._d_weight_OxI = weight_OxI.numpy(), d_weight_OxI.numpy()
         O, I = weight_OxI.shape  # noqa: E741
-        self._y_NxO, self._d_x_NxI = weight_OxI.new_empty(N, O), weight_OxI.new_empty(N, I)
-        self._arrays = self._y_NxO.numpy(), self._d_x_NxI.numpy()
+        self.y_NxO, self.d_x_NxI = weight_OxI.new_empty(N, O), weight_OxI.new_empty(N, I)
+        self._y, self._d_x = self.y_NxO.numpy(), self.d_x_NxI.numpy()
 
     def forward(self, x_NxI: Tensor) -> Tensor:
         self._x_NxI = x_NxI.numpy()
-        np.matmul(self._x_NxI, self._weight_OxI.T, out=self._arrays[0])
-        return self._y_NxO
+        np.matmul(self._x_NxI, self._weight_OxI.T, out=self._y)
+        return self.y_NxO
 
     def backward(self, d_y_NxO: Tensor) -> Tensor:
         d_NxO = d_y_NxO.numpy()
         np.matmul(d_NxO.T, self._x_NxI, out=self._d_weight_OxI)
-        np.matmul(d_NxO, self._weight_OxI, out=self._arrays[1])
-        return self._d_x_NxI
+        np.matmul(d_NxO, self._weight_OxI, out=self._d_x)
+        return self.d_x_NxI
 
 
 class _MLP:
@@ -177,6 +180,26 @@ class _MLP:
         return self._up.backward(self._d_up_NxG)
 
 
+@dataclass(frozen=True)
+class _Heads:
+    """A few heads: parts of the arrays of all, as NumPy multiplies them."""
+
+    part: slice
+    w_CxSxS: Tensor
+    w: Array
+    """The same memory."""
+    q: Array
+    """[C, K, S], as k, v and the gradients."""
+    k: Array
+    v: Array
+    y: Array
+    """[C, S, K]."""
+    d_y: Array
+    d_q: Array
+    d_k: Array
+    d_v: Array
+
+
 class _Attention:
     """softmax(q^T k + mask) v of every head, feature axis first; q, k are normed, times their gains, and rotated.
 
@@ -198,10 +221,18 @@ class _Attention:
         self._future_SxS = like.new_full((S, S), -torch.inf).triu_(1)
         self._x_3xBxHxKxS, self._d_3xBxHxKxS = like.new_empty(2, 3, B, H, K, S)
         self._turned_2xBxHxKxS = like.new_empty(2, B, H, K, S)
-        self._w_MxSxS, self._y_MxSxK = like.new_empty(M, S, S), like.new_empty(M, S, K)
+        w_MxSxS, self._y_MxSxK = like.new_empty(M, S, S), like.new_empty(M, S, K)
         self._mixed_NxD, self._d_qkv_NxC = like.new_empty(B * S, D), like.new_empty(B * S, 3 * D)
-        self._heads = [slice(start, start + heads_at_once(S)) for start in range(0, M, heads_at_once(S))]
-        self._d_w_CxSxS = like.new_empty(min(M, heads_at_once(S)), S, S)
+        self._d_mixed_BxHxKxS = self._out.d_x_NxI.view(B, S, H, K).permute(0, 2, 3, 1)
+        self._d_y_MxKxS = self._d_mixed_BxHxKxS.reshape(M, K, S)  # of a single head or window the same memory
+        few = heads_at_once(S)
+        self._d_w_CxSxS = like.new_empty(min(M, few), S, S)
+        all_heads = [
+            w_MxSxS, *self._turned_2xBxHxKxS.view(2, M, K, S), self._x_3xBxHxKxS[2].view(M, K, S), self._y_MxSxK,
+            self._d_y_MxKxS, *self._d_3xBxHxKxS.view(3, M, K, S),
+        ]  # fmt: skip
+        parts = [slice(start, start + few) for start in range(0, M, few)]
+        self._heads = [_Heads(part, w_MxSxS[part], *(each[part].numpy() for each in all_heads)) for part in parts]
 
     def forward(self, x_NxD: Tensor) -> Tensor:
         B, S, H, K = self._shape
@@ -216,32 +247,27 @@ class _Attention:
             gains = torch.stack(self._gains) * gains
         self._normed, self._gains_2x1x1xKx1 = normed, gains[:, None, None, :, None]
         self._turn(normed * self._gains_2x1x1xKx1, self._sin_hxS)
-        q_MxKxS, k_MxKxS = self._turned_2xBxHxKxS.view(2, B * H, K, S).numpy()
-        v_MxKxS, w_MxSxS, y_MxSxK = x_3xBxHxKxS[2].view(B * H, K, S).numpy(), self._w_MxSxS, self._y_MxSxK.numpy()
-        for part in self._heads:
-            w_CxSxS = w_MxSxS[part]
-            np.matmul(q_MxKxS[part].swapaxes(1, 2), k_MxKxS[part], out=w_CxSxS.numpy())
-            torch.softmax(w_CxSxS.add_(self._future_SxS), -1, out=w_CxSxS)
-            np.matmul(w_CxSxS.numpy(), v_MxKxS[part].swapaxes(1, 2), out=y_MxSxK[part])
+        for few in self._heads:
+            np.matmul(few.q.swapaxes(1, 2), few.k, out=few.w)
+            torch.softmax(few.w_CxSxS.add_(self._future_SxS), -1, out=few.w_CxSxS)
+            np.matmul(few.w, few.v.swapaxes(1, 2), out=few.y)
         self._mixed_NxD.view(B, S, H, K).copy_(self._y_MxSxK.view(B, H, S, K).transpose(1, 2))
         return self._out.forward(self._mixed_NxD)
 
     def backward(self, d_NxD: Tensor) -> Tensor:
         B, S, H, K = self._shape
-        d_y_MxKxS = self._out.backward(d_NxD).view(B, S, H, K).permute(0, 2, 3, 1).reshape(B * H, K, S)
-        along_MxSx1 = (d_y_MxKxS.mT * self._y_MxSxK).sum(-1, keepdim=True)
-        q_MxKxS, k_MxKxS = self._turned_2xBxHxKxS.view(2, B * H, K, S).numpy()
-        v_MxKxS, d_y = self._x_3xBxHxKxS[2].view(B * H, K, S).numpy(), d_y_MxKxS.numpy()
-        d_q_MxKxS, d_k_MxKxS, d_v_MxKxS = self._d_3xBxHxKxS.view(3, B * H, K, S).numpy()
-        for part in self._heads:
-            w_CxSxS = self._w_MxSxS[part]
-            d_w_CxSxS = self._d_w_CxSxS[: len(w_CxSxS)]
+        self._out.backward(d_NxD)
+        if B > 1 and H > 1:
+            self._d_y_MxKxS.view(B, H, K, S).copy_(self._d_mixed_BxHxKxS)
+        along_MxSx1 = (self._d_y_MxKxS.mT * self._y_MxSxK).sum(-1, keepdim=True)
+        for few in self._heads:
+            d_w_CxSxS = self._d_w_CxSxS[: len(few.w)]
             d_w = d_w_CxSxS.numpy()
-            np.matmul(d_y[part], w_CxSxS.numpy(), out=d_v_MxKxS[part])
-            np.matmul(d_y[part].swapaxes(1, 2), v_MxKxS[part], out=d_w)
-            d_w_CxSxS.sub_(along_MxSx1[part]).mul_(w_CxSxS)
-            np.matmul(k_MxKxS[part], d_w.swapaxes(1, 2), out=d_q_MxKxS[part])
-            np.matmul(q_MxKxS[part], d_w, out=d_k_MxKxS[part])
+            np.matmul(few.d_y, few.w, out=few.d_v)
+            np.matmul(few.d_y.swapaxes(1, 2), few.v, out=d_w)
+            d_w_CxSxS.sub_(along_MxSx1[few.part]).mul_(few.w_CxSxS)
+            np.matmul(few.k, d_w.swapaxes(1, 2), out=few.d_q)
+            np.matmul(few.q, d_w, out=few.d_k)
         d_normed = self._d_3xBxHxKxS[:2]
         d_scaled = self._turn(d_normed, self._back_hxS)
         torch.mul(d_scaled, self._gains_2x1x1xKx1, out=d_normed)

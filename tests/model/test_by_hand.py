@@ -18,6 +18,8 @@ from tests.train.test_step import steps
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "one head": {"heads": 1},
+    "one window at a time": {"micro_batch": 1},
+    "one window, one head": {"batch": 1, "micro_batch": 1, "heads": 1},
     "no QK-Norm": {"qk_norm": False},
     "GeGLU": {"activation": "geglu", "hidden": 43},
     "another MLP ratio": {"hidden": 24},
