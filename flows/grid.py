@@ -26,6 +26,7 @@ from stages.cells.plan import Plan, read_plan
 from stages.cells.trainer import WorkerLostError
 from stages.store.store import store_from_environment
 from stages.study.costs import count_flops
+from stages.train.observer import Window
 
 _BACKOFF = 2.0  # seconds before the first further attempt, doubled for each one after it
 _LOGGED = 30.0  # seconds between a cell's lines in the log
@@ -141,15 +142,15 @@ def train_cell(job: Job, limit: str | None) -> int:
 
     log, told = get_run_logger(), time.monotonic()
 
-    def report(step: int) -> None:
+    def observe(window: Window) -> None:
         nonlocal told
         if time.monotonic() > told + _LOGGED:
-            log.info("step %d of %d", step, job.cell.steps)
+            log.info("step %d of %d, loss %.4f", window.step, job.cell.steps, window.losses[-1])
             told = time.monotonic()
 
     slot = concurrency(limit, strict=True, raise_on_lease_renewal_failure=False) if limit else nullcontext()
     with slot:
-        record = do(job, report)
+        record = do(job, observe)
     speed = record.provenance.tokens_per_second
     log.info("%s: %s after %.1f s, %.0f tokens/s", job.name, record.status, record.provenance.seconds, speed)
     return int(task_run.run_count)
