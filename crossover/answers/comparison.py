@@ -78,7 +78,7 @@ class Gap:
     lever_arm_decades: float
     x: float
     difference: Estimate
-    """loss(B) - loss(A), without the noise of single runs."""
+    """loss(B) - loss(A), without the noise of single runs: its median, s.d. and 90% interval."""
     equivalent_compute: Estimate | None
     """The factor by which A's x would have to grow (over 1) or shrink to reach B's loss; None where none does."""
     p_b_beats_a: float

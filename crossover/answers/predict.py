@@ -65,7 +65,7 @@ class PairChance(Strict):
     b: str
     p_b_wins: Fraction
     difference: Finite
-    """Expected loss(B) - loss(A)."""
+    """Median of loss(B) - loss(A), without the noise of runs, which `p_b_wins` and `sd` have."""
     sd: Finite
     """Of the realised difference."""
     p_b_better: Fraction | None = None

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
@@ -9,6 +10,7 @@ from scipy import special
 from crossover.base.arrays import Floats, sections
 
 UNBOUNDED = 1e100
+_FAR = 1e4  # bounds
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,15 @@ class Spread:
         """Standard deviation."""
         mean = self.expected
         ends = sum(end**2 * share for end, share in self._ends(mean))
-        return math.sqrt(ends + self._moment(mean, 2, -self.most, self.most))
+        return math.sqrt(max(ends + self._moment(mean, 2, -self.most, self.most), 0.0))
 
     @property
     def gains(self) -> tuple[float, float]:
         """E of max(D, 0) and of max(-D, 0): what is given away by choosing B, and by choosing A."""
         (low, below), (high, above) = self._ends(0.0)
         positive = high * above + self._moment(0.0, 1, 0.0, self.most)
-        return positive, -low * below - self._moment(0.0, 1, -self.most, 0.0)
+        negative = -low * below - self._moment(0.0, 1, -self.most, 0.0)
+        return max(positive, 0.0), max(negative, 0.0)
 
     def quantiles(self, shares: Floats) -> Floats:
         """Each lies between the least and the largest of its members', and within the bounds."""
@@ -65,21 +68,30 @@ class Spread:
             ends.min(0), ends.max(0), rounds=6,
         )  # fmt: skip
 
+    @cached_property
+    def _tame(self) -> tuple[Floats, Floats]:
+        """Means and scales; of members far beyond the bounds smaller ones, for their squares would leave no digits.
+
+        Where beyond the bounds they lie matters little, and on which side of zero stays what it is.
+        """
+        shrink = np.minimum(1.0, _FAR * self.most / np.maximum(np.abs(self.mean), self.scale))
+        return self.mean * shrink, self.scale * shrink
+
     def _ends(self, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:
         """The bounds from a centre, each with the share that lies beyond it."""
-        low, high = (self.weight @ student_cdf((-self.most + sign * self.mean) / self.scale) for sign in (-1, 1))
+        mean, scale = self._tame
+        low, high = (self.weight @ student_cdf((-self.most + sign * mean) / scale) for sign in (-1, 1))
         return (-self.most - centre, float(low)), (self.most - centre, float(high))
 
     def _moment(self, centre: float, power: int, low: float, high: float) -> float:
         """E of (D - centre)^power, of what lies between two values alone; power is 1 or 2."""
-        off = self.mean - centre
-        share, first, second = (
-            upper - lower
-            for lower, upper in zip(*(_integrals((end - self.mean) / self.scale) for end in (low, high)), strict=True)
-        )
+        mean, scale = self._tame
+        off = mean - centre
+        ends = [_integrals((end - mean) / scale) for end in (low, high)]
+        share, first, second = (upper - lower for lower, upper in zip(*ends, strict=True))
         if power == 1:
-            return float(self.weight @ (off * share + self.scale * first))
-        return float(self.weight @ (off**2 * share + 2 * off * self.scale * first + self.scale**2 * second))
+            return float(self.weight @ (off * share + scale * first))
+        return float(self.weight @ (off**2 * share + 2 * off * scale * first + scale**2 * second))
 
 
 def _integrals(z: Floats) -> tuple[Floats, Floats, Floats]:

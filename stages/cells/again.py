@@ -63,7 +63,8 @@ def _build(where: Provenance) -> tuple[str, ...]:
 
 
 def _curve(store: Store, record: Record) -> Any:
-    return pyarrow.parquet.read_table(store.verified(record, "curve.parquet"))
+    """As a frame, to which a loss that is no number equals itself."""
+    return pyarrow.parquet.read_table(store.verified(record, "curve.parquet")).to_pandas()
 
 
 def _weights(old: Record, new: Record) -> bool:

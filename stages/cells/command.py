@@ -24,7 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -133,48 +133,58 @@ def _environment(device: torch.device) -> dict[str, str]:
 def _watch(process: "subprocess.Popen[bytes]", curve: Path, observe: Observer, stopping: Callable[[], bool]) -> None:
     """Wait for its end. Tells the rows of its curve as they come, and passes on the request to stop."""
     told, place = 0, 0
+
+    def tell() -> None:
+        nonlocal told, place
+        rows, place = _new_rows(curve, place, told)
+        if rows:
+            steps, lrs, losses, norms = map(list, zip(*rows, strict=True))
+            told = int(steps[-1]) + 1
+            observe(Window(told, losses, lrs, norms))
+
     try:
         while process.poll() is None:
             time.sleep(_POLL)
-            rows, place = _new_rows(curve, place)
-            if rows:
-                told += len(rows)
-                lrs, losses, norms = map(list, zip(*rows, strict=True))
-                observe(Window(told, losses, lrs, norms))
+            tell()
             if stopping():
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_GRACE)
                 raise Interrupted(f"stopped after step {told}")
+        tell()
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
 
 
-def _new_rows(curve: Path, place: int) -> tuple[list[tuple[float, ...]], int]:
-    """Rate, loss and gradient norm of the whole rows from a place in the file on, and where they end.
+def _new_rows(curve: Path, place: int, told: int) -> tuple[list[tuple[float, ...]], int]:
+    """Step, rate, loss and gradient norm of whole rows from step `told` on, and where in the file they end.
 
-    A program that goes on from a checkpoint may have written the file anew, and shorter: then it is told from there on.
+    A program that goes on from a checkpoint may write the file anew: where no next step is at `place`, all is read.
     """
     with suppress(OSError), curve.open("rb") as file:
-        file.seek(min(place, curve.stat().st_size))
-        lines = file.read().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b"\n")]
-        rows = [_numbers(line) for line in whole if line[:1].isdigit()]
-        return rows, min(place, curve.stat().st_size) + sum(map(len, whole))
+        start = place if os.fstat(file.fileno()).st_size >= place else 0
+        rows, end = _rows(file, start)
+        if rows and rows[0][0] != told:
+            rows, end = _rows(file, 0)
+        return [row for row in rows if row[0] >= told], end
     return [], place
 
 
-def _numbers(line: bytes) -> tuple[float, ...]:
-    fields = line.decode(errors="replace").split(",")[2:]
-    numbers = []
-    for field in (*fields, "", "", "")[:3]:
-        try:
-            numbers.append(float(field))
-        except ValueError:  # it is left empty, or says nan in a way of its own
-            numbers.append(math.nan)
-    return tuple(numbers)
+def _rows(file: BinaryIO, start: int) -> tuple[list[tuple[float, ...]], int]:
+    file.seek(start)
+    lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    fields = [line.decode(errors="replace").strip().split(",") for line in lines]
+    rows = [(_number(row[0]), *map(_number, row[2:])) for row in fields if len(row) == len(CURVE)]
+    return [row for row in rows if not math.isnan(row[0])], start + sum(map(len, lines))
+
+
+def _number(field: str) -> float:
+    try:
+        return float(field)
+    except ValueError:  # it is empty, or a name
+        return math.nan
 
 
 def _taken(plan: Plan, cell: Cell, folder: Path, seconds: float) -> Left:

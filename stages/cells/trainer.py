@@ -89,6 +89,11 @@ class Trainer:
             if expired.is_set():
                 raise TimeLimitError(f"it took more than {seconds:g} s, its time limit") from None
             raise
+        except CellError:
+            raise
+        except BaseException:  # whoever observes failed, say: the worker is in the middle of a cell that nobody awaits
+            self.stop()
+            raise
         finally:
             timer.cancel()
 
@@ -115,15 +120,12 @@ class Trainer:
             raise WorkerLostError(_epitaph(process)) from None
 
     def _listen(self, process: "subprocess.Popen[str]", observe: Observer) -> str:
-        assert process.stdout
-        with suppress(ValueError):  # `stop` closed the pipe
-            for line in process.stdout:
-                kind, value = json.loads(line)
-                if kind == "finished":
-                    return str(value)
-                if kind == "failed":
-                    raise CellError(value)
-                observe(Window(*value))
+        for kind, value in _answers(process):
+            if kind == "finished":
+                return str(value)
+            if kind == "failed":
+                raise CellError(value)
+            observe(Window(*value))
         raise WorkerLostError(_epitaph(process))
 
     @property
@@ -147,6 +149,17 @@ class Trainer:
             with suppress(OSError):  # what was never written has no reader
                 if pipe:
                     pipe.close()
+
+
+def _answers(process: "subprocess.Popen[str]") -> Iterator[tuple[str, Any]]:
+    """What a worker says, until it has left in the middle of a line or `stop` has closed the pipe."""
+    assert process.stdout
+    while True:
+        try:
+            kind, value = json.loads(process.stdout.readline())
+        except ValueError:
+            return
+        yield kind, value
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:

@@ -2,9 +2,9 @@
 
 Small models spend most of a step on dispatch, allocation and Python. Here every part of the model is one class with its
 forward and its backward pass, over arrays that are made once, and a step is a plain sequence of products and passes.
-The numbers are those of `stages.model.transformer` to the last bit, which is why products are NumPy's as there, and
-layer norm, softmax and the order of every sum torch's; that model stays the reference, and the only path on a GPU, in
-bf16, in several processes and for long sequences.
+The numbers are those of `stages.model.transformer` to the last bit while all is finite, which is why products are
+NumPy's as there, and layer norm, softmax and the order of every sum torch's; that model stays the reference, and the
+only path for what the table's right side names.
 
     part            here                            autograd's model instead
     embedding       by hand
@@ -12,13 +12,16 @@ bf16, in several processes and for long sequences.
     attention       by hand, QK-Norm or not         sequences beyond 256
     MLP             by hand, GELU or GEGLU
     head, z-loss    by hand
-    micro-batches   by hand, a part after the other
+    micro-batches   a part after the other (`stages.train.step`)
+    width                                           from 4,096 on: blocks are computed again
     L2, normalised  the optimizer's: any recipe
     precision       fp32; tf32, the same on a CPU   bf16
-    device          a CPU, one process              a GPU, several processes
+    device          a CPU, one process              a GPU, several processes, compiled
 
 Letters in names as in `transformer`; N = B x S tokens of a part of a batch, M = B x H heads, C rows or heads of a
-chunk, h = K / 2. d_x is the gradient with respect to x.
+chunk, E = 3 D, G = 2 F, h = K / 2. d_x is the gradient with respect to x.
+What `forward` returns is the part's own array: who called may add to it, and it stands until the next `forward`.
+`backward` may write over what `forward` kept, so each `forward` has one `backward`.
 """
 
 from collections.abc import Mapping
@@ -220,19 +223,24 @@ class _Attention:
         self._d_gains = [gradients[name] for name in names]
         self._future_SxS = like.new_full((S, S), -torch.inf).triu_(1)
         self._x_3xBxHxKxS, self._d_3xBxHxKxS = like.new_empty(2, 3, B, H, K, S)
-        self._turned_2xBxHxKxS = like.new_empty(2, B, H, K, S)
+        self._rotated_2xBxHxKxS = like.new_empty(2, B, H, K, S)
         w_MxSxS, self._y_MxSxK = like.new_empty(M, S, S), like.new_empty(M, S, K)
-        self._mixed_NxD, self._d_qkv_NxC = like.new_empty(B * S, D), like.new_empty(B * S, 3 * D)
+        self._mixed_NxD, self._d_qkv_NxE = like.new_empty(B * S, D), like.new_empty(B * S, 3 * D)
         self._d_mixed_BxHxKxS = self._out.d_x_NxI.view(B, S, H, K).permute(0, 2, 3, 1)
-        self._d_y_MxKxS = self._d_mixed_BxHxKxS.reshape(M, K, S)  # of a single head or window the same memory
+        self._d_y_MxKxS = self._d_mixed_BxHxKxS.reshape(M, K, S)  # a view where autograd has one
         few = heads_at_once(S)
         self._d_w_CxSxS = like.new_empty(min(M, few), S, S)
-        all_heads = [
-            w_MxSxS, *self._turned_2xBxHxKxS.view(2, M, K, S), self._x_3xBxHxKxS[2].view(M, K, S), self._y_MxSxK,
-            self._d_y_MxKxS, *self._d_3xBxHxKxS.view(3, M, K, S),
+        q, k = self._rotated_2xBxHxKxS.view(2, M, K, S).numpy()
+        d_q, d_k, d_v = self._d_3xBxHxKxS.view(3, M, K, S).numpy()
+        w, v = w_MxSxS.numpy(), self._x_3xBxHxKxS[2].view(M, K, S).numpy()
+        y, d_y = self._y_MxSxK.numpy(), self._d_y_MxKxS.numpy()
+        self._heads = [
+            _Heads(
+                part, w_MxSxS[part], w=w[part], q=q[part], k=k[part], v=v[part], y=y[part],
+                d_y=d_y[part], d_q=d_q[part], d_k=d_k[part], d_v=d_v[part],
+            )
+            for part in (slice(start, start + few) for start in range(0, M, few))
         ]  # fmt: skip
-        parts = [slice(start, start + few) for start in range(0, M, few)]
-        self._heads = [_Heads(part, w_MxSxS[part], *(each[part].numpy() for each in all_heads)) for part in parts]
 
     def forward(self, x_NxD: Tensor) -> Tensor:
         B, S, H, K = self._shape
@@ -246,7 +254,7 @@ class _Attention:
             normed.mul_(self._shrink)
             gains = torch.stack(self._gains) * gains
         self._normed, self._gains_2x1x1xKx1 = normed, gains[:, None, None, :, None]
-        self._turn(normed * self._gains_2x1x1xKx1, self._sin_hxS)
+        self._rotate(normed * self._gains_2x1x1xKx1, self._sin_hxS)
         for few in self._heads:
             np.matmul(few.q.swapaxes(1, 2), few.k, out=few.w)
             torch.softmax(few.w_CxSxS.add_(self._future_SxS), -1, out=few.w_CxSxS)
@@ -257,7 +265,7 @@ class _Attention:
     def backward(self, d_NxD: Tensor) -> Tensor:
         B, S, H, K = self._shape
         self._out.backward(d_NxD)
-        if B > 1 and H > 1:
+        if B > 1 and H > 1:  # else BLAS would see another layout than autograd's, and round otherwise
             self._d_y_MxKxS.view(B, H, K, S).copy_(self._d_mixed_BxHxKxS)
         along_MxSx1 = (self._d_y_MxKxS.mT * self._y_MxSxK).sum(-1, keepdim=True)
         for few in self._heads:
@@ -269,15 +277,15 @@ class _Attention:
             np.matmul(few.k, d_w.swapaxes(1, 2), out=few.d_q)
             np.matmul(few.q, d_w, out=few.d_k)
         d_normed = self._d_3xBxHxKxS[:2]
-        d_scaled = self._turn(d_normed, self._back_hxS)
+        d_scaled = self._rotate(d_normed, self._back_hxS)
         torch.mul(d_scaled, self._gains_2x1x1xKx1, out=d_normed)
         if self._gains:
             self._norms_backward(d_normed, d_scaled)
-        self._d_qkv_NxC.view(B, S, 3, H, K).copy_(self._d_3xBxHxKxS.permute(1, 4, 0, 2, 3))
-        return self._qkv.backward(self._d_qkv_NxC)
+        self._d_qkv_NxE.view(B, S, 3, H, K).copy_(self._d_3xBxHxKxS.permute(1, 4, 0, 2, 3))
+        return self._qkv.backward(self._d_qkv_NxE)
 
     def _norms_backward(self, d_normed: Tensor, d_scaled: Tensor) -> None:
-        """From the gradient after the norm of queries and keys to that before it, in place; and of their gains."""
+        """The gradient d after the norm n = r (x - mean x) becomes r (d - mean d - n mean n d); gains get theirs."""
         along = d_scaled.mul_(self._normed)
         d_gains_2xK = along.sum((1, 2, 4)) * self._scale_2[:, None]
         for d_gain_K, found_K in zip(self._d_gains, d_gains_2xK, strict=True):
@@ -286,9 +294,9 @@ class _Attention:
         mean = along.mul_(self._gains_2x1x1xKx1).mean(-2, keepdim=True)
         d_normed.addcmul_(self._normed, mean, value=-1).mul_(self._shrink)
 
-    def _turn(self, x_2xBxHxKxS: Tensor, sin_hxS: Tensor) -> Tensor:
+    def _rotate(self, x_2xBxHxKxS: Tensor, sin_hxS: Tensor) -> Tensor:
         """The pairs (i, i + K/2) turned by their position's angle."""
-        h, out = len(sin_hxS), self._turned_2xBxHxKxS
+        h, out = len(sin_hxS), self._rotated_2xBxHxKxS
         torch.mul(x_2xBxHxKxS, self._cos_KxS, out=out)
         out[..., :h, :].addcmul_(x_2xBxHxKxS[..., h:, :], sin_hxS, value=-1)
         out[..., h:, :].addcmul_(x_2xBxHxKxS[..., :h, :], sin_hxS)
@@ -310,14 +318,14 @@ class _Head:
         self._losses_Nx1, self._d_x_NxD = weight_VxD.new_empty(N, 1), weight_VxD.new_empty(N, D)
 
     def both(self, x_NxD: Tensor, targets_N: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """The mean cross-entropy, and `share` times the gradient of the objective with respect to x."""
+        """The mean cross-entropy, and `share` times the gradient of the objective by x; that by the weight is kept."""
         x, weight, d_x = x_NxD.numpy(), self._weight_VxD.numpy(), self._d_x_NxD.numpy()
         d_weight, more = self._d_weight_VxD.numpy(), self._more_VxD.numpy()
         for part in self._parts:
             logits_CxV = self._logits_CxV[: part.stop - part.start]
             logits = logits_CxV.numpy()
             np.matmul(x[part], weight.T, out=logits)
-            self._turn(logits_CxV, targets_N[part, None], self._losses_Nx1[part], 1 / len(x))
+            self._to_gradient(logits_CxV, targets_N[part, None], self._losses_Nx1[part], 1 / len(x))
             np.matmul(logits, weight, out=d_x[part])
             np.matmul(logits.T, x[part], out=more if part.start else d_weight)
             if part.start:
@@ -327,7 +335,7 @@ class _Head:
             self._d_weight_VxD.mul_(share)
         return self._losses_Nx1.mean(), self._d_x_NxD
 
-    def _turn(self, z_CxV: Tensor, targets_Cx1: Tensor, losses_Cx1: Tensor, each: float) -> None:
+    def _to_gradient(self, z_CxV: Tensor, targets_Cx1: Tensor, losses_Cx1: Tensor, each: float) -> None:
         """Logits become their gradient, in place; losses are written."""
         top_Cx1, right_Cx1 = z_CxV.amax(1, keepdim=True), z_CxV.gather(1, targets_Cx1)
         p_CxV = torch.softmax(z_CxV, 1, out=z_CxV)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Window:
     """The steps since the last one that was told, one entry each. What is not known is NaN.
 
-    After a crash steps may be told again, with the same losses.
+    After a restart steps may be told again: with the same losses on a CPU by our own loop.
     """
 
     step: int

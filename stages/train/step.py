@@ -1,7 +1,7 @@
 """One step: the gradient of a batch, and the update. What the training loop repeats.
 
-As Python calls it, on any device, alone or as one of several; or, on one GPU, as one CUDA graph: small models spend
-most of a step on launching kernels, of which a replay has one.
+As Python calls it, on any device, alone or as one of several; by hand, on a CPU; or, on one GPU, as one CUDA graph:
+small models spend most of a step on launching kernels, of which a replay has one.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass
 class HandStep(Step):
-    """The same to the last bit, by hand: see `stages.model.by_hand`. Only for a process that is alone."""
+    """The same by hand, to the last bit while all is finite (see `stages.model.by_hand`). Only for a process alone."""
 
     def __post_init__(self) -> None:
         cell, gradients = self.cell, self.optimizer.flat.gradients
@@ -67,17 +67,17 @@ class HandStep(Step):
         sizes = [len(range(cell.batch)[part]) for part in parts]
         hands = {size: Hand(cell, self.model, size) for size in dict.fromkeys(sizes)}
         self._parts = [(part, hands[size], size / cell.batch) for part, size in zip(parts, sizes, strict=True)]
-        self._before = torch.zeros_like(gradients) if len(parts) > 1 else None
+        self._summed = torch.zeros_like(gradients) if len(parts) > 1 else None
 
     @torch.inference_mode()
     def __call__(self, step: int) -> None:
         """Take step number `step`, counted from 0."""
-        windows_B, gradients, before = self.order[step], self.optimizer.flat.gradients, self._before
+        windows_B, gradients, summed = self.order[step], self.optimizer.flat.gradients, self._summed
         loss = torch.zeros(())
         for part, hand, share in self._parts:
             loss += share * hand(*self.feed(windows_B[part]), share)
-            if before is not None:
-                before.copy_(gradients.add_(before) if part.start else gradients)
+            if summed is not None:  # a hand writes over the gradients of the part before
+                summed.copy_(gradients.add_(summed) if part.start else gradients)
         self.norms[step] = self.optimizer.step(self.lrs[step])
         self.losses[step] = loss
 

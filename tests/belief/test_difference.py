@@ -168,16 +168,31 @@ def test_quantiles_chance_and_gains_are_those_of_the_mixture(most: float) -> Non
     assert spread.median == pytest.approx(np.median(drawn), abs=2e-4)
 
 
-@pytest.mark.parametrize("decades", [1, 3, 12])
+@pytest.mark.parametrize("decades", [1, 3, 12, 20, 40, -3, -12])
 def test_far_out_no_mean_is_made_by_what_hardly_any_member_says(decades: int) -> None:
     """What is said of a difference has the likelier side's sign, and no answer goes where no ladder ever went."""
-    for differences in (DIFFERENCES, [0.091, 0.067, 0.032], [0.02, 0.021, 0.019, 0.02]):
+    generator = np.random.default_rng(0)
+    drawn = [generator.normal(0, 0.03, size).tolist() for size in (2, 3, 4, 6)]
+    for differences in (DIFFERENCES, [0.091, 0.067, 0.032], [0.02, 0.021, 0.019, 0.02], *drawn):
         ahead = Outlook(track(differences, 1e-5))
-        there = ahead.at(ahead.track.log_x[-1] + decades * math.log(10))
+        there = ahead.at(ahead.track.log_x[-(decades > 0)] + decades * math.log(10))
         assert np.sign(there.median) == np.sign(0.5 - there.p_b_wins)
-        farthest = 5 * ahead.track.unit * (1 + decades * math.log(10))
+        most = max(5 * ahead.track.unit, *np.abs(ahead.track.difference))
+        farthest = most * (1 + abs(decades) * math.log(10))
+        assert min(there.sd, *there.gains) > 0
         assert max(there.sd, abs(there.expected), *there.gains) < farthest
-        assert np.all(np.abs(there.quantiles(np.array([0.001, 0.999]))) <= farthest * (1 + 1e-9))
+        quantiles = there.quantiles(np.array([0.001, 0.05, 0.5, 0.95, 0.999]))
+        assert np.all(np.diff(quantiles) >= 0)
+        assert np.all(np.abs(quantiles) <= farthest * (1 + 1e-9))
+
+
+def test_members_far_beyond_the_bounds_leave_digits() -> None:
+    """Half of a mixture lies at a distance, and half beyond the bounds, however far."""
+    for far in (1e3, 1e8, 1e14):
+        spread = Spread(np.array([0.5, 0.5]), np.array([0.3, far]), np.array([1e-6, far / 10]), 1.0)
+        assert spread.expected == pytest.approx(0.65, abs=1e-3)
+        assert spread.sd == pytest.approx(0.35, abs=1e-3)
+        assert spread.gains == pytest.approx((0.65, 0.0), abs=1e-3)
 
 
 def test_differences_that_wander_as_the_prior_says_are_covered() -> None:

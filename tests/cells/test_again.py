@@ -59,6 +59,11 @@ def test_the_same_bits_are_the_same_cell(tmp_path: Path) -> None:
     assert found.reproduces(None)
 
 
+def test_a_cell_that_diverged_to_nan_is_itself(tmp_path: Path) -> None:
+    wild = {"losses": np.append(LOSSES, np.nan), "status": "diverged", "loss": None}
+    assert again(tmp_path, wild, wild).identical
+
+
 @pytest.mark.parametrize(
     "now",
     [{"losses": np.nextafter(LOSSES, 0)}, {"losses": LOSSES[:-1]}, {"weights": b"v"}, {"status": "diverged"}],

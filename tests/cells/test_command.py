@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from crossover.base.errors import Interrupted, UsageError
-from stages.cells.command import TrainerError, run_command
+from stages.cells.command import TrainerError, _new_rows, run_command
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, make_plan
 from stages.cells.trainer import TimeLimitError, Trainer
@@ -105,6 +105,7 @@ def test_what_a_program_leaves_becomes_the_cell(tokenized: Project, tmp_path: Pa
     assert losses["loss_validation_se"] > 0
     assert (losses["loss_seen"], losses["loss_fresh"]) == (3.25, 3.25)
     assert (record.status, record.steps_done, record.loss_init) == ("done", plan.cells[name].steps, 5.0)
+    assert told
     for window in told:
         start = window.step - len(window.losses)
         assert window.losses == pytest.approx([5 - step / 1000 for step in range(start, window.step)])
@@ -251,3 +252,31 @@ def test_no_program_outlives_its_worker(tokenized: Project, tmp_path: Path, how:
     assert how != "time limit" or isinstance(found[0], TimeLimitError)
     until(lambda: not alive(program), 10)
     handle.stop()
+
+
+def test_a_curve_is_told_once_however_it_is_written(tmp_path: Path) -> None:
+    """As it grows, cut off in a row, written anew from an earlier step, and with other digits."""
+    curve, place, told, steps = tmp_path / "curve.csv", 0, 0, []
+
+    def tell(text: str) -> list[tuple[float, ...]]:
+        nonlocal place, told
+        curve.write_text(text)
+        rows, place = _new_rows(curve, place, told)
+        told = int(rows[-1][0]) + 1 if rows else told
+        steps.extend(row[0] for row in rows)
+        return rows
+
+    head = "step,tokens,lr,loss,grad_norm\n"
+    rows = [f"{step},{step * 128},,{5 - step / 10},1\n" for step in range(10)]
+    assert tell(head) == []
+    assert tell(head + "".join(rows[:3]) + "3,38") == [
+        (step, pytest.approx(np.nan, nan_ok=True), 5 - step / 10, 1) for step in range(3)
+    ]
+    assert len(tell(head + "".join(rows[:5]))) == 2
+    assert tell(head + "".join(rows[:2])) == []
+    assert tell(head + "".join(rows[:4])) == []
+    assert len(tell(head + "".join(rows[:7]))) == 2
+    assert [row[2] for row in tell(head + "".join(rows).replace("128", "0000128").replace(",1\n", ",1.000\n"))] == [
+        pytest.approx(5 - step / 10) for step in (7, 8, 9)
+    ]
+    assert steps == list(range(10))

@@ -25,6 +25,7 @@ from stages.model.transformer import build
 from stages.shards.index import read_index
 from stages.store.store import Store
 from stages.study.params import Params
+from stages.train.observer import Window
 from tests.conftest import TINY, Project, make_project, write_corpus
 from tests.processes import alive, descendants, kill, until
 
@@ -182,6 +183,24 @@ def test_a_cell_over_its_time_limit_is_stopped_and_the_next_one_gets_a_worker(pl
     assert trainer.complete(planned, second, store, seconds=60) == "done"
     trainer.stop()
     assert trainer.pid is None
+
+
+@pytest.mark.parametrize("error", [KeyError("who"), ValueError("no room")])
+def test_who_watches_and_fails_costs_no_other_cell(planned: Plan, tmp_path: Path, error: Exception) -> None:
+    """The worker in the middle of a cell leaves; the error is told as it is."""
+    store, trainer, (first, second, *_) = Store(tmp_path / "store"), Trainer(), planned.cells
+
+    def watch(_: Window) -> None:
+        raise error
+
+    with pytest.raises(type(error), match=str(error.args[0])):
+        trainer.complete(planned, first, store, watch)
+    assert trainer.pid is None
+    told: list[Window] = []
+    assert trainer.complete(planned, second, store, told.append) == "done"
+    assert store.record(second)
+    assert told[-1].step == planned.cells[second].steps
+    trainer.stop()
 
 
 def test_a_lost_plan_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
