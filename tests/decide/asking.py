@@ -35,6 +35,7 @@ class Said:
     p: float
     """P(B has the lower loss)."""
     mean: float
+    """Their difference: the median; the code of 2026-11-25 said a mean."""
     q05: float
     q25: float
     q75: float
@@ -69,7 +70,7 @@ def say(track: Track, prior: Prior, target: float, runs: int) -> Said:
     """What is believed of the means of as many runs as were observed at the target."""
     spread = Outlook(track, prior).at(math.log(target), runs)
     quantiles = map(float, spread.quantiles(np.array(QUANTILES)))
-    return Said(spread.p_b_wins, spread.expected, *quantiles, min(spread.gains))
+    return Said(spread.p_b_wins, spread.median, *quantiles, min(spread.gains))
 
 
 def columns(question: Question, tried: bool = False) -> list[dict[str, object]]:
