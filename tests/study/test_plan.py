@@ -151,7 +151,8 @@ def test_texts_needed_take_the_longest(params: Params) -> None:
     assert need.validation_tokens == params.scale("pocket").validation_tokens + 1
 
 
-MEASURED = sorted((REPOSITORY / "data/benchmarks").glob("*-gpu.json"))[-1]
+FIGURES = (json.loads(path.read_text()) for path in sorted((REPOSITORY / "data/benchmarks").glob("*-gpu.json")))
+MEASURED = [figures["speed"] for figures in FIGURES if "speed" in figures][-1]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_peak_memory_is_about_what_a_gpu_was_asked_for(shape: str, width: int, v
         width=width, depth=6, heads=width // 64, seq_len=512, vocab_size=vocab, precision="bf16", batch=64,
         micro_batch=micro_batch, unique_tokens=64 * 512 * 64,
     )  # fmt: skip
-    measured = json.loads(MEASURED.read_text())["speed"][shape]["ours"]["peak_gb"]
+    measured = MEASURED[shape]["ours"]["peak_gb"]
     assert peak_memory(cell, 150e9) / 1e9 == pytest.approx(measured, rel=0.15)
 
 
