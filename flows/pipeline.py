@@ -32,11 +32,11 @@ from stages.cells.plan import Plan, folder, read_plan
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import Snapshot
 from stages.report.results import read_results
-from stages.report.verdicts import lines, read_verdicts
 from stages.report.words import answers
 from stages.store.clones import register
 from stages.store.store import store_from_environment
 from stages.study.params import Params, load_params
+from stages.verdicts.words import lines, read_verdicts
 
 
 @dataclass

@@ -94,7 +94,7 @@ TINY = {
     "claims": {
         "same": {
             "statement": "the two rules end within a tenth of a nat of each other", "paper": "ours", "study": "tiny",
-            "measure": "paired", "given": {"a": "constant", "b": "inverse"}, "expects": "none", "tolerance": 0.1,
+            "measure": "paired", "given": {"a": "constant", "b": "inverse"}, "expects": "none", "interest": 0.1,
         }
     },
     "trainers": {"plain": {"command": "python trainers/plain.py", "sources": ["trainers/plain.py"]}},

@@ -315,6 +315,10 @@ def _surface_minimum(
     return place, float(solved[0] + 0.5 * shift @ solved[1 : 1 + count])
 
 
+_BEYOND = 3
+"""Sizes that a law with intervals needs beyond its inputs: a line through two or three points fits whatever is so."""
+
+
 def _laws(found: list[CellOptimum], intervals: bool = True) -> tuple[Fitted | None, Fitted | None, list[str]]:
     """Laws of the learning rate in all of the scale, and of the batch in D (or in what there is)."""
     inside = [cell for cell in found if cell.optimum is not None]
@@ -334,10 +338,11 @@ def _law(
 ) -> tuple[Fitted | None, str]:
     varying = {name: np.array([cell.at[name] for cell in inside]) for name in names}
     varying = {name: place for name, place in varying.items() if len(place) and np.ptp(np.log(place)) > 1e-6}
-    if len(inside) < len(varying) + 1 or not varying:
-        return None, f"no law: {len(inside)} cell(s) have an optimum inside their grid"
     if len(varying) == 2 and abs(float(np.corrcoef(*np.log(list(varying.values())))[0][1])) > 0.999:
         return None, f"no law: {' and '.join(varying)} move together; name one of them"
+    least = len(varying) + (_BEYOND if intervals else 1)
+    if len(inside) < least or not varying:
+        return None, f"no law: {len(inside)} cell(s) have an optimum inside their grid, {max(least, 4)} are needed"
     if set(varying) == {"N", "D"}:
         return fit_law("optimum_nd", varying, np.array(values), objective=squares(True), intervals=intervals), ""
     if len(varying) > 1:

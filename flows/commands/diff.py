@@ -71,7 +71,7 @@ def _show(found: "Diff", everything: bool) -> None:
     rows = [item for item in found.quantities if item.status in kinds]
     show([
         found.headline(),
-        *(f"  {item.study}: {item.what}: {item.old} → {item.new}" for item in found.changed),
+        *(f"  {item.study}: {item.what}: {item.old} → {item.new}, moved by {item.because}" for item in found.changed),
         *([_table(rows if everything else rows[:_LINES])] if rows else []),
         *([f"… and {len(rows) - _LINES} more that moved; --all lists everything"] * (len(rows) > _LINES)
           * (not everything)),

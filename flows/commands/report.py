@@ -26,8 +26,8 @@ def report(
     from stages.report.figures import study_figures
     from stages.report.regimes import regimes
     from stages.report.results import read_results
-    from stages.report.verdicts import read_verdicts
     from stages.study.params import load_params
+    from stages.verdicts.words import read_verdicts
 
     params = load_params()
     results = {key: read_results(key, params) for key in active_keys(study, scale)}

@@ -126,9 +126,9 @@ def _informative(study: Study, scale: Scale) -> int:
 
 def _noise(params: Params, scale: str, stated: float | None) -> "Noise":
     """The seed SD as stated, or as the study `noise` measured it at the scale, by the verdicts' own rule."""
-    from stages.verdicts.claims import NOISE, seed_noise
     from stages.verdicts.design import Noise
     from stages.verdicts.groups import NotMeasurableError
+    from stages.verdicts.noise import NOISE, seed_noise
     from stages.verdicts.tables import read_losses
 
     if stated is not None:
@@ -140,10 +140,9 @@ def _noise(params: Params, scale: str, stated: float | None) -> "Noise":
     if NOISE not in params.studies:
         raise UsageError(f"params.yaml has no study '{NOISE}' to take the seed SD from; {remedy}")
     try:
-        tolerance = seed_noise(read_losses(_RESULTS, {NOISE: key}))
+        return Noise(*seed_noise(read_losses(_RESULTS, {NOISE: key})))
     except (DamageError, NotMeasurableError) as reason:
         raise UsageError(f"no seed SD at scale {scale}: {reason}; {remedy}") from None
-    return Noise(tolerance.value / 2, tolerance.words.removeprefix("2 x the "))
 
 
 def _json(

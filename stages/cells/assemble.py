@@ -1,9 +1,11 @@
 """The tables of a study: one row of losses per planned row, the runs behind them, curves and held-out blocks."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -16,11 +18,13 @@ from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, 
 
 _LOSSES = ("loss_validation", "loss_validation_se", "loss_seen", "loss_seen_se", "loss_fresh", "loss_fresh_se")
 _NO_LOSSES = dict.fromkeys((*_LOSSES, "bits_per_byte"))
+KEPT = 16
+"""Blocks of each text that stay with the results."""
 _NATS_PER_BIT = 0.6931471805599453
 
 
 def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
-    """Write losses.csv and runs.csv to `results`, curves.parquet and blocks.parquet to `folder`."""
+    """Write losses.csv, runs.csv and blocks.parquet to `results`, curves.parquet to `folder`."""
     records = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells}
     done = {name: _evaluation(plan, store, record) for name, record in records.items() if record.status == "done"}
     rows = [_loss_row(plan, row, records[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
@@ -28,7 +32,7 @@ def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
     write_csv(results / "runs.csv", [_run_row(record) for record in records.values()], RUNS)
     write_parquet(folder / "curves.parquet", pa.concat_tables(_curve(store, record) for record in records.values()))
     blocks = [row for name, losses in done.items() for row in _block_rows(name, losses)]
-    write_parquet(folder / "blocks.parquet", table(blocks, BLOCKS))
+    write_parquet(results / "blocks.parquet", table(blocks, BLOCKS))
 
 
 def _record(store: Store, fingerprint: str) -> Record:
@@ -90,9 +94,11 @@ def _curve(store: Store, record: Record) -> pa.Table:
     return curve.add_column(0, "fingerprint", names).cast(CURVES)
 
 
-def _block_rows(fingerprint: str, losses: dict[str, Any]) -> list[dict[str, Any]]:
-    pairs = zip(losses["block_tokens"], losses["block_losses"], strict=True)
-    return [
-        {"fingerprint": fingerprint, "block": number, "tokens": tokens, "loss": loss}
-        for number, (tokens, loss) in enumerate(pairs)
-    ]
+def _block_rows(fingerprint: str, losses: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Few blocks of each text: enough to tell by how much another text would change a difference of two runs."""
+    for text, blocks in losses["blocks"].items():
+        tokens, means = np.array(blocks["tokens"]), np.array(blocks["losses"])
+        for number, part in enumerate(np.array_split(np.arange(len(tokens)), min(KEPT, len(tokens)))):
+            count = int(tokens[part].sum())
+            loss = float(tokens[part] @ means[part]) / count
+            yield {"fingerprint": fingerprint, "text": text, "block": number, "tokens": count, "loss": loss}

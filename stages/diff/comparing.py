@@ -68,6 +68,8 @@ class Verdict:
     what: str
     old: str | None
     new: str | None
+    because: str = ""
+    """What moved it: the rule (what is claimed, or the code that measures and judges), the runs, or either."""
 
     @property
     def changed(self) -> bool:
@@ -140,7 +142,7 @@ def compare(old: Snapshot, new: Snapshot) -> Diff:
         new=new.name,
         quantities=[row for key in keys for row in _quantities(key, *said[key], old, new, codes)],
         cells=[found for key in shared if (found := _cells(key, old.studies[key], new.studies[key]))],
-        verdicts=[item for key in keys for item in _verdicts(key, *said[key])],
+        verdicts=[item for key in keys for item in _verdicts(key, *said[key], _movers(key, old, new, codes))],
         params=_params(old.params, new.params),
         notes=[*_notes(codes), *_unread(said, old, new)],
     )
@@ -337,11 +339,34 @@ def _cell_name(index: Any) -> str:
     return f"{recipe}, width {width}, " + (f"{axes}, " if axes != "{}" else "") + f"seed {seed}"
 
 
-def _verdicts(key: str, old: Said, new: Said) -> Iterator[Verdict]:
+def _verdicts(key: str, old: Said, new: Said, movers: Callable[[str], str]) -> Iterator[Verdict]:
     for what in dict.fromkeys([*new.conclusions, *old.conclusions]):
         before, now = old.conclusions.get(what), new.conclusions.get(what)
         if before != now:
-            yield Verdict(key, what, before, now)
+            yield Verdict(key, what, before, now, movers(what) if before and now else "")
+
+
+def _movers(key: str, old: Snapshot, new: Snapshot, codes: dict[str, list[str]]) -> Callable[[str], str]:
+    """What may have moved a conclusion of a study: with the same runs it was the rule, with the same rule the runs."""
+    sides = [side.studies[key] for side in (old, new) if key in side.studies]
+    runs = len(sides) == 2 and not _same_runs(*(side.losses for side in sides))
+    rules = [{f"claim {item['id']}": item["rule"] for item in side.claims} for side in sides]
+
+    def moved(what: str) -> str:
+        kind = "claim" if what.startswith("claim ") else "difference"
+        rule = bool(codes.get(kind)) or len({side.get(what) for side in rules}) > 1
+        return " or ".join(name for name, differs in (("the rule", rule), ("the runs", runs)) if differs)
+
+    return moved
+
+
+def _same_runs(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether two tables hold the same runs with the same losses."""
+    columns = [*_KEY, "fingerprint", "status", "loss_validation", "loss_seen", "loss_fresh"]
+    if not all(set(columns) <= set(table) for table in (a, b)):
+        return False
+    first, second = (table[columns].sort_values(_KEY).reset_index(drop=True) for table in (a, b))
+    return bool(first.equals(second))
 
 
 def to_json_text(diff: Diff) -> str:

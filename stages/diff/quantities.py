@@ -134,10 +134,14 @@ def _optima(recipe: str, found: dict[str, Any]) -> Iterator[Quantity]:
 
 
 def _claims(study: StudySnapshot) -> Iterator[Quantity]:
+    """Effects of claims; group by group where that is how one is told."""
     for claim in study.claims:
-        if claim["effect"] is not None:
-            item = _quantity("claim", claim["id"], claim["effect"], claim["dof"] or 0.0, claim["unit"])
-            yield replace(item, definition=claim["definition"])
+        told = [(claim["id"], claim["effect"], claim["dof"])] if claim["effect"] is not None else [
+            (f"{claim['id']}, {part['name']}", part["effect"], part["dof"])
+            for part in claim.get("parts", []) if part.get("effect")
+        ]  # fmt: skip
+        for name, effect, dof in told:
+            yield replace(_quantity("claim", name, effect, dof or 0.0, claim["unit"]), definition=claim["definition"])
 
 
 def _verdicts(study: StudySnapshot) -> Iterator[tuple[str, str]]:

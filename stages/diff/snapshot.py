@@ -30,7 +30,7 @@ class StudySnapshot:
     losses: pd.DataFrame
     fit: dict[str, Any]
     claims: list[dict[str, Any]]
-    """Its verdicts, each with the `definition` of what it measures."""
+    """Its verdicts, each with the `definition` of what it measures, and the `rule` that judges it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ def read_snapshot(name: str, files: Mapping[str, bytes]) -> Snapshot:
     keys = [PurePosixPath(path).parent.name for path in files if path.endswith("/losses.csv")]
     params = _read(name, files, PARAMS, YAML(typ="safe").load, {})
     verdicts = _read(name, files, "data/verdicts/verdicts.json", json.loads, [])
-    claims = [{**item, "definition": _definition(params, item["id"])} for item in verdicts if "id" in item]
+    claims = [
+        {**item, "definition": _definition(params, item["id"]), "rule": _rule(params, item)}
+        for item in verdicts
+        if "id" in item
+    ]
     return Snapshot(
         name=name,
         studies={key: _study(name, key, files, claims) for key in sorted(keys)},
@@ -76,6 +80,14 @@ def _definition(params: dict[str, Any], claim: str) -> str:
     """What the effect of a claim is: not what is expected of it, nor how it is told."""
     found = params.get("claims", {}).get(claim) or {}
     return json.dumps({key: found.get(key) for key in ("study", "measure", "given", "centre", "unit")}, sort_keys=True)
+
+
+def _rule(params: dict[str, Any], item: dict[str, Any]) -> str:
+    """All of what is claimed but for its words, and the smallest effect of interest of its scale."""
+    told = ("statement", "paper", "differs", "published")
+    claim = {key: value for key, value in (params.get("claims", {}).get(item["id"]) or {}).items() if key not in told}
+    scale = params.get("scales", {}).get(item.get("scale")) or {}
+    return json.dumps([claim, scale.get("interest")], sort_keys=True)
 
 
 def _study(name: str, key: str, files: Mapping[str, bytes], claims: list[dict[str, Any]]) -> StudySnapshot:

@@ -13,8 +13,8 @@ def markdown(diff: Diff) -> str:
     """Headline, verdicts, what moved, what cannot be compared, cells and parameters."""
     parts = [f"### Results: {diff.old} → {diff.new}", diff.headline(), *(f"Note: {note}." for note in diff.notes)]
     if diff.changed:
-        rows = [[item.study, item.what, str(item.old), f"**{item.new}**"] for item in diff.changed]
-        parts += ["#### Verdicts that changed", _table(["study", "verdict of", "before", "now"], rows)]
+        rows = [[item.study, item.what, str(item.old), f"**{item.new}**", item.because] for item in diff.changed]
+        parts += ["#### Verdicts that changed", _table(["study", "verdict of", "before", "now", "moved by"], rows)]
     if moved := [item for item in diff.quantities if item.status == "moved"]:
         rows = [[item.study, f"{item.kind}: {item.name}", *numbers(item)] for item in moved]
         heads = ["study", "moved", "before", "now", "difference [90%]"]

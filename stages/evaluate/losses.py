@@ -26,6 +26,14 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """A text in blocks that are alike for every cell that reads it: their tokens, and the mean loss over them."""
+
+    tokens: list[int]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Losses in nats per token."""
 
@@ -35,8 +43,8 @@ class Evaluation:
     loss_seen_se: float
     loss_fresh: float
     loss_fresh_se: float
-    block_losses: list[float]
-    block_tokens: list[int]
+    blocks: dict[str, Blocks]
+    """By text: validation, seen and fresh."""
 
 
 def evaluate(
@@ -69,21 +77,16 @@ def evaluated_windows(cell: Cell, validation_tokens: int, seen_tokens: int) -> d
 
 def summarise(seq_len: int, losses: dict[str, Floats], held_out: TokenArray, end_of_text: int) -> Evaluation:
     """Means and standard errors of the losses of every target of `evaluated_windows`, in order."""
-    losses_T = losses["validation"]
-    blocks_T = document_blocks(held_out[1 : len(losses_T) + 1] == end_of_text)
-    sums, counts = np.bincount(blocks_T, losses_T), np.bincount(blocks_T)
-    mean, error = ratio_mean(sums, counts)
-    seen, fresh = (_sample_mean(losses[name], seq_len) for name in ("seen", "fresh"))
-    return Evaluation(
-        loss_validation=mean,
-        loss_validation_se=error,
-        loss_seen=seen[0],
-        loss_seen_se=seen[1],
-        loss_fresh=fresh[0],
-        loss_fresh_se=fresh[1],
-        block_losses=(sums / counts).tolist(),
-        block_tokens=counts.tolist(),
-    )
+    endings_T = held_out[1 : len(losses["validation"]) + 1] == end_of_text
+    numbers = {"validation": document_blocks(endings_T)}
+    numbers |= {name: _window_blocks(len(losses[name]), seq_len) for name in ("seen", "fresh")}
+    found: dict[str, float] = {}
+    blocks = {}
+    for name, losses_T in losses.items():
+        sums, counts = np.bincount(numbers[name], losses_T), np.bincount(numbers[name])
+        found[f"loss_{name}"], found[f"loss_{name}_se"] = ratio_mean(sums, counts)
+        blocks[name] = Blocks(counts.tolist(), (sums / counts).tolist())
+    return Evaluation(**found, blocks=blocks)
 
 
 @torch.no_grad()
@@ -101,11 +104,11 @@ def losses_per_token(
     return torch.cat(parts).double().cpu().numpy()
 
 
-def _sample_mean(losses_T: Floats, seq_len: int) -> tuple[float, float]:
-    """Mean and standard error over runs of neighbouring windows, of which many may come from one document."""
-    sums = np.array([part.sum() for part in np.array_split(losses_T.reshape(-1, seq_len), BLOCKS) if len(part)])
-    counts = np.array([part.size for part in np.array_split(losses_T.reshape(-1, seq_len), BLOCKS) if len(part)])
-    return ratio_mean(sums, counts)
+def _window_blocks(targets: int, seq_len: int) -> npt.NDArray[np.int64]:
+    """Block number of every target: runs of neighbouring windows, of which many may come from one document."""
+    windows = np.arange(targets // seq_len)
+    return np.repeat(np.concatenate([np.full(len(part), k) for k, part in enumerate(np.array_split(windows, BLOCKS))
+                                     if len(part)]), seq_len)  # fmt: skip
 
 
 def document_blocks(endings_T: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -15,9 +15,9 @@ from stages.fit.forecasts import own_losses
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import RESULTS, read_results
-from stages.report.verdicts import read_verdicts
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
+from stages.verdicts.words import read_verdicts
 
 REPORT, DOCS = Path("data/report"), Path("docs")
 

@@ -1,6 +1,6 @@
 """The page of a project: answers, verdicts, figures, cells, costs and provenance of every active study."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -11,12 +11,11 @@ from crossover.plots.house import Figure
 from crossover.plots.page import load_template, page, show
 from stages.report.figures import study_figures
 from stages.report.results import StudyResults
-from stages.report.verdicts import counts, lines
 from stages.report.words import answers, decisions, headline
 from stages.study.costs import count_flops, seconds
 from stages.study.params import Params
 from stages.study.plan import plan_rows
-from stages.verdicts.judge import POWERED
+from stages.verdicts.words import counts, lines
 
 _HERE = Path(__file__).parent
 
@@ -50,7 +49,7 @@ def render(
         sections=sections,
         tokens=tokens,
         lines=lines(verdicts),
-        counts=counts(verdicts, POWERED),
+        counts=counts(verdicts),
         regimes=[show(figure) for figure in regimes],
         forecasts=list(score_rows(record.scores)) if record and record.scores else [],
         track=track_words(record.track) if record else "",
@@ -59,17 +58,20 @@ def render(
 
 def findings(params: Params, studies: list[StudyResults], verdicts: list[dict[str, Any]], figure: bool) -> str:
     """The verdicts as Markdown."""
-    noise = next(
-        (item["tolerance_from"] for item in verdicts if item["tolerance_from"].startswith("2 x")), "not measured"
-    )
     used = dict.fromkeys(item.scale for item in params.active.values())
     return load_template(_HERE / "findings.md.j2").render(
         lines=lines(verdicts),
-        counts=counts(verdicts, POWERED),
-        noise=noise,
+        counts=counts(verdicts),
         figure=figure,
+        interest=_interest(params, used),
         scales=[_scale(name, params, studies) for name in used],
     )
+
+
+def _interest(params: Params, used: Iterable[str]) -> str:
+    """What counts as meaningful, by scale."""
+    said = [f"`{name}`: {held.compute:g} times the compute" for name in used if (held := params.scale(name).interest)]
+    return ", ".join(said) or "none is named"
 
 
 def _scale(name: str, params: Params, studies: list[StudyResults]) -> dict[str, Any]:

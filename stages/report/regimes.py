@@ -121,15 +121,17 @@ def _seen_and_unseen(rows: list[dict[str, Any]], x: alt.X, names: list[str]) -> 
 
 
 def _cures(verdicts: list[dict[str, Any]]) -> Figure:
-    by = {item["id"]: item["effect"] for item in verdicts}
+    by = {item["id"]: item for item in verdicts}
     rows: list[Row] = []
     for regime, label in _REGIMES:
         for cure, name in _CURES:
-            effect = by.get(f"R_{cure}_{regime}")
-            if effect is not None:
+            told = by.get(f"R_{cure}_{regime}", {"effect": None, "parts": []})
+            where = [part for part in told["parts"] if part["effect"]] if told["effect"] is None else [told]
+            for part in where:  # width by width where they differ, as the verdict is
+                effect = part["effect"]
                 low, high = effect["ci"] or (effect["value"], effect["value"])
                 rows.append({"layer": "cure", "recipe": label, "cure": name, "change": effect["value"], "low": low,
-                             "high": high})  # fmt: skip
+                             "high": high, "where": part.get("name", "all widths")})  # fmt: skip
     x = alt.X("cure:N", sort=[name for _, name in _CURES], axis=alt.Axis(title=None, labelAngle=0))
     offset = alt.XOffset("recipe:N", sort=[label for _, label in _REGIMES])
     y = alt.Y(
@@ -143,12 +145,14 @@ def _cures(verdicts: list[dict[str, Any]]) -> Figure:
             x=x, xOffset=offset, y=alt.Y("low:Q"), y2="high:Q", color=look["color"]
         ),
         only("cure").mark_point(size=70, filled=True).encode(
-            x=x, xOffset=offset, y=y, **look, tooltip=hover("recipe", "cure", change="+.4f", low="+.4f", high="+.4f")
+            x=x, xOffset=offset, y=y, **look,
+            tooltip=hover("recipe", "cure", "where", change="+.4f", low="+.4f", high="+.4f"),
         ),
     )  # fmt: skip
     return Figure(
         "regimes-cures", "(d) What helps where",
-        "Change of the loss on unseen text by three classical cures, with 90% intervals: below zero it helps.", chart,
+        "Change of the loss on unseen text by three classical cures, with 90% intervals: below zero it helps. "
+        "Where widths differ beyond their noise each has its point.", chart,
         rows,
     )  # fmt: skip
 

@@ -183,6 +183,16 @@ class Machine(Strict):
     usd_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Interest(Strict):
+    """The smallest effect that a verdict calls meaningful: the loss that so many times the compute buy."""
+
+    compute: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    """By the slope of a law at the ladder's top."""
+    study: Name
+    recipe: Name
+    """Whose law."""
+
+
 class Scale(Strict):
     """How big: the ladder of widths and everything that recipes do not name."""
 
@@ -212,6 +222,8 @@ class Scale(Strict):
     validation_tokens: Count
     seen_tokens: Count
     """Trained-on tokens that `loss_seen` is measured on."""
+    interest: Interest | None = None
+    """Smallest effect of interest of the claims at this scale."""
     keep: Literal["none", "final"] = "final"
     """Whether a finished cell keeps its weights."""
 
@@ -267,19 +279,14 @@ class Claim(Strict):
     given: dict[str, Any] = Field(default_factory=dict)
     """Its arguments."""
     expects: Expects
-    """Where the effect is claimed to lie: beyond the tolerance above or below `centre`, not below, or within it."""
+    """Where the effect is claimed to lie, from `centre`: above, below, not below, or nowhere that matters."""
     centre: float = 0.0
-    tolerance: Literal["noise"] | NotNegative = "noise"
-    """In the effect's unit; `noise`: twice the seed standard deviation that the study `noise` measured."""
-    expected: float | None = None
-    """The effect for which the power is stated; beside `noise` twice the tolerance where absent."""
+    """What the claim sets the effect against, in its unit: zero, or the number that its sentence names."""
+    interest: Literal["compute"] | NotNegative = "compute"
+    """The smallest effect of interest, in the effect's unit; `compute`: what the scale's multiple of compute buys."""
+    published: float | None = None
+    """The paper's own number, in the effect's unit."""
     unit: str = "nats"
-
-    @model_validator(mode="after")
-    def _power_can_be_stated(self) -> Self:
-        if self.tolerance != "noise" and self.expects in ("above", "below") and self.expected is None:
-            raise ValueError("a claim of difference with a tolerance of its own needs `expected`, to state its power")
-        return self
 
 
 class Params(Strict):
@@ -301,6 +308,10 @@ class Params(Strict):
             self.scale(item.scale)
         for name, scale in self.scales.items():
             _look_up(self.corpora, scale.corpus, f"scales.{name}.corpus")
+            if scale.interest:
+                where = f"scales.{name}.interest"
+                study = _look_up(self.studies, scale.interest.study, f"{where}.study")
+                _look_up(study.recipes, scale.interest.recipe, f"{where}.recipe")
         for name, claim in self.claims.items():
             _look_up(self.studies, claim.study, f"claims.{name}.study")
         for name, study in self.studies.items():

@@ -106,7 +106,8 @@ CURVE = pa.schema([field for field in CURVES if field.name != "fingerprint"])
 
 BLOCKS = _schema(
     ("fingerprint", _S, "identity of the cell"),
-    ("block", _I, "number of the block of consecutive held-out documents"),
+    ("text", _S, "validation, seen or fresh"),
+    ("block", _I, "number of the block of consecutive documents or windows"),
     ("tokens", _I, "tokens in the block"),
     ("loss", _F, "nats/token, mean over the block"),
 )

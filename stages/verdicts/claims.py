@@ -2,32 +2,36 @@
 
 import inspect
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
 from crossover.runs.estimates import Estimate, Serialisable
-from stages.study.params import PARAMS, Claim
-from stages.verdicts.groups import Measured, NotMeasurableError
-from stages.verdicts.judge import POWERED, judge, power, repeats_to_decide
+from stages.study.params import PARAMS, Claim, Interest
+from stages.verdicts.design import detectable
+from stages.verdicts.groups import ALIKE, Measured, NotMeasurableError, alike
+from stages.verdicts.judge import POWERED, holm, judge, power, repeats_to_decide, spoken_of
 from stages.verdicts.measures import CHOICES, MEASURES
-from stages.verdicts.tables import Tables, grouped
+from stages.verdicts.noise import bought, stated, with_text
+from stages.verdicts.tables import Tables
 
-NOISE = "noise"
-"""The study that measures what seeds alone do."""
-_SEEDS, _WIDTHS = 8, 2  # the least that a tolerance may rest on
-_NEVER = 1e4  # times the seeds: the effect sits on the tolerance
+_NEVER = 1e4  # times the seeds: the effect sits on the place that decides
 
 
 @dataclass(frozen=True)
 class Part:
-    """Mean of one group behind an effect."""
+    """Mean of one group behind an effect, and the verdict on it where groups are told one by one."""
 
     name: str
     value: float
     runs: int
+    effect: Estimate | None = None
+    dof: float | None = None
+    verdict: str = ""
+    direction: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,99 +49,143 @@ class Judged(Serialisable):
     """The measurement in words."""
     expects: str
     centre: float
+    published: float | None
     unit: str
-    verdict: str
-    effect: Estimate | None
-    """Less the centre of the claim: the verdict is about this."""
-    dof: float | None
+    verdict: str = "INCONCLUSIVE"
+    """SUPPORTED, REFUTED, INCONCLUSIVE, or MIXED where groups that differ have verdicts that differ."""
+    direction: str = "open"
+    """lower, higher, open, or mixed."""
+    size: str = "open"
+    """meaningful, negligible, open, or mixed."""
+    effect: Estimate | None = None
+    """Less the centre of the claim: the verdict is about this. None where groups differ and are told one by one."""
+    dof: float | None = None
     """Degrees of freedom of its standard error."""
-    tolerance: float | None
-    tolerance_from: str
-    power: float | None
-    power_at: float | None
+    text_se: float | None = None
+    """The part of the standard error that the choice of held-out text adds; None where its blocks are not at hand."""
+    alike: float | None = None
+    """p value of groups whose means are the same."""
+    interest: float | None = None
+    interest_from: str = ""
+    detectable: float | None = None
+    """The smallest true effect whose direction would be told with 80% power."""
+    power: float | None = None
+    power_at: float | None = None
     """The true effect for which the power is stated."""
-    cells: int
-    core_hours: float
-    why: str
+    power_published: float | None = None
+    """The power if the paper's number were true."""
+    p: float | None = None
+    holm: bool = False
+    """Whether the verdict holds with all of its scale's together at 5% (Holm 1979)."""
+    cells: int = 0
+    core_hours: float = 0.0
+    why: str = ""
     """Why it is inconclusive and what deciding would cost; empty where it is decided."""
     parts: list[Part] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """Twice the seed standard deviation, and where it comes from."""
-
-    value: float
-    words: str
-
-
-def seed_noise(tables: Tables) -> Tolerance:
-    """From the study `noise`. Raises `NotMeasurableError` where it has too few seeds or widths."""
-    rows = tables.rows(NOISE, sorted(set(tables.losses[NOISE]["recipe"])) if NOISE in tables.losses else [])
-    groups = grouped(rows.assign(value=rows["loss_validation"]), "width")
-    if len(groups.values) < _WIDTHS or min(map(len, groups.values.values())) < _SEEDS:
-        raise NotMeasurableError(f"study {NOISE} needs {_SEEDS} finished seeds at {_WIDTHS} widths for a tolerance")
-    widths = ", ".join(map(str, groups.values))
-    return Tolerance(2 * groups.sd, f"2 x the seed SD {groups.sd:.4f} at widths {widths}, {groups.dof} dof")
-
-
-def judge_claims(claims: dict[str, Claim], tables: Tables, scale: str) -> list[Judged]:
-    """Every claim whose study the tables hold, in order."""
-    try:
-        noise: Tolerance | str = seed_noise(tables)
-    except NotMeasurableError as reason:
-        noise = str(reason)
-    return [
-        _judged(name, claim, tables, scale, noise) for name, claim in claims.items() if claim.study in tables.losses
+def judge_claims(
+    claims: dict[str, Claim], tables: Tables, scale: str, interest: Interest | None = None
+) -> list[Judged]:
+    """Every claim whose study the tables hold, in order; `interest` is the scale's."""
+    found = [
+        _judged(name, claim, tables, scale, interest) for name, claim in claims.items() if claim.study in tables.losses
     ]
+    kept = holm([item.p if item.verdict != "INCONCLUSIVE" else None for item in found], sum(map(measured, found)))
+    return [replace(item, holm=holds) for item, holds in zip(found, kept, strict=True)]
 
 
-def _judged(name: str, claim: Claim, tables: Tables, scale: str, noise: Tolerance | str) -> Judged:
+def measured(item: Judged) -> bool:
+    """Whether a claim was asked at all: its measurement has an interval."""
+    return item.p is not None
+
+
+def _judged(name: str, claim: Claim, tables: Tables, scale: str, interest: Interest | None) -> Judged:
     measure = MEASURES[claim.measure]
     require_arguments(name, claim)
     tables.used = set()
     base = Judged(
         id=name, scale=scale, study=claim.study, statement=claim.statement, paper=claim.paper, differs=claim.differs,
         measure=claim.measure, what=" ".join((measure.__doc__ or "").split("\n\n")[0].split()), expects=claim.expects,
-        centre=claim.centre, unit=claim.unit, verdict="INCONCLUSIVE", effect=None, dof=None, tolerance=None,
-        tolerance_from="", power=None, power_at=None, cells=0, core_hours=0.0, why="",
+        centre=claim.centre, published=claim.published, unit=claim.unit,
     )  # fmt: skip
     try:
-        if isinstance(noise, str) and claim.tolerance == "noise":
-            raise NotMeasurableError(noise)
-        measured = measure(tables, claim.study, **claim.given)
+        smallest = stated(claim.interest) if claim.interest != "compute" else bought(tables, interest, scale)
+        found = measure(tables, claim.study, **claim.given)
     except NotMeasurableError as reason:
         return replace(base, why=f"not measurable here: {reason}")
-    return _with_verdict(base, claim, measured, tables, noise)
+    base = replace(base, interest=smallest.value, interest_from=smallest.words, cells=len(tables.used),
+                   core_hours=math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600)  # fmt: skip
+    return _with_verdict(base, claim, with_text(found, claim, tables), smallest.value)
 
 
-def _with_verdict(base: Judged, claim: Claim, measured: Measured, tables: Tables, noise: Tolerance | str) -> Judged:
-    tolerance = Tolerance(claim.tolerance, "stated in the claim") if claim.tolerance != "noise" else noise
-    assert isinstance(tolerance, Tolerance)
-    effect, truth = centred(measured.effect, claim.centre), _truth(claim, tolerance.value)
-    verdict = "INCONCLUSIVE" if measured.blocked else judge(effect, claim.expects, tolerance.value)
-    chance = power(claim.expects, tolerance.value, truth, effect.se or math.nan, measured.dof)
-    hours = math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600  # exact in any order of the set
+def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float) -> Judged:
+    effect = centred(found.effect, claim.centre)
+    judged = judge(effect, claim.expects, interest, found.dof)
+    base = replace(
+        base,
+        text_se=math.sqrt(found.shared_variance) if found.shared_variance else None,
+        notes=found.notes,
+        parts=[Part(_name(group), float(values.mean()), len(values)) for group, values in found.groups.values.items()],
+    )
+    if found.blocked:
+        return replace(base, effect=effect, dof=found.dof, why=found.blocked)
+    apart = alike(list(found.parts.values()))
+    if apart < ALIKE:
+        return replace(_by_group(base, claim, found, interest), alike=apart)
+    return replace(
+        base, verdict=judged.verdict, direction=judged.direction, size=judged.size, p=judged.p, effect=effect,
+        dof=found.dof, alike=None if math.isnan(apart) else apart, **_powers(claim, interest, [found]),
+        why="" if judged.verdict != "INCONCLUSIVE" else _why(effect, claim, interest, found, base.core_hours),
+    )  # fmt: skip
+
+
+def _by_group(base: Judged, claim: Claim, found: Measured, interest: float) -> Judged:
+    """Groups differ beyond their noise, so their mean speaks for none of them."""
+    parts, sure = [], []
+    for name, part in found.parts.items():
+        effect = centred(part.effect, claim.centre)
+        judged = judge(effect, claim.expects, interest, part.dof)
+        said = Part(_name(name), part.effect.value, len(part.groups.values[name]), effect, part.dof)
+        parts.append(replace(said, verdict=judged.verdict, direction=judged.direction, size=judged.size))
+        sure.append(1.0 if judged.p is None else judged.p)
+    verdict, direction, size = (
+        _common(getattr(part, what) for part in parts) for what in ("verdict", "direction", "size")
+    )
+    mixed = verdict == "mixed"
     return replace(
         base,
-        verdict=verdict,
-        effect=effect,
-        dof=measured.dof,
-        tolerance=tolerance.value,
-        tolerance_from=tolerance.words,
-        power=chance,
-        power_at=truth,
-        cells=len(tables.used),
-        core_hours=hours,
-        why=""
-        if verdict != "INCONCLUSIVE"
-        else measured.blocked or _why(effect, claim, tolerance.value, measured, hours),
-        parts=[
-            Part(_name(group), float(values.mean()), len(values)) for group, values in measured.groups.values.items()
-        ],
-        notes=measured.notes,
+        verdict=verdict.upper(),
+        direction=direction,
+        size=size,
+        parts=parts,
+        p=min(1.0, min(sure) * len(sure)) if mixed else max(sure),
+        why="at none of its groups, taken one by one, is it decided" if verdict == "INCONCLUSIVE" else "",
+        **_powers(claim, interest, found.parts.values()),
     )
+
+
+def _common(values: Iterable[str]) -> str:
+    each = set(values)
+    return each.pop() if len(each) == 1 else "mixed"
+
+
+def _powers(claim: Claim, interest: float, measured: Iterable[Measured]) -> dict[str, Any]:
+    """The least over what is judged: power at the smallest effect of interest and at the paper's, and what is told."""
+    noise = [(item.effect.se or math.nan, item.dof) for item in measured]
+
+    def least(truth: float) -> float:
+        return min(power(claim.expects, interest, truth, *each) for each in noise)
+
+    at = spoken_of(claim.expects, interest)
+    published = None if claim.published is None else claim.published - claim.centre
+    return {
+        "power_at": at if interest else published,
+        "power": least(at) if interest else None if published is None else least(published),
+        "power_published": None if published is None or published == at or not interest else least(published),
+        "detectable": max(detectable(*each, POWERED) for each in noise),
+    }
 
 
 def centred(effect: Estimate, centre: float) -> Estimate:
@@ -148,26 +196,22 @@ def centred(effect: Estimate, centre: float) -> Estimate:
     return Estimate(effect.value - centre, effect.se, (low, high))
 
 
-def _truth(claim: Claim, tolerance: float) -> float:
-    """For which true effect the power is stated: zero for no difference, else as expected, else twice the tolerance."""
-    if claim.expected is not None:
-        return claim.expected - claim.centre
-    return {"above": 2.0, "below": -2.0}.get(claim.expects, 0.0) * tolerance
-
-
-def _why(effect: Estimate, claim: Claim, tolerance: float, measured: Measured, hours: float) -> str:
-    if measured.blocked:
-        return measured.blocked
-    factor = repeats_to_decide(effect, claim.expects, tolerance, measured.shared_variance)
+def _why(effect: Estimate, claim: Claim, interest: float, measured: Measured, hours: float) -> str:
+    factor = repeats_to_decide(effect, claim.expects, interest, measured.shared_variance)
     if math.isnan(factor):
         return "there are no repeats to take an interval from; run it with more seeds"
     if factor > _NEVER:
-        return "the effect is too near the tolerance: more seeds would not decide it, more text or a larger scale may"
-    more = (factor - 1) * hours
+        return "the effect is too near the place that decides: more text or a larger scale may, more seeds would not"
     return (
-        f"the interval reaches across the tolerance; if the effect stays, about {factor:.2g} times the seeds would "
-        f"decide it, {more:.2g} core-hours more"
+        f"the interval reaches across {_place(claim)}; if the effect stays, about {factor:.2g} times the seeds would "
+        f"decide it, {(factor - 1) * hours:.2g} core-hours more"
     )
+
+
+def _place(claim: Claim) -> str:
+    if claim.centre and claim.expects != "none":
+        return f"what the claim names, {claim.centre:g} {claim.unit}"
+    return "zero" if claim.expects in ("above", "below") else "the smallest effect of interest"
 
 
 def _name(group: Hashable) -> str:
@@ -196,13 +240,17 @@ def metrics(judged: list[Judged]) -> dict[str, Any]:
     """Few numbers with stable names for `dvc metrics`: by scale and claim, and how many came out how."""
     found: dict[str, Any] = {}
     for item in judged:
-        at = found.setdefault(item.scale, {"counts": {}, "powered": 0, "claims": {}})
+        at = found.setdefault(item.scale, {"counts": {}, "powered": 0, "asked": 0, "holm": 0, "claims": {}})
         at["counts"][item.verdict] = at["counts"].get(item.verdict, 0) + 1
         at["powered"] += bool(item.power is not None and item.power >= POWERED)
+        at["asked"] += measured(item)
+        at["holm"] += item.holm
         at["claims"][item.id] = {
             "verdict": item.verdict,
+            "direction": item.direction,
+            "size": item.size,
             "effect": None if item.effect is None else item.effect.value,
-            "tolerance": item.tolerance,
+            "interest": item.interest,
             "power": item.power,
         }
     return found

@@ -42,10 +42,10 @@ class Reach:
     """Smallest difference at one rung alone, its noise pooled over all."""
 
 
-def detectable(se: float, dof: int, power: float) -> float:
+def detectable(se: float, dof: float, power: float) -> float:
     """The smallest true effect whose 90% interval excludes zero, on its side, with this power; infinite without dof."""
     factor = t_factor(dof)
-    if factor is None:
+    if factor is None or not math.isfinite(se):
         return math.inf
     return se * float(special.nctdtrinc(dof, 1 - power, factor))
 

@@ -19,24 +19,18 @@ from stages.verdicts.tables import Tables, diverged, edge_note, grouped, paired,
 
 
 def gap(tables: Tables, study: str, recipe: str, at: dict[str, Any] | None = None) -> Measured:
-    """Loss on text of the training stream that was never seen, less loss on text that was, where that is most.
+    """Loss on text of the training stream that was never seen, less loss on text that was, mean over widths.
 
-    A claim on all widths stands or falls with the worst of them. The seeds share most of that text, so the standard
-    error over text is added to that over seeds once, not per run.
+    The seeds share most of that text, and the widths some of it, so the standard error over text is added to that over
+    seeds once, not per run.
     """
     rows = tables.rows(study, [recipe], at)
     rows = rows.assign(value=rows["loss_fresh"] - rows["loss_seen"])
     text = rows.assign(v=rows["loss_fresh_se"] ** 2 + rows["loss_seen_se"] ** 2).groupby("width")["v"].mean()
     groups = grouped(rows, "width")
-    by_width = {width: groups.contrast({width: 1.0}, float(text[width])) for width in groups.values}
-    worst = max(by_width, key=lambda width: _reach(by_width[width]))
-    notes = [f"the widest gap of {len(by_width)} widths, at {worst}", *diverged(tables.whole(study, [recipe], at))]
-    return replace(by_width[worst], notes=notes)
-
-
-def _reach(measured: Measured) -> float:
-    ends = (measured.effect.value, *(measured.effect.ci or ()))
-    return float(max(abs(end) for end in ends if end is not None))
+    parts = {width: groups.contrast({width: 1.0}, float(text[width])) for width in groups.values}
+    whole = groups.contrast(dict.fromkeys(parts, 1 / len(parts)), float(text.mean()))
+    return replace(whole, parts=parts, notes=diverged(tables.whole(study, [recipe], at)))
 
 
 def slope(tables: Tables, study: str, recipe: str, along: str, widths: int = 2) -> Measured:
@@ -58,7 +52,7 @@ def slope(tables: Tables, study: str, recipe: str, along: str, widths: int = 2) 
     return Measured(effect, dof, groups, diverged(tables.whole(study, [recipe])))
 
 
-def _select(groups: Groups, where: str, pivot: list[int]) -> Groups:
+def _select(groups: Groups, where: str, pivot: list[int]) -> list[Hashable]:
     """All groups, the largest width, or those on one side of the widths where the two are the same run."""
     widths = sorted(groups.values, key=lambda name: float(str(name)))
     if where in ("above", "below") and not pivot:
@@ -69,7 +63,10 @@ def _select(groups: Groups, where: str, pivot: list[int]) -> Groups:
         "above": lambda width: width > max(pivot),
         "below": lambda width: width < min(pivot),
     }
-    return Groups({name: groups.values[name] for name in widths if chosen[where](name)})
+    found = [name for name in widths if chosen[where](name)]
+    if not found:
+        raise NotMeasurableError(f"no width lies {where} the one where the two are the same run")
+    return found
 
 
 def _meeting_widths(rows: pd.DataFrame) -> list[int]:
@@ -84,11 +81,7 @@ def paired_difference(
     """loss(b) - loss(a), seed by seed, mean over the widths `where`: all, largest, above or below the meeting point."""
     rows = tables.capped(study, [a, b], at)
     groups = paired(rows, a, b, loss)
-    chosen = _select(groups, where, _meeting_widths(rows))
-    if not chosen.values:
-        raise NotMeasurableError(f"no width lies {where} the one where the two are the same run")
-    found = groups.contrast(dict.fromkeys(chosen.values, 1 / len(chosen.values)))
-    return replace(found, groups=chosen, notes=diverged(rows))
+    return replace(groups.mean(_select(groups, where, _meeting_widths(rows))), notes=diverged(rows))
 
 
 def trend(
@@ -101,23 +94,27 @@ def trend(
     that shrinks, "largest below" for a lead that grows.
     """
     rows = tables.capped(study, [a, b], at)
-    groups = _select(paired(rows, a, b, "loss_validation"), where, _meeting_widths(rows))
-    return replace(groups.per_doubling(), notes=diverged(rows), blocked=_blocked(groups, premise))
+    groups = paired(rows, a, b, "loss_validation")
+    chosen = _select(groups, where, _meeting_widths(rows))
+    groups = replace(groups, values={name: groups.values[name] for name in chosen})
+    return _with_premise(replace(groups.per_doubling(), notes=diverged(rows)), premise)
 
 
-def _blocked(groups: Groups, premise: str) -> str:
-    """Why a trend does not mean what is claimed: there is no gain to shrink, no lead to grow."""
+def _with_premise(measured: Measured, premise: str) -> Measured:
+    """A trend with the lead or gain that it starts from or ends at; blocked where there is none to shrink or grow."""
     if not premise:
-        return ""
+        return measured
     end, side = premise.split()
+    groups = measured.groups
     width = {"smallest": min, "largest": max}[end](groups.values, key=lambda name: float(str(name)))
     there = groups.contrast({width: 1.0}).effect
-    if there.sign == {"above": 1, "below": -1}[side]:
-        return ""
-    what = {"smallest": "gain that could shrink", "largest": "lead that could have grown"}[end]
     low, high = there.ci or (None, None)
     span = "no interval" if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
-    return f"there is no {what}: the difference at width {width} is {there.value:+.3f} {span}"
+    said = f"the difference at width {width} is {there.value:+.3f} {span}"
+    if there.sign == {"above": 1, "below": -1}[side]:
+        return replace(measured, notes=[said, *measured.notes])
+    what = {"smallest": "gain that could shrink", "largest": "lead that could have grown"}[end]
+    return replace(measured, blocked=f"there is no {what}: {said}")
 
 
 def _tuned_difference(tables: Tables, study: str, a: str, b: list[str]) -> tuple[Groups, list[str]]:
@@ -141,7 +138,7 @@ def tuned_difference(tables: Tables, study: str, a: str, b: list[str]) -> Measur
 def tuned_trend(tables: Tables, study: str, a: str, b: list[str], premise: str = "") -> Measured:
     """Change of that difference per doubling of width; `premise` as for an untuned trend."""
     groups, notes = _tuned_difference(tables, study, a, b)
-    return replace(groups.per_doubling(), notes=notes, blocked=_blocked(groups, premise))
+    return _with_premise(replace(groups.per_doubling(), notes=notes), premise)
 
 
 def change(tables: Tables, study: str, a: str, b: str, at: dict[str, Any] | None = None) -> Measured:
@@ -170,7 +167,7 @@ def extrapolation(tables: Tables, study: str, pairs: list[tuple[str, str]]) -> M
             variance += _decades(place["ci"]) ** 2
     if not found:
         raise NotMeasurableError("no pair crosses, with a bounded place and two widths below it, on this ladder")
-    return Groups(found).mean(variance / len(found) ** 2)
+    return Groups(found).contrast(dict.fromkeys(found, 1 / len(found)), variance / len(found) ** 2)
 
 
 def _crossings(comparisons: list[dict[str, Any]], pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ import pandas as pd
 from stages.verdicts.groups import Groups, Measured, NotMeasurableError
 from stages.verdicts.tables import Tables, diverged, edge_note, grouped, tuned, vertices
 
+_LAW = 4
+"""Places that a law of optima needs: a line through two or three fits whatever is so."""
+
 
 def stable_range(tables: Tables, study: str, recipes: list[str]) -> Measured:
     """Octaves from the best learning rate to the largest that did not diverge: by recipe and seed, then the mean."""
@@ -75,38 +78,72 @@ def batch_side(tables: Tables, study: str, recipe: str, side: str) -> Measured:
             best = losses.drop(index=seed).mean()[batches[1:-1]].idxmin()
             found.append({"width": width, "value": losses.loc[seed, end] - losses.loc[seed, best]})
     groups = replace(grouped(pd.DataFrame(found), "width"), cross_fitted=True)
-    return replace(groups.mean(), notes=[*diverged(tables.whole(study, [recipe])), *edge_note(table, "tuned choices")])
+    notes = [*diverged(tables.whole(study, [recipe])), *edge_note(table, "tuned choices"), *_best_batches(table)]
+    return replace(groups.mean(), notes=notes)
+
+
+def _best_batches(table: pd.DataFrame) -> list[str]:
+    """At which widths the best batch of the grid is its smallest or largest, so that a better one may lie beyond."""
+    means = table.groupby(["width", "batch"])["value"].mean().unstack("batch")
+    best, ends = means.idxmin(axis=1), (means.columns.min(), means.columns.max())
+    return [
+        f"at width {width} the best batch, {batch}, is at the edge" for width, batch in best.items() if batch in ends
+    ]
 
 
 def batch_shift(tables: Tables, study: str, recipe: str) -> Measured:
-    """log2 of the best batch per doubling of width, learning rates tuned."""
+    """log2 of the best batch per doubling of width, learning rates tuned, where it lies inside the grid."""
     table = _tuned_by_batch(tables, study, recipe).assign(recipe=recipe)
-    places = vertices(table, "batch", "value")
-    return _unless_at_edge(grouped(places, "width").per_doubling(), places)
+    inside, notes = _inside(vertices(table, "batch", "value"), "width", "best batch", 2)
+    return replace(grouped(inside, "width").per_doubling(), notes=notes)
 
 
 def optimum_slope(tables: Tables, study: str, recipe: str, along: str) -> Measured:
-    """Exponent of the best learning rate in width or batch, from the vertex of each seed."""
+    """Exponent of the best learning rate in width or batch, from the vertex of each seed; no law through few points."""
     rows = tables.rows(study, [recipe])
     if along == "width":
-        places = vertices(rows, "lr")
-        return _unless_at_edge(grouped(places, "width").per_doubling(), places)
+        inside, notes = _inside(vertices(rows, "lr"), "width", "best learning rate", _LAW)
+        return replace(grouped(inside, "width").per_doubling(), notes=notes)
     places = pd.concat(vertices(group, "lr").assign(batch=batch) for batch, group in rows.groupby("batch"))
-    level = places.groupby("width")["value"].transform("mean") - places["value"].mean()
-    by_batch = grouped(places.assign(value=places["value"] - level), "batch")
-    return _unless_at_edge(by_batch.per_doubling(), places)
+    inside, notes = _inside(places, "batch", "best learning rate", _LAW)
+    level = inside.groupby("width")["value"].transform("mean") - inside["value"].mean()
+    by_batch = grouped(inside.assign(value=inside["value"] - level), "batch")
+    return replace(by_batch.per_doubling(), notes=notes)
 
 
-def sensitivity(tables: Tables, study: str, a: str, b: str, recipes: list[str]) -> Measured:
-    """Learning-rate sensitivity of b less that of a; noise pooled over `recipes`.
+def _inside(places: pd.DataFrame, by: str, what: str, least: int) -> tuple[pd.DataFrame, list[str]]:
+    """Places of the groups in which none lies at the edge of its grid, where it would be a bound and no measurement.
+
+    Raises `NotMeasurableError`, with the answer "at the edge", where fewer than `least` groups remain.
+    """
+    edge = places.groupby(by)["edge"].any()
+    said = [f"at {by} {name} the {what} lies at the edge of its grid" for name in edge.index[edge]]
+    if (~edge).sum() < least:
+        where, many = ", ".join(map(str, edge.index[~edge])) or "none", {"width": "widths", "batch": "batches"}[by]
+        raise NotMeasurableError(
+            f"at the edge: a {what} inside its grid is needed at {least} {many}, and is at {where}; widen the grid"
+            if edge.any() else f"a {what} is needed at {least} {many}, here are {len(edge)}"
+        )  # fmt: skip
+    return places[~places[by].map(edge)], said
+
+
+def sensitivity(tables: Tables, study: str, a: str, b: str) -> Measured:
+    """Learning-rate sensitivity of b less that of a, over the rates at which neither lost a run.
 
     The mean over learning rates of min(loss, loss at initialisation) less the best loss (Wortsman et al. 2309.14322).
+    How many runs diverged is told beside it: over a grid that holds them the answer would be how far the grid reaches.
     """
-    rows = tables.capped(study, recipes)
-    capped = rows["loss_validation"].clip(upper=rows["loss_init"])
-    by_run = rows.assign(capped=capped).groupby(["recipe", "width", "seed"])["capped"]
+    rows = tables.capped(study, [a, b])
+    stable = (rows["status"] == "done").groupby(rows["axes"]).transform("all")
+    kept = rows[stable]
+    if kept["axes"].nunique() < 3:
+        raise NotMeasurableError("three learning rates at which no run of either diverged are needed")
+    capped = kept["loss_validation"].clip(upper=kept["loss_init"])
+    by_run = kept.assign(capped=capped).groupby(["recipe", "width", "seed"])["capped"]
     groups = grouped((by_run.mean() - by_run.min()).reset_index(name="value"), "recipe")
-    spikes = rows[rows["recipe"].isin([a, b])].groupby("recipe")["n_spikes"].sum()
+    spikes = rows.groupby("recipe")["n_spikes"].sum()
     lost = (rows["status"] != "done").groupby(rows["recipe"]).sum()
     notes = [f"{name}: {int(lost[name])} diverged runs, {int(spikes[name])} spikes" for name in (a, b)]
+    left = rows["axes"].nunique() - kept["axes"].nunique()
+    notes += [f"{left} of {rows['axes'].nunique()} rates left out, at which a run diverged"] if left else []
     return replace(groups.contrast({b: 1.0, a: -1.0}), notes=notes)

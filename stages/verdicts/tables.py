@@ -1,8 +1,14 @@
-"""The tables of all studies at one scale, as measurements need them: axes as columns, tuned and paired losses."""
+"""The tables of all studies at one scale, as measurements need them: axes as columns, tuned and paired losses.
+
+All runs are measured on the same held-out text, so its choice is an error that they share, and that more seeds do not
+lessen. It is told by leaving blocks of text out, one after another, and measuring again (the jackknife of Quenouille
+and Tukey): whatever a measurement does with the losses, the blocks that its runs have in common stay in common.
+"""
 
 import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +29,8 @@ class Tables:
 
     losses: dict[str, pd.DataFrame]
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    blocks: pd.DataFrame | None = None
+    """Tokens and losses by fingerprint, text and block; None where none are at hand."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Core-seconds of training by fingerprint."""
     used: set[str] = field(default_factory=set)
@@ -58,6 +66,22 @@ class Tables:
         self.used |= set(table["fingerprint"])
         return table
 
+    @cached_property
+    def without_block(self) -> "list[Tables]":
+        """The same tables by texts that lack one block each; none where blocks of a finished run that was used lack."""
+        if self.blocks is None:
+            return []
+        tokens, sums = (self.blocks[name].unstack("block") for name in ("tokens", "nats"))
+        less = {k: (sums.sum(axis=1) - sums[k]) / (tokens.sum(axis=1) - tokens[k]) for k in tokens}
+        return [Tables({study: _by(table, means) for study, table in self.losses.items()}, self.fits)
+                for means in less.values()]  # fmt: skip
+
+    def has_text(self) -> bool:
+        """Whether blocks of all finished runs that were used are at hand."""
+        known = set() if self.blocks is None else set(self.blocks.index.get_level_values("fingerprint"))
+        done = {name for table in self.losses.values() for name in table.loc[table["status"] == "done", "fingerprint"]}
+        return bool(self.used) and self.used & done <= known
+
     def fit(self, study: str) -> dict[str, Any]:
         """fit.json of a study."""
         if study not in self.fits:
@@ -65,15 +89,35 @@ class Tables:
         return self.fits[study]
 
 
+def _by(table: pd.DataFrame, means: "pd.Series[float]") -> pd.DataFrame:
+    """A table of losses with the means of other texts, where they are known."""
+    found = {
+        f"loss_{text}": table["fingerprint"].map(means.xs(text, level="text")).fillna(table[f"loss_{text}"])
+        for text in set(means.index.get_level_values("text"))
+    }
+    return table.assign(**found)
+
+
 def read_tables(root: Path, keys: dict[str, str]) -> Tables:
     """The results of studies by name; `keys` gives the folder of each below `root`."""
     tables = read_losses(root, keys)
+    tables.blocks = read_blocks([root / key / "blocks.parquet" for key in keys.values()])
     for study, key in keys.items():
         folder, remedy = root / key, f"run `dvc repro fit@{key}`"
         tables.fits[study] = read_json(folder / "fit.json", remedy)
         runs = read_csv(folder / "runs.csv", RUNS).to_pandas()
         tables.seconds |= dict(zip(runs["fingerprint"], runs["seconds"], strict=True))
     return tables
+
+
+def read_blocks(paths: list[Path]) -> pd.DataFrame | None:
+    """The blocks of all studies that have them; results of older versions do not."""
+    found = [pd.read_parquet(path) for path in paths if path.exists()]
+    if not found:
+        return None
+    blocks = pd.concat(found).drop_duplicates(["fingerprint", "text", "block"])
+    blocks["nats"] = blocks["loss"] * blocks["tokens"]
+    return blocks.set_index(["fingerprint", "text", "block"])[["tokens", "nats"]]
 
 
 def read_losses(root: Path, keys: dict[str, str]) -> Tables:

@@ -186,6 +186,49 @@ def test_a_claim_that_measures_something_else_has_not_moved(change: dict[str, An
     assert (item.status, item.why) == (status, why)
 
 
+@pytest.mark.parametrize(
+    ("draw", "change", "because"),
+    [
+        (0, {"expects": "above"}, "the rule"),
+        (0, {"interest": 0.2}, "the rule"),
+        (1, {"paper": "else"}, "the runs"),
+        (1, {"centre": 1.0}, "the rule or the runs"),
+    ],
+)
+def test_what_moved_a_verdict_is_told(draw: int, change: dict[str, Any], because: str) -> None:
+    """With the same runs it was the rule, with the same rule the runs; of both together nobody can tell."""
+    claim = {"id": "C6", "study": "s", "scale": "c", "unit": "nats", "dof": 6}
+    effect = {"value": -0.1, "se": 0.01, "ci": [-0.12, -0.08]}
+    rule = {"study": "s", "measure": "paired", "expects": "below", "interest": 0.1, "paper": "yes"}
+    sides = [
+        read_snapshot(name, {
+            "data/results/s-c/losses.csv": table(number).to_csv(index=False).encode(),
+            "data/verdicts/verdicts.json": json.dumps([{**claim, "verdict": said, "effect": effect}]).encode(),
+            "params.yaml": json.dumps({"claims": {"C6": {**rule, **extra}}}).encode(),
+        }) for name, number, said, extra in (("old", 0, "SUPPORTED", {}), ("new", draw, "REFUTED", change))
+    ]  # fmt: skip
+    (moved,) = compare(*sides).changed
+    assert moved.because == because
+    assert f"| **REFUTED** | {because} |" in markdown(compare(*sides))
+
+
+def test_a_claim_told_width_by_width_is_compared_so() -> None:
+    parts = [
+        {"name": f"width {w}", "value": v, "effect": {"value": v, "se": 0.01, "ci": [v - 0.02, v + 0.02]}, "dof": 4}
+        for w, v in ((16, -0.9), (32, 3.1))
+    ]
+    claim = {"id": "R", "study": "s", "scale": "c", "verdict": "MIXED", "effect": None, "dof": None, "unit": "nats"}
+    moved = [parts[0], {**parts[1], "effect": {**parts[1]["effect"], "value": 2.0}}]
+    old, new = (
+        read_snapshot(name, {
+            "data/results/s-c/losses.csv": table(0).to_csv(index=False).encode(),
+            "data/verdicts/verdicts.json": json.dumps([{**claim, "parts": each}]).encode(),
+        }) for name, each in (("old", parts), ("new", moved))
+    )  # fmt: skip
+    found = {item.name: item.status for item in compare(old, new).quantities if item.kind == "claim"}
+    assert found == {"R, width 16": "identical", "R, width 32": "moved"}
+
+
 def test_results_of_an_older_version_are_compared_as_far_as_they_can_be_read() -> None:
     """As a fit.json without standard errors, which an early version wrote."""
     fit = {"laws": {"a": [{"params": {"a": {"value": 0.1}}}]}, "comparisons": [{"b": "b", "a": "a"}]}

@@ -23,7 +23,7 @@ def test_a_model_that_knows_nothing_loses_ln_v(tokens: np.ndarray) -> None:
     assert result.loss_seen == pytest.approx(math.log(64), rel=1e-6)
     assert result.loss_fresh == pytest.approx(math.log(64), rel=1e-6)
     assert result.loss_validation_se == pytest.approx(0, abs=1e-7)
-    assert sum(result.block_tokens) == 512
+    assert [sum(blocks.tokens) for blocks in result.blocks.values()] == [512, 160, 160]
 
 
 def test_a_document_is_a_block_with_the_token_that_ends_it(tokens: np.ndarray) -> None:
@@ -31,7 +31,9 @@ def test_a_document_is_a_block_with_the_token_that_ends_it(tokens: np.ndarray) -
     cell = make_cell(steps=20, unique_tokens=20 * 4 * 16)
     held_out = tokens[:129].copy()
     held_out[[32, 80, 128]] = 63
-    assert evaluate(build(cell), cell, tokens, held_out, end_of_text=63, seen_tokens=160).block_tokens == [32, 48, 48]
+    blocks = evaluate(build(cell), cell, tokens, held_out, end_of_text=63, seen_tokens=160).blocks
+    assert blocks["validation"].tokens == [32, 48, 48]
+    assert blocks["seen"].tokens == [16] * 10
 
 
 def test_losses_line_up_with_targets(tokens: np.ndarray) -> None:

@@ -24,15 +24,18 @@ def bowls(
 
 
 def test_planted_optima_edges_and_their_law() -> None:
-    lr, loss, width = bowls({16.0: 2**-5.8, 32.0: 2**-6.3, 64.0: 2**-6.8, 128.0: 2**-9.0})
+    lr, loss, width = bowls({8.0: 2**-5.3, 16.0: 2**-5.8, 32.0: 2**-6.3, 64.0: 2**-6.8, 128.0: 2**-9.0})
     found = optimum(lr, loss, {"width": width})
     assert [cell.optimum for cell in found.cells] == [
-        pytest.approx(2**-5.8), pytest.approx(2**-6.3), pytest.approx(2**-6.8), None,
+        pytest.approx(2**-5.3), pytest.approx(2**-5.8), pytest.approx(2**-6.3), pytest.approx(2**-6.8), None,
     ]  # fmt: skip
     assert found.cells[0].loss_at_optimum == pytest.approx(4.0)
-    assert [cell.edge for cell in found.cells] == [False, False, False, True]
+    assert [cell.edge for cell in found.cells] == [False, False, False, False, True]
     assert found.law.params["p"].value == pytest.approx(-0.5)
     assert found.law.inputs == {"x": "width"}
+    three = optimum(lr[width > 8], loss[width > 8], {"width": width[width > 8]})
+    assert three.law is None
+    assert "no law: 3 cell(s) have an optimum inside their grid, 4 are needed" in three.flags
     assert "1 cell(s) are best at the edge" in found.flags[0]
 
 

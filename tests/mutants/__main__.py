@@ -59,7 +59,13 @@ BUGS = [
     Bug("fit", "one badly tuned rung makes a crossing", "crossover/answers/crossing.py",
         "return CROSSES if stays else UNDECIDED", "return CROSSES"),
     Bug("fit", "Welch's variance over n", "stages/verdicts/groups.py",
-        "_squares(self.values[name]) / repeats[name]", "_squares(self.values[name]) / (repeats[name] + 1)"),
+        "for name in repeated]) / dof", "for name in repeated]) / (dof + 1)"),
+    Bug("fit", "the noise of seeds is one for all widths", "stages/verdicts/groups.py",
+        "steep = float(np.clip(steep + step", "steep = float(0 * np.clip(steep + step"),
+    Bug("fit", "a negligible difference is a difference", "stages/verdicts/judge.py",
+        '"below": (lower and not negligible, higher or negligible)', '"below": (lower, higher)'),
+    Bug("fit", "blocks of text are left out of a variance as if they were independent runs", "stages/verdicts/noise.py",
+        "(len(values) - 1) / len(values) *", "1 / len(values) *"),
     Bug("fingerprint", "JSON whose keys keep their order", "crossover/base/canonical.py",
         "JSONEncoder(sort_keys=True", "JSONEncoder(sort_keys=False"),
     Bug("fingerprint", "the shard of the last target is left out", "stages/cells/plan.py",
@@ -165,7 +171,7 @@ BUGS = [
 ]  # fmt: skip
 
 
-_COPIED = ("stages", "flows", "tests", "trainers", "docs")
+_COPIED = ("crossover", "stages", "flows", "tests", "trainers", "docs")
 _LINKED = (
     "pyproject.toml", "params.yaml", "dvc.yaml", "constraints.txt", "README.md", ".dvcignore", ".gitignore", ".dvc",
     "data",

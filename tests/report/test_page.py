@@ -47,24 +47,38 @@ def results(title: str = "Which?", exponent: float = 0.32, meeting: int | None =
     return StudyResults("s-c", study, scale, table, runs, fit_study(table, curves=curves).to_json(), gate)
 
 
+def part(name: str, value: float, **changes: Any) -> dict[str, Any]:
+    fields = {"name": name, "value": value, "runs": 3, "effect": None, "dof": None, "verdict": "", "direction": "",
+              "size": ""}  # fmt: skip
+    return {**fields, **changes}
+
+
 def verdict(**changes: Any) -> dict[str, Any]:
     fields = {
         "id": "C6", "scale": "pocket", "study": "s", "statement": "<i>b</i> wins", "paper": "yes", "differs": "text",
         "measure": "paired", "what": "loss(b) - loss(a).", "expects": "below", "centre": 0.0, "unit": "nats",
-        "verdict": "SUPPORTED", "effect": {"value": -0.0861, "se": 0.01, "ci": [-0.105, -0.067]}, "tolerance": 0.03,
-        "tolerance_from": "2 x the seed SD 0.0150 at widths 32, 48, 14 dof", "power": 0.96, "power_at": -0.06,
-        "cells": 21, "core_hours": 0.11, "why": "", "notes": [],
-        "parts": [{"name": "width 32", "value": -0.05, "runs": 3}],
+        "verdict": "SUPPORTED", "direction": "lower", "size": "meaningful", "published": -0.1, "dof": 6.0, "p": 0.001,
+        "effect": {"value": -0.0861, "se": 0.01, "ci": [-0.105, -0.067]}, "text_se": 0.004, "alike": 0.4,
+        "interest": 0.03, "interest_from": "1.1 times the compute", "detectable": 0.02, "holm": True,
+        "power": 0.96, "power_at": -0.03, "power_published": 0.99, "cells": 21, "core_hours": 0.11, "why": "",
+        "notes": [], "parts": [part("width 32", -0.05)],
     }  # fmt: skip
     return {**fields, **changes}
 
 
 VERDICTS = [
     verdict(),
-    verdict(id="C6b", expects="none", centre=-1.0, unit="octaves", verdict="INCONCLUSIVE", tolerance=0.5, power=0.4,
-            effect={"value": 0.2, "se": 0.3, "ci": [-0.4, 0.8]}, power_at=0.0, why="the interval reaches across"),
-    verdict(id="C10", verdict="INCONCLUSIVE", effect=None, tolerance=None, tolerance_from="", power=None, power_at=None,
+    verdict(id="C6b", expects="none", centre=-1.0, unit="octaves", verdict="INCONCLUSIVE", interest=0.5, power=0.4,
+            direction="higher", size="open", effect={"value": 0.3, "se": 0.1, "ci": [0.1, 0.8]}, power_at=0.0,
+            published=None, power_published=None, why="the interval reaches across"),
+    verdict(id="C10", verdict="INCONCLUSIVE", direction="open", size="open", effect=None, interest=None, power=None,
+            power_at=None, power_published=None, detectable=None, p=None, holm=False, parts=[],
             why="not measurable here: no pair crosses"),
+    verdict(id="R1", verdict="MIXED", direction="mixed", size="mixed", effect=None, parts=[
+        part("width 16", -0.9, effect={"value": -0.9, "se": 0.1, "ci": [-1.1, -0.7]}, dof=2.0, verdict="SUPPORTED"),
+        part("width 32", 3.1, effect={"value": 3.1, "se": 0.1, "ci": [2.9, 3.3]}, dof=2.0, verdict="REFUTED"),
+    ]),
+    verdict(id="C9", verdict="REFUTED", direction="open", size="negligible"),
 ]  # fmt: skip
 
 
@@ -107,25 +121,30 @@ def test_the_policy_admits_these_scripts_and_nothing_else(page: str) -> None:
 
 def test_verdicts_lead_the_page(page: str) -> None:
     assert page.index("Claims and verdicts") < page.index("Cells: mean held-out loss")
-    assert "3 claims: 1 supported, 0 refuted, 2 inconclusive; 1 had a power of 80% or more." in page
+    assert "5 claims: 1 supported, 1 refuted, 1 different from group to group, 2 inconclusive; 3 had a power" in page
+    assert "of the 4 that could be asked up to 0.2; 4 hold all at once (Holm)" in page
     assert "&lt;i&gt;b&lt;/i&gt; wins" in page
     assert (
-        '<td class="verdict supported">SUPPORTED</td><td>-0.0861 [-0.105, -0.067] nats</td><td>below -0.03</td>' in page
+        '<td class="verdict supported">SUPPORTED</td><td>lower</td><td>meaningful</td>'
+        "<td>-0.0861 [-0.105, -0.067] nats</td><td>yes (-0.1 nats)</td><td>0.96 at -0.03, 0.99 at the paper" in page
     )
-    assert "-0.8 [-1.4, -0.2] octaves" in page  # an effect is shown where it is, not less the claim's centre
-    assert "within -1.5 and -0.5" in page
+    assert "<td>higher than -1</td>" in page
+    assert "-0.7 [-0.9, -0.2] octaves" in page  # an effect is shown where it is, not less the claim's centre
+    assert "width 16 -0.9 [-1.1, -0.7], width 32 +3.1 [+2.9, +3.3] nats" in page  # and no mean of widths that differ
+    assert "By group: width 16 -0.9 SUPPORTED, width 32 +3.1 REFUTED." in page
+    assert "standard error 0.01, of which the text" in page
     assert "Not decided: not measurable here: no pair crosses." in page
+    order = [page.index(f"{name} (pocket):") for name in ("C9", "R1", "C6", "C6b", "C10")]
+    assert order == sorted(order)  # what is refuted stands first
 
 
 def test_findings_say_the_same_in_markdown() -> None:
     shown, params = results(), load_params(REPOSITORY / "params.yaml")
     shown = replace(shown, key=next(iter(params.active)))
     text = findings(params, [shown], VERDICTS, figure=True)
-    assert (
-        "| C6: <i>b</i> wins | **SUPPORTED** | -0.0861 [-0.105, -0.067] nats | below -0.03 | 0.96 at -0.06 | yes |"
-        in text
-    )
-    assert "2 x the seed SD 0.0150 at widths 32, 48" in text
+    assert "| C6: <i>b</i> wins | **SUPPORTED** | lower | meaningful | -0.0861 [-0.105, -0.067] nats |" in text
+    assert "| C9: <i>b</i> wins (differs from the paper: text) | **REFUTED** | open | negligible |" in text
+    assert "`pocket`: 1.1 times the compute" in text
     assert "![Three regimes on one map](regimes.png)" in text
     assert "Not decided: not measurable here: no pair crosses." in text
     assert "trained on cpu" in text

@@ -9,8 +9,8 @@ from stages.study.tables import BLOCKS, LOSSES, RUNS, read_csv, table, write_csv
 
 def test_csv_round_trip_is_exact(tmp_path: Path) -> None:
     rows = [
-        {"fingerprint": "a", "block": 1, "tokens": 2**40, "loss": 0.1 + 0.2},
-        {"fingerprint": 'quote"comma,', "block": 2, "tokens": 1, "loss": None},
+        {"fingerprint": "a", "text": "seen", "block": 1, "tokens": 2**40, "loss": 0.1 + 0.2},
+        {"fingerprint": 'quote"comma,', "text": "fresh", "block": 2, "tokens": 1, "loss": None},
     ]
     write_csv(tmp_path / "t.csv", rows, BLOCKS)
     assert read_csv(tmp_path / "t.csv", BLOCKS).to_pylist() == rows
@@ -19,7 +19,7 @@ def test_csv_round_trip_is_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [{"extra": 1}, {"loss": "high"}])
 def test_a_wrong_row_is_refused(change: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError)):
-        table([{"fingerprint": "a", "block": 1, "tokens": 2, "loss": 1.0, **change}], BLOCKS)
+        table([{"fingerprint": "a", "text": "seen", "block": 1, "tokens": 2, "loss": 1.0, **change}], BLOCKS)
 
 
 def test_every_column_has_a_meaning() -> None:
