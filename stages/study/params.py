@@ -71,10 +71,11 @@ class Recipe(Strict):
     mlp_ratio: Positive = 4.0
     """F / D. A GeGLU has three matrices: with 8/3 it has the parameters of a plain MLP with 4."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: Fraction = 0.1
-    """Warmup as a fraction of the steps."""
+    warmup: Fraction | None = None
+    """Warmup as a fraction of the steps; the scale's where absent."""
     beta1: Fraction = 0.9
-    beta2: Fraction = 0.95
+    beta2: Fraction | None = None
+    """The scale's where absent."""
     beta2_half_life: Literal["steps", "tokens"] = "steps"
     """What stays when the batch changes: with `tokens` beta2 becomes beta2^batch_factor (arXiv 2507.07101)."""
     eps: Positive = 1e-8
@@ -105,7 +106,7 @@ class Study(Strict):
     title: str
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
     seeds: Count | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 1
-    """So many, from 0 on, or a list of them."""
+    """So many, from the scale's `first_seed` on, or a list of them."""
     rungs: Count | Annotated[list[Count], Field(min_length=1)] | None = None
     """Only the smallest so many widths of the scale's ladder, or a list of places on it, from 1; all where absent."""
     hours: dict[Name, Positive] = Field(default_factory=dict)
@@ -117,10 +118,9 @@ class Study(Strict):
     """A run has diverged when a loss in it is not finite, or when the mean over a window of so many steps exceeds
     the loss at initialisation. Spikes are judged against the preceding window."""
 
-    @property
-    def seed_numbers(self) -> list[int]:
-        """The seeds, each once."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
+    def seed_numbers(self, first: int = 0) -> list[int]:
+        """The seeds, each once; those that are only counted are numbered from `first` (the scale's `first_seed`)."""
+        return list(range(first, first + self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
 
     @model_validator(mode="after")
     def _axes_hold_valid_values(self) -> Self:
@@ -218,6 +218,12 @@ class Scale(Strict):
     lr: Positive
     final_lr: Annotated[float, Field(ge=0)] = 1e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup: Fraction = 0.1
+    """Of recipes that name none: how long depends on how few the steps are."""
+    beta2: Fraction = 0.95
+    """Of recipes that name none: how long Adam remembers depends on the batch."""
+    first_seed: Annotated[int, Field(ge=0)] = 0
+    """Where seeds that a study only counts begin: settings chosen on some seeds are measured on others."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     validation_tokens: Count
     seen_tokens: Count

@@ -41,7 +41,7 @@ def plan_rows(study: Study, scale: Scale) -> list[Row]:
 
 
 def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], Cell]]:
-    first, *others = study.seed_numbers
+    first, *others = study.seed_numbers(scale.first_seed)
     for name, recipe in study.recipes.items():
         variants = list(_variants(study, recipe))
         for width, (axes, varied) in product(study.widths(scale.widths), variants):
@@ -64,6 +64,7 @@ def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) ->
     steps, windows = _length(recipe, scale, width, batch)
     lr = _rate(recipe, recipe.lr, scale, width)
     std = scale.pivot**-0.5
+    beta2 = scale.beta2 if recipe.beta2 is None else recipe.beta2
     return _cell(
         width=width,
         depth=scale.depth,
@@ -86,9 +87,9 @@ def resolve(recipe: Recipe, scale: Scale, width: int, seed: int, window: int) ->
         lr_gains=_rate(recipe, recipe.lr_gains, scale, width),
         final_lr=scale.final_lr,
         schedule=recipe.schedule,
-        warmup_steps=round(recipe.warmup * steps),
+        warmup_steps=round((scale.warmup if recipe.warmup is None else recipe.warmup) * steps),
         beta1=recipe.beta1,
-        beta2=recipe.beta2 ** (recipe.batch_factor if recipe.beta2_half_life == "tokens" else 1),
+        beta2=beta2 ** (recipe.batch_factor if recipe.beta2_half_life == "tokens" else 1),
         eps=recipe.eps,
         weight_decay=recipe.weight_decay.per_step(scale.weight_decay, width, scale.pivot, lr, steps),
         l2=recipe.l2,
