@@ -4,7 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,13 +78,19 @@ def read_graph() -> Graph:
     return Graph({names[stage]: [names[before] for before in graph.successors(stage)] for stage in order}, stale)
 
 
-def dvc(*words: str, hear: Callable[[str], None] = lambda _: None, folder: Path | None = None) -> tuple[int, list[str]]:
+def dvc(
+    *words: str,
+    hear: Callable[[str], None] = lambda _: None,
+    folder: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> tuple[int, list[str]]:
     """Run DVC, which waits for its lock; `hear` gets its lines as they come. Returns exit code and lines."""
     command = mortal(sys.executable, "-m", "dvc", "--wait-for-lock", *words)
     lines = []
     with subprocess.Popen(  # noqa: S603
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **(variables or {})},
+    ) as process:  # fmt: skip
         assert process.stdout
         _RUNNING.add(process)
         for raw in process.stdout:

@@ -29,6 +29,7 @@ from flows.grid import missing_jobs, run_grid
 from flows.runners import Where, task_runner
 from flows.studies.snapshots import workspace_snapshot
 from stages.cells.plan import Plan, folder, read_plan
+from stages.cells.pool import TRIED
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import Snapshot
 from stages.report.results import read_results
@@ -101,30 +102,25 @@ def _bring_up_to_date(params: Params, where: Where, summary: Summary) -> None:
     graph, before = read_graph(), workspace_snapshot(Path(), "the run before")
     tasks = _Stages(graph, summary)
     tasks.run(graph.before(graph.stages("train")))
-    due = [(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
-    plans = [read_plan(*pair) for pair in due]
+    plans = [read_plan(item.study, item.scale) for key, item in params.active.items() if tasks.due(key)]
     for plan in plans:
         store, home = store_from_environment(), folder(plan.study, plan.scale)
         store.adopt(home / "cells", plan.cells)
         register(store, home.name, plan.cells)
     if missing_jobs(plans):
-        summary.cells = run_grid(due, where)
-    tasks.refuse(_studies_that_failed(summary.cells, plans))
+        summary.cells = run_grid([(plan.study, plan.scale) for plan in plans], where)
+    summary.problems += _studies_that_lack(summary.cells, plans)
     tasks.run(set(graph.upstream))
     if not summary.problems:
         _record(graph, summary)
     _tell(params, before, summary)
 
 
-def _studies_that_failed(outcomes: list[Outcome], plans: list[Plan]) -> dict[str, str]:
-    """Why a study's later stages must not run, by address; a cell that failed fails every study that plans it."""
+def _studies_that_lack(outcomes: list[Outcome], plans: list[Plan]) -> list[str]:
+    """Per study what of it failed: what is there is fitted all the same, but the run did not end well."""
     failed = {outcome.job.fingerprint: f"{outcome.job.name}: {outcome.error}" for outcome in outcomes if outcome.error}
-    reasons: dict[str, str] = {}
-    for plan in plans:
-        if errors := [failed[name] for name in plan.cells if name in failed]:
-            words = f"{len(errors)} cell(s) failed: {'; '.join(errors)}"
-            reasons |= {f"{stage}@{plan.study}-{plan.scale}": words for stage in ("train", "evaluate")}
-    return reasons
+    lacking = {f"{plan.study}-{plan.scale}": [failed[name] for name in plan.cells if name in failed] for plan in plans}
+    return [f"{key}: {len(errors)} cell(s) failed: {'; '.join(errors)}" for key, errors in lacking.items() if errors]
 
 
 class _Stages:
@@ -133,19 +129,15 @@ class _Stages:
     def __init__(self, graph: Graph, summary: Summary) -> None:
         self._graph, self._summary = graph, summary
         self._futures: dict[str, PrefectFuture[Any]] = {}
-        self._refused: dict[str, str] = {}
-
-    def refuse(self, reasons: dict[str, str]) -> None:
-        """Let stages fail for reasons that are known before they run."""
-        self._refused = reasons
+        self._lacking: set[str] = set()
 
     def run(self, addresses: set[str]) -> None:
         """Run those stages that have not run, in the order of the graph, and wait for them."""
         new = [address for address in self._graph.upstream if address in addresses and address not in self._futures]
         for address in new:
             upstream = [self._futures[name] for name in self._graph.upstream[address]]
-            stale, refused = address in self._graph.stale, self._refused.get(address)
-            self._futures[address] = run_stage.submit(address, stale, refused, upstream)
+            stale, again = address in self._graph.stale, address in self._lacking
+            self._futures[address] = run_stage.submit(address, stale, again, upstream)
         try:
             wait([self._futures[address] for address in new])
         except BaseException:  # interrupted: the runner waits for its threads, which wait for DVC
@@ -158,20 +150,32 @@ class _Stages:
                 self._summary.problems.append(f"{address}: {state.message}")
 
     def due(self, key: str) -> bool:
-        """Whether a study's cells may be needed: it was planned anew, or DVC would train or evaluate it anyway."""
-        plan = self._futures[f"plan@{key}"].state
-        stale = {f"train@{key}", f"evaluate@{key}"} & self._graph.stale
-        return plan.is_completed() and bool(stale or self._futures[f"plan@{key}"].result())
+        """Whether a study's cells may be needed: it was planned anew, DVC would train it, or some failed before."""
+        plan = self._futures[f"plan@{key}"]
+        if not plan.state.is_completed():
+            return False
+        if self._failed_before(key):
+            self._lacking.add(f"train@{key}")
+            return True
+        return bool({f"train@{key}", f"evaluate@{key}"} & self._graph.stale or plan.result())
+
+    def _failed_before(self, key: str) -> bool:
+        """Whether cells of a study that DVC takes for trained are ones that failed."""
+        store, planned = store_from_environment(), read_plan(*key.rsplit("-", 1)).cells
+        lacking = [name for name in planned if store.record(name) is None]
+        return f"train@{key}" not in self._graph.stale and any(store.failure(name) for name in lacking)
 
 
 @task(name="stage", task_run_name="{address}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(address: str, stale: bool, refused: str | None, upstream: list[Any]) -> State:
-    """One DVC stage, where it is stale or one of `upstream` (futures) changed its outputs; returns whether it did."""
-    if refused:
-        return Failed(name="Failed", message=refused)
-    if not stale and not any(upstream):
+def run_stage(address: str, stale: bool, again: bool, upstream: list[Any]) -> State:
+    """One DVC stage, where it is stale or one of `upstream` (futures) changed its outputs; returns whether it did.
+
+    It runs `again`, although DVC sees no change, where what failed in it before has been tried since.
+    """
+    if not stale and not again and not any(upstream):
         return Completed(name="Cached", data=False)
-    code, lines = dvc("repro", "--single-item", address, hear=get_run_logger().info)
+    words = ["repro", "--single-item", *(["--force"] if again else []), address]
+    code, lines = dvc(*words, hear=get_run_logger().info, variables={TRIED: "1"})
     if code == 0:
         ran = any(line.startswith("Running stage") for line in lines)
         untouched = any("didn't change, skipping" in line for line in lines)  # else DVC may have restored older outputs

@@ -43,11 +43,11 @@ def optimum(
     Source: regret as in Step Law (arXiv 2503.04715), sensitivity as in Wortsman et al. (arXiv 2309.14322).
 
     >>> import numpy as np
-    >>> lr = np.tile(2.0 ** np.arange(-12, -3), 3)
-    >>> width = np.repeat([64.0, 128.0, 256.0], 9)
+    >>> lr = np.tile(2.0 ** np.arange(-13, -3), 4)
+    >>> width = np.repeat([64.0, 128.0, 256.0, 512.0], 10)
     >>> found = optimum({"lr": lr, "width": width, "loss": 3 + 0.1 * np.log(lr * width) ** 2}, x="width")
     >>> [f"{cell.optimum:.4f}" for cell in found.cells], round(found.law.params["p"].value, 6)
-    (['0.0156', '0.0078', '0.0039'], -1.0)
+    (['0.0156', '0.0078', '0.0039', '0.0020'], -1.0)
     """
     scale = {name: text for name, text in (("N", n), ("D", d), ("x", x)) if text is not None}
     if not scale:

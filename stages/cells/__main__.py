@@ -6,18 +6,20 @@ python -m stages.cells evaluate lr_crossover pocket  plan.json and the store -> 
 """
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
 
 from crossover.base.entry import guarded
+from crossover.base.errors import CrossoverError
 from crossover.base.files import write_json
 from stages.cells.assemble import write_tables
-from stages.cells.plan import folder, make_plan, read_plan
-from stages.cells.pool import run_pool, worker_count
+from stages.cells.plan import Plan, folder, make_plan, read_plan
+from stages.cells.pool import TRIED, in_words, run_pool, try_pool, worker_count
 from stages.shards.index import read_index
 from stages.store.clones import register
-from stages.store.store import store_from_environment
+from stages.store.store import Store, store_from_environment
 from stages.study.collector import no_collection
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
@@ -37,9 +39,11 @@ def plan(study: str, scale: str) -> None:
 
 
 def train(study: str, scale: str) -> None:
-    """Train the planned cells that the store lacks, then lay out all planned cells as this stage's output.
+    """Train the planned cells that the store lacks, then lay out all that are finished as this stage's output.
 
-    A store with a remote gets what the remote lacks too: cells trained before there was one, uploads that broke off.
+    Where some fail the study goes on without them: they are rows `failed` of its losses. Raises `CrossoverError` where
+    nothing is there. A store with a remote gets what the remote lacks too: cells trained before there was one, uploads
+    that broke off.
     """
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     cells = made.cells
@@ -49,7 +53,11 @@ def train(study: str, scale: str) -> None:
         f"{len(cells) - len(missing)} of {len(cells)} cells are in the store, {len(missing)} to train",
         flush=True,
     )
-    run_pool(made, missing, store, _workers(scale))
+    tried = {name: why for name in missing if TRIED in os.environ and (why := store.failure(name))}
+    failures = try_pool(made, [name for name in missing if name not in tried], store, _workers(scale))
+    failures = tried | try_pool(made, list(failures), store, _workers(scale))  # a worker may have been killed by chance
+    if failures:
+        _go_on_without(made, failures, store, home.name)
     shutil.rmtree(home / "cells", ignore_errors=True)
     for fingerprint in cells:
         if record := store.record(fingerprint):
@@ -57,16 +65,26 @@ def train(study: str, scale: str) -> None:
             store.settle(record)
 
 
+def _go_on_without(plan: Plan, failures: dict[str, str], store: Store, key: str) -> None:
+    """Say what lacks and how to try it again. Raises `CrossoverError` where nothing is there to go on with."""
+    words = f"{len(failures)} cell(s) failed, the others are kept: {in_words(plan, failures)}"
+    if not any(store.record(name) for name in plan.cells):
+        raise CrossoverError(words)
+    again = f"`dvc repro --force --single-item train@{key}`, then `dvc repro`, try them again"
+    print(f"{words}\nwhat is there goes on; {again}", file=sys.stderr, flush=True)
+
+
 def _workers(scale: str) -> int:
     return worker_count(load_params().scale(scale).machine.cells_at_once)
 
 
 def evaluate(study: str, scale: str) -> None:
-    """Evaluate the finished cells whose losses are stale, then write the study's tables."""
+    """Evaluate the trained cells whose losses are stale, then write the study's tables."""
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
     store.adopt(home / "cells", made.cells)
     register(store, home.name, made.cells)
-    stale = [name for name, cell in made.cells.items() if not store.complete(name, made.evaluation(cell))]
+    trained = {name: cell for name, cell in made.cells.items() if store.record(name)}
+    stale = [name for name, cell in trained.items() if not store.complete(name, made.evaluation(cell))]
     run_pool(made, stale, store, _workers(scale))
     write_tables(made, store, RESULTS / home.name, home)
 

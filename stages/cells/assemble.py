@@ -18,16 +18,22 @@ from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, 
 
 _LOSSES = ("loss_validation", "loss_validation_se", "loss_seen", "loss_seen_se", "loss_fresh", "loss_fresh_se")
 _NO_LOSSES = dict.fromkeys((*_LOSSES, "bits_per_byte"))
+_TRAINED = ("status", "n_spikes", "loss_init", "loss_online")
+_FAILED = {"status": "failed", "n_spikes": 0, "loss_init": None, "loss_online": None}
 KEPT = 16
 """Blocks of each text that stay with the results."""
 _NATS_PER_BIT = 0.6931471805599453
 
 
 def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
-    """Write losses.csv, runs.csv and blocks.parquet to `results`, curves.parquet to `folder`."""
-    records = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells}
+    """Write losses.csv, runs.csv and blocks.parquet to `results`, curves.parquet to `folder`.
+
+    A cell that failed has a row without losses. Raises `DamageError` for one that is lost without having failed.
+    """
+    found = {fingerprint: _record(store, fingerprint) for fingerprint in plan.cells}
+    records = {fingerprint: record for fingerprint, record in found.items() if record}
     done = {name: _evaluation(plan, store, record) for name, record in records.items() if record.status == "done"}
-    rows = [_loss_row(plan, row, records[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
+    rows = [_loss_row(plan, row, found[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
     write_csv(results / "losses.csv", rows, LOSSES)
     write_csv(results / "runs.csv", [_run_row(record) for record in records.values()], RUNS)
     write_parquet(folder / "curves.parquet", pa.concat_tables(_curve(store, record) for record in records.values()))
@@ -35,9 +41,9 @@ def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
     write_parquet(results / "blocks.parquet", table(blocks, BLOCKS))
 
 
-def _record(store: Store, fingerprint: str) -> Record:
+def _record(store: Store, fingerprint: str) -> Record | None:
     record = store.record(fingerprint)
-    if record is None:
+    if record is None and store.failure(fingerprint) is None:
         raise DamageError(f"{store.folder(fingerprint)} holds no finished cell; run `dvc repro` to train it")
     return record
 
@@ -49,8 +55,9 @@ def _evaluation(plan: Plan, store: Store, record: Record) -> dict[str, Any]:
     return losses
 
 
-def _loss_row(plan: Plan, row: PlannedRow, record: Record, losses: dict[str, Any] | None) -> dict[str, Any]:
+def _loss_row(plan: Plan, row: PlannedRow, record: Record | None, losses: dict[str, Any] | None) -> dict[str, Any]:
     cell, counts, flops = row.cell, count_parameters(row.cell), count_flops(row.cell)
+    payload = record.payload if record else plan.payload(cell)
     copied = ("seed", "width", "depth", "heads", "seq_len", "batch", "lr", "schedule", "beta1", "beta2",
               "weight_decay", "clip", "qk_norm", "precision", "tokens", "unique_tokens", "steps", "optimizer", "l2",
               "normalise", "activation", "hidden")  # fmt: skip
@@ -62,10 +69,7 @@ def _loss_row(plan: Plan, row: PlannedRow, record: Record, losses: dict[str, Any
         "axes": json.dumps(row.axes, sort_keys=True),
         **{name: getattr(cell, name) for name in copied},
         "warmup": cell.warmup_steps,
-        "status": record.status,
-        "n_spikes": record.n_spikes,
-        "loss_init": record.loss_init,
-        "loss_online": record.loss_online,
+        **({name: getattr(record, name) for name in _TRAINED} if record else _FAILED),
         **(_measured(plan, losses) if losses else _NO_LOSSES),
         **{name: getattr(counts, name) for name in counted},
         "flops_6n": flops.flops_6n,
@@ -73,8 +77,8 @@ def _loss_row(plan: Plan, row: PlannedRow, record: Record, losses: dict[str, Any
         "flops_attention": flops.flops_attention,
         "structural_pair": row.structural_pair,
         "fingerprint": row.fingerprint,
-        "tokenizer_digest": record.payload.tokenizer,
-        "data_digest": digest(record.payload.data),
+        "tokenizer_digest": payload.tokenizer,
+        "data_digest": digest(payload.data),
         "evaluation_digest": plan.evaluation(cell),
     }
 

@@ -21,6 +21,9 @@ from stages.cells.trainer import CellError, Trainer, WorkerLostError
 from stages.store.store import Store
 from stages.study.costs import count_flops
 
+TRIED = "CROSSOVER_TRIED"
+"""Set where cells that failed have been tried already, by a grid on other machines say: they are left as they are."""
+
 
 class Pool:
     """Workers shared by threads: each cell takes a free one, or a new one, and gives it back.
@@ -69,8 +72,14 @@ class Pool:
 
 def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None) -> None:
     """Bring the cells to completion. Raises `CrossoverError` naming each cell that failed, after the others."""
+    if failures := try_pool(plan, fingerprints, store, workers):
+        raise CrossoverError(f"{len(failures)} cell(s) failed, the others are kept: {in_words(plan, failures)}")
+
+
+def try_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None) -> dict[str, str]:
+    """The same, but what failed is returned, and why; the store remembers it."""
     if not fingerprints:
-        return
+        return {}
     cells = plan.cells
     costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
     count = min(len(costliest), workers or worker_count())
@@ -84,11 +93,12 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
         progress.close()
     for fingerprint, error in failures.items():
         store.put_failure(fingerprint, error)
-    if failures:
-        names = "; ".join(
-            f"{fingerprint[:12]} (width {cells[fingerprint].width}): {error}" for fingerprint, error in failures.items()
-        )
-        raise CrossoverError(f"{len(failures)} cell(s) failed, the others are kept: {names}")
+    return failures
+
+
+def in_words(plan: Plan, failures: dict[str, str]) -> str:
+    """Cells that failed, each with its width and the reason."""
+    return "; ".join(f"{name[:12]} (width {plan.cells[name].width}): {error}" for name, error in failures.items())
 
 
 def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, str]:

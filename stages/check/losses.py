@@ -31,7 +31,9 @@ def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataF
     builds = runs["device"] + " / torch " + runs["torch"] + " / numpy " + runs["numpy"]
     build = dict(zip(runs["fingerprint"], builds, strict=True))
     table["build"] = [build.get(fingerprint) for fingerprint in table["fingerprint"]]
-    pairs = table.groupby(["width", "axes", "seed"])["build"].transform(lambda builds: builds.nunique(dropna=False))
+    table["failed"] = table["status"] == "failed"
+    pairs = table[~table["failed"]].groupby(["width", "axes", "seed"])["build"]
+    pairs = pairs.transform(lambda builds: builds.nunique(dropna=False)).reindex(table.index, fill_value=1)
     table["builds_in_pair"] = pairs
     gpus = set(runs["fingerprint"][runs["device"].map(is_gpu).astype(bool)])
     on_gpu = (
@@ -55,8 +57,8 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
         Rule("no cell is there twice", gxe.ExpectCompoundColumnsToBeUnique(column_list=key)),
         Rule("a row's cell is planned", gxe.ExpectColumnValuesToBeInSet(column="planned", value_set=[True])),
         Rule(
-            "status is done or diverged",
-            gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["done", "diverged"]),
+            "status is done, diverged or failed",
+            gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["done", "diverged", "failed"]),
         ),
         Rule("status is not null", gxe.ExpectColumnValuesToNotBeNull(column="status")),
         *_bounded("held-out loss of a done cell", "loss_if_done", 0.0, most),
@@ -65,8 +67,13 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
         *_bounded("standard error of a done cell", "error_if_done", 0.0, 1.0),
         *_bounded("compute", "flops_6n", 1.0, 1e40),
         Rule(
-            "a diverged cell has no loss",
+            "a cell that is not done has no loss",
             gxe.ExpectColumnValuesToBeInSet(column="null_if_diverged", value_set=[True]),
+        ),
+        Rule(
+            "no cell failed",
+            gxe.ExpectColumnValuesToBeInSet(column="failed", value_set=[False]),
+            stops=False,
         ),
         Rule(
             "unique tokens do not exceed tokens",

@@ -16,6 +16,7 @@ from crossover.laws.fit import fit
 from crossover.laws.optimum import Optima, optimum
 from crossover.laws.result import Fit
 from crossover.runs.estimates import CONFIDENCE, Estimate, Serialisable, interval
+from stages.study.tables import trained
 
 COMPUTE = "flops_6n"
 """The convention of the compute axis: 6 x non-embedding parameters x tokens, as in the paper."""
@@ -73,9 +74,11 @@ def fit_study(
 ) -> StudyFit:
     """Fit a losses table of one study at one scale, and its training curves where they are at hand.
 
-    `pairs` names the recipes to compare, all pairs where absent.
+    `pairs` names the recipes to compare, all pairs where absent. Cells that failed are counted and left out: where they
+    lack is seen in the means.
     """
     first, status = losses.iloc[0], losses.drop_duplicates("fingerprint")["status"]
+    planned, losses = len(losses), trained(losses)
     losses = losses.assign(**{ALL: losses["flops_6n"] + losses["flops_head"] + losses["flops_attention"]})
     recipes = list(dict.fromkeys(losses["recipe"]))
     swept = losses["axes"].nunique() > 1
@@ -85,9 +88,9 @@ def fit_study(
         confidence=CONFIDENCE,
         compute_convention=COMPUTE,
         cells={
-            "rows": len(losses),
+            "rows": planned,
             "cells": len(status),
-            **{name: int((status == name).sum()) for name in ("done", "diverged")},
+            **{name: int((status == name).sum()) for name in ("done", "diverged", "failed")},
         },
         means={recipe: list(_means(best_per_rung(losses, recipe))) for recipe in recipes},
         laws={recipe: list(_laws(best_per_rung(losses, recipe))) for recipe in recipes},

@@ -22,7 +22,7 @@ def study_figures(results: StudyResults) -> list[Figure]:
 
 def _cells(results: StudyResults, done: bool = True) -> pd.DataFrame:
     """Runs with the columns that a hover tells."""
-    table = results.losses[(results.losses["status"] == "done") == done]
+    table = results.losses[results.losses["status"] == ("done" if done else "diverged")]
     return table.assign(
         name=table["recipe"], recipe=table["recipe"].map(results.label),
         settings=table["axes"], cell=table["fingerprint"].str[:12],

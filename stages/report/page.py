@@ -106,11 +106,11 @@ class _Seen(NamedTuple):
 
 
 def _state(cells: list[_Seen]) -> dict[str, str]:
-    diverged = sum(cell.status == "diverged" for cell in cells)
     if not cells:
         return {"kind": "none", "text": "–"}
-    if diverged:
-        return {"kind": "diverged", "text": f"{diverged} of {len(cells)} diverged"}
+    for kind in ("failed", "diverged"):
+        if count := sum(cell.status == kind for cell in cells):
+            return {"kind": "diverged", "text": f"{count} of {len(cells)} {kind}"}
     shared = " (shared)" if all(cell.shared for cell in cells) else ""
     return {"kind": "done", "text": f"{fmean(cell.loss for cell in cells):.3f} × {len(cells)}{shared}"}
 

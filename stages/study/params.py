@@ -120,7 +120,8 @@ class Study(Strict):
 
     def seed_numbers(self, first: int = 0) -> list[int]:
         """The seeds, each once; those that are only counted are numbered from `first` (the scale's `first_seed`)."""
-        return list(range(first, first + self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
+        counted = range(first, first + self.seeds) if isinstance(self.seeds, int) else self.seeds
+        return list(dict.fromkeys(counted))
 
     @model_validator(mode="after")
     def _axes_hold_valid_values(self) -> Self:

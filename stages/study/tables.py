@@ -6,6 +6,7 @@ Writers go through `write_csv` or `write_parquet`, which refuse a column that is
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -48,7 +49,7 @@ LOSSES = _schema(
     ("tokens", _I, "tokens trained on, repeats included"),
     ("unique_tokens", _I, "distinct tokens trained on"),
     ("steps", _I, "planned optimizer steps"),
-    ("status", _S, "done or diverged"),
+    ("status", _S, "done, diverged, or failed: its training crashed, so that nothing is known of it"),
     ("n_spikes", _I, "steps whose loss lies 7 standard deviations above the preceding window"),
     ("loss_init", _F, "nats/token, first batch before any update"),
     ("loss_validation", _F, "nats/token, final model on the held-out split; null: diverged"),
@@ -126,6 +127,11 @@ def write_csv(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None
     """Write rows as CSV, atomically. Floats keep every digit; null is an empty field."""
     with replacing(path) as draft:
         pyarrow.csv.write_csv(table(rows, schema), draft, pyarrow.csv.WriteOptions(quoting_style="needed"))
+
+
+def trained(losses: pd.DataFrame) -> pd.DataFrame:
+    """Rows of cells that were trained, to an end or until they diverged; a failed one says nothing of its recipe."""
+    return losses[losses["status"] != "failed"]
 
 
 def read_csv(path: Path, schema: pa.Schema) -> pa.Table:

@@ -117,7 +117,9 @@ def _judged(name: str, claim: Claim, tables: Tables, scale: str, interest: Inter
         return replace(base, why=f"not measurable here: {reason}")
     base = replace(base, interest=smallest.value, interest_from=smallest.words, cells=len(tables.used),
                    core_hours=math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600)  # fmt: skip
-    return _with_verdict(base, claim, with_text(found, claim, tables), smallest.value)
+    lacking = tables.failed.get(claim.study)
+    notes = [*found.notes, *([f"{lacking} run(s) of the study failed and are left out"] if lacking else [])]
+    return _with_verdict(base, claim, with_text(replace(found, notes=notes), claim, tables), smallest.value)
 
 
 def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float) -> Judged:

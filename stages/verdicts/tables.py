@@ -19,7 +19,7 @@ from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.files import read_json
 from crossover.base.hints import nearest
-from stages.study.tables import LOSSES, RUNS, read_csv
+from stages.study.tables import LOSSES, RUNS, read_csv, trained
 from stages.verdicts.groups import Groups, NotMeasurableError
 
 
@@ -34,6 +34,8 @@ class Tables:
     seconds: dict[str, float] = field(default_factory=dict)
     """Core-seconds of training by fingerprint."""
     used: set[str] = field(default_factory=set)
+    failed: dict[str, int] = field(default_factory=dict)
+    """Runs of each study that crashed, and are left out."""
 
     def rows(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
         """Finished runs of recipes, where axes are as `at` says. Raises `NotMeasurableError` where there are none."""
@@ -123,7 +125,8 @@ def read_blocks(paths: list[Path]) -> pd.DataFrame | None:
 def read_losses(root: Path, keys: dict[str, str]) -> Tables:
     """Their losses alone."""
     found = {study: read_csv(root / key / "losses.csv", LOSSES).to_pandas() for study, key in keys.items()}
-    return Tables({study: with_axes(table) for study, table in found.items()})
+    failed = {study: int((table["status"] == "failed").sum()) for study, table in found.items()}
+    return Tables({study: with_axes(trained(table)) for study, table in found.items()}, failed=failed)
 
 
 def with_axes(losses: pd.DataFrame) -> pd.DataFrame:

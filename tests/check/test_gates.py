@@ -77,9 +77,9 @@ def test_a_good_table_passes() -> None:
         ("loss_validation_se", math.inf, "standard error of a done cell lies in"),
         ("flops_6n", math.nan, "compute is not null"),
         ("flops_6n", 0.0, "compute lies in"),
-        ("status", "crashed", "status is done or diverged"),
+        ("status", "crashed", "status is done, diverged or failed"),
         ("status", None, "status is not null"),
-        ("status", "diverged", "a diverged cell has no loss"),
+        ("status", "diverged", "a cell that is not done has no loss"),
         ("fingerprint", "other", "a row's cell is planned"),
         ("unique_tokens", 101, "unique tokens do not exceed tokens"),
         ("seed", 0, "no cell is there twice"),
@@ -107,6 +107,16 @@ def test_a_diverged_cell_without_loss_is_a_result() -> None:
     losses.loc[1, "status"] = "diverged"
     losses.loc[1, ["loss_validation", "loss_seen", "loss_validation_se"]] = math.nan
     assert failed(losses) == {}
+
+
+def test_a_failed_cell_is_named_and_stops_nothing() -> None:
+    losses = good_losses()
+    losses.loc[1, "status"] = "failed"
+    losses.loc[1, ["loss_validation", "loss_seen", "loss_validation_se"]] = math.nan
+    runs = good_runs()
+    (finding,) = failed(losses, runs[runs["fingerprint"] != losses.loc[1, "fingerprint"]]).values()
+    assert (finding.rule, finding.stops) == ("no cell failed", False)
+    assert "a width 16" in finding.offenders[0]
 
 
 @pytest.mark.parametrize("column", ["device", "torch", "numpy"])

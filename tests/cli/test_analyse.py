@@ -155,7 +155,7 @@ def test_compare_says_which_to_choose_at_the_target(runs: Path) -> None:
 def test_optimum_has_the_stated_keys(tmp_path: Path) -> None:
     rows = [
         {"lr": lr, "N": n, "D": 20 * n, "loss": 3 + 0.02 * np.log2(lr * n**0.5) ** 2}
-        for n in (1e6, 4e6, 1.6e7) for lr in 2.0 ** np.arange(-15, -6)
+        for n in (1e6, 4e6, 1.6e7, 6.4e7) for lr in 2.0 ** np.arange(-15, -6)
     ]  # fmt: skip
     path, picture = tmp_path / "sweep.jsonl", tmp_path / "sweep.png"
     pd.DataFrame(rows).to_json(path, orient="records", lines=True, double_precision=15)

@@ -73,7 +73,7 @@ def best_rate(project: Project, name: str) -> tuple[float, pd.Series]:
     losses = tables(project, "rate", name).losses["rate"]
     means = losses.assign(octave=losses["axis_lr_octaves"]).groupby("octave")["loss_validation"].mean()
     best = means.idxmin()
-    return (math.nan if best in (min(OCTAVES), max(OCTAVES)) else 2.0**best), means
+    return (math.nan if best in (min(OCTAVES), max(OCTAVES)) else 2.0 ** float(best)), means
 
 
 def ladder(project: Project, name: str) -> dict[str, Any]:

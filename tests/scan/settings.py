@@ -6,8 +6,8 @@ seeds, by half octaves, from inside the grid; a scale is fit for the questions i
 * attention matters: without its output a trained model of the largest width loses at least 0.1 nats;
 * all cells of `lr_crossover` train in no more time than at the scale before it, on the same machine.
 
-Of those that are fit, the one with the largest effect above the pivot over the difference that its seeds detect in the same
-training time. Seeds 0 to 9 choose; the studies are measured from seed 100 on.
+Of those that are fit, the one with the largest effect above the pivot over the difference that its seeds detect, for
+the same training time. Seeds 0 to 9 choose; the studies are measured from seed 100 on.
 """
 
 from collections.abc import Callable
