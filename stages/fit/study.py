@@ -16,7 +16,6 @@ from crossover.laws.fit import fit
 from crossover.laws.optimum import Optima, optimum
 from crossover.laws.result import Fit
 from crossover.runs.estimates import CONFIDENCE, Estimate, Serialisable, interval
-from stages.study.tables import trained
 
 COMPUTE = "flops_6n"
 """The convention of the compute axis: 6 x non-embedding parameters x tokens, as in the paper."""
@@ -102,6 +101,11 @@ def fit_study(
         collapse=[] if swept or curves is None else list(collapses(losses, curves)),
         curves=[] if swept or curves is None else list(mean_curves(losses, curves)),
     )
+
+
+def trained(losses: pd.DataFrame) -> pd.DataFrame:
+    """Rows of cells that were trained, to an end or until they diverged; a failed one says nothing of its recipe."""
+    return losses[losses["status"] != "failed"]
 
 
 def best_per_rung(losses: pd.DataFrame, recipe: str) -> pd.DataFrame:

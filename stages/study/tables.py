@@ -6,7 +6,6 @@ Writers go through `write_csv` or `write_parquet`, which refuse a column that is
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -127,11 +126,6 @@ def write_csv(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None
     """Write rows as CSV, atomically. Floats keep every digit; null is an empty field."""
     with replacing(path) as draft:
         pyarrow.csv.write_csv(table(rows, schema), draft, pyarrow.csv.WriteOptions(quoting_style="needed"))
-
-
-def trained(losses: pd.DataFrame) -> pd.DataFrame:
-    """Rows of cells that were trained, to an end or until they diverged; a failed one says nothing of its recipe."""
-    return losses[losses["status"] != "failed"]
 
 
 def read_csv(path: Path, schema: pa.Schema) -> pa.Table:

@@ -19,7 +19,8 @@ from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.files import read_json
 from crossover.base.hints import nearest
-from stages.study.tables import LOSSES, RUNS, read_csv, trained
+from stages.fit.study import trained
+from stages.study.tables import LOSSES, RUNS, read_csv
 from stages.verdicts.groups import Groups, NotMeasurableError
 
 
