@@ -222,7 +222,7 @@ def _paired(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
         baseline=_ranking(rungs[-1], a.name, b.name),
         paired=True,
         rungs=rungs if last < _LONG else [],
-        trend=pairing.trend(pairs, noise),
+        trend=pairing.trend(pairs) if last < _LONG else None,
         noise_sd=noise.sd,
         dof=noise.dof,
         flags=pairing.noise_flags(pairs, noise),
@@ -236,8 +236,7 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
     rungs = pairing.rung_table(pairs, noise)
     met = [rung for rung in rungs if rung.structural]
     apart = [rung for rung in rungs if not rung.structural]
-    above = free.on(free.x > max(rung.x for rung in met))
-    sides = pairing.sides(rungs, noise, a.name, b.name)
+    sides = pairing.sides(rungs, free, a.name, b.name)
     where = ", ".join(rung.name for rung in met)
     flag = f"the recipes are the same run at {where}: no crossover is estimated, only the sign on each side"
     return Comparison(
@@ -249,7 +248,7 @@ def _with_meeting_point(a: Ladder, b: Ladder, pairs: Pairs) -> Comparison:
         paired=True,
         rungs=rungs,
         sides=sides,
-        trend=pairing.trend(above, noise),
+        trend=pairing.trend(free, max(rung.x for rung in met)) if apart else None,
         noise_sd=noise.sd,
         dof=noise.dof,
         flags=[flag, *(pairing.noise_flags(free, noise) if apart else [])],

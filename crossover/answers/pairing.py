@@ -18,6 +18,7 @@ from scipy import special
 
 from crossover.base.arrays import Floats
 from crossover.runs.estimates import Estimate, interval, t_factor
+from crossover.runs.groups import Groups
 
 _POWER = 0.8
 _ALIKE = 0.2  # tests above this say that rungs are alike in noise
@@ -182,32 +183,38 @@ def _power_factor(dof: int) -> float:
     return float(special.stdtrit(dof, _POWER))
 
 
-def sides(rungs: list[Rung], noise: Noise, a: str, b: str) -> list[Side]:
+def grouped(free: Pairs) -> Groups:
+    """Differences by rung, named by x, whose noise is a line in size."""
+    order = np.argsort(free.rung, kind="stable")
+    starts = np.flatnonzero(np.diff(free.rung[order])) + 1
+    x = free.means(free.x)[0].tolist()
+    return Groups(dict(zip(x, np.split(free.d[order], starts), strict=True)))
+
+
+def sides(rungs: list[Rung], free: Pairs, a: str, b: str) -> list[Side]:
     """The two sides of the structural meeting points; empty where there are none."""
     met = [j for j, rung in enumerate(rungs) if rung.structural]
     if not met:
         return []
     parts = (("below", rungs[: met[0]]), ("above", rungs[met[-1] + 1 :]))
-    return [_side(name, part, noise, a, b) for name, part in parts if part]
+    groups = grouped(free) if len(free.d) else Groups({})
+    return [_side(name, part, groups, a, b) for name, part in parts if part]
 
 
-def _side(name: str, rungs: list[Rung], noise: Noise, a: str, b: str) -> Side:
+def _side(name: str, rungs: list[Rung], groups: Groups, a: str, b: str) -> Side:
     """Unweighted mean over the rungs of a side."""
-    mean = float(np.mean([rung.difference.value for rung in rungs]))
-    error = (noise.sd or math.nan) * math.sqrt(sum(1 / rung.pairs for rung in rungs)) / len(rungs)
-    difference = interval(mean, error, noise.dof)
+    difference = groups.mean([rung.x for rung in rungs]).effect
     verdict = {-1: f"{b} better", 1: f"{a} better", 0: "undecided"}[difference.sign]
     return Side(name, [rung.name for rung in rungs], difference, verdict)
 
 
-def trend(above: Pairs, noise: Noise) -> Estimate | None:
-    """Change of the difference per doubling of x, by weighted least squares with the pooled noise."""
-    if not len(above.d) or above.rung.max() < 1:
+def trend(free: Pairs, above: float = 0.0) -> Estimate | None:
+    """Change of the difference per doubling of x beyond `above`, by least squares, by the noise of all rungs."""
+    groups = grouped(free)
+    beyond = {x: values for x, values in groups.values.items() if isinstance(x, float) and x > above}
+    if len(beyond) < 2:
         return None
-    x = above.log_x / math.log(2)
-    centred = x - x.mean()
-    spread = float(centred @ centred)
-    return interval(float(centred @ above.d) / spread, (noise.sd or math.nan) / math.sqrt(spread), noise.dof)
+    return groups.slope({x: math.log2(x) for x in beyond}).effect
 
 
 def noise_flags(free: Pairs, noise: Noise) -> list[str]:

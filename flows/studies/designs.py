@@ -126,8 +126,8 @@ def _informative(study: Study, scale: Scale) -> int:
 
 def _noise(params: Params, scale: str, stated: float | None) -> "Noise":
     """The seed SD as stated, or as the study `noise` measured it at the scale, by the verdicts' own rule."""
+    from crossover.runs.groups import NotMeasurableError
     from stages.verdicts.design import Noise
-    from stages.verdicts.groups import NotMeasurableError
     from stages.verdicts.noise import NOISE, seed_noise
     from stages.verdicts.tables import read_losses
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, cast
 from scipy import special
 
 from crossover.runs.estimates import CONFIDENCE, Estimate
+from crossover.runs.groups import Groups
 from stages.diff.snapshot import StudySnapshot
-from stages.verdicts.groups import Groups
 
 Scale = Literal["linear", "log10", "log2"]
 _NORMAL = float(special.ndtri(0.5 + CONFIDENCE / 2))

@@ -9,9 +9,9 @@ from typing import Any
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
 from crossover.runs.estimates import Estimate, Serialisable
+from crossover.runs.groups import ALIKE, Measured, NotMeasurableError, alike
 from stages.study.params import PARAMS, Claim, Interest
 from stages.verdicts.design import detectable
-from stages.verdicts.groups import ALIKE, Measured, NotMeasurableError, alike
 from stages.verdicts.judge import POWERED, holm, judge, power, repeats_to_decide, spoken_of
 from stages.verdicts.measures import CHOICES, MEASURES
 from stages.verdicts.noise import bought, stated, with_text

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from crossover.runs.estimates import interval
+from crossover.runs.groups import Groups, Measured, NotMeasurableError
 from stages.verdicts import optima
-from stages.verdicts.groups import Groups, Measured, NotMeasurableError
 from stages.verdicts.tables import Tables, diverged, edge_note, grouped, paired, tuned
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crossover.runs.groups import Measured, NotMeasurableError, widened
 from stages.study.params import Claim, Interest
-from stages.verdicts.groups import Measured, NotMeasurableError, widened
 from stages.verdicts.measures import MEASURES
 from stages.verdicts.tables import Tables, grouped
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from stages.verdicts.groups import Groups, Measured, NotMeasurableError
+from crossover.runs.groups import Groups, Measured, NotMeasurableError
 from stages.verdicts.tables import Tables, diverged, edge_note, grouped, tuned, vertices
 
 _LAW = 4

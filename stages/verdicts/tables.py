@@ -19,9 +19,9 @@ from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.files import read_json
 from crossover.base.hints import nearest
+from crossover.runs.groups import Groups, NotMeasurableError
 from stages.fit.study import trained
 from stages.study.tables import LOSSES, RUNS, read_csv
-from stages.verdicts.groups import Groups, NotMeasurableError
 
 
 @dataclass

@@ -35,7 +35,7 @@ def losses(recipes: dict[str, float], meeting: int | None = None, lrs: tuple[flo
 
 def test_recipes_with_a_meeting_point() -> None:
     fit = fit_study(losses({"a": 0.3, "b": 0.4}, meeting=24))
-    assert fit.cells == {"rows": 24, "cells": 21, "done": 24 - 3, "diverged": 0}
+    assert fit.cells == {"rows": 24, "cells": 21, "done": 24 - 3, "diverged": 0, "failed": 0}
     (pair,) = fit.comparisons
     assert (pair.verdict, pair.crossover) == ("crosses", None)
     assert [rung.name for rung in pair.rungs] == ["16", "24", "32", "48"]

@@ -7,8 +7,8 @@ import pytest
 from scipy import integrate, stats
 
 from crossover.runs.estimates import Estimate
+from crossover.runs.groups import ALIKE, Groups, NotMeasurableError, alike
 from stages.verdicts.design import detectable
-from stages.verdicts.groups import ALIKE, Groups, NotMeasurableError, alike
 from stages.verdicts.judge import Judgement, holm, judge, power, repeats_to_decide
 
 DRAWS = 500

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from crossover.base.errors import UsageError
+from crossover.runs.groups import NotMeasurableError
 from stages.study.params import Claim, Interest
 from stages.verdicts import measures as m
 from stages.verdicts import optima
 from stages.verdicts.claims import judge_claims, metrics
-from stages.verdicts.groups import NotMeasurableError
 from stages.verdicts.noise import seed_noise
 from stages.verdicts.tables import Tables, paired, vertices, with_axes
 

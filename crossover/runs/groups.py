@@ -117,8 +117,8 @@ class Groups:
         return replace(found, groups=chosen, parts=parts)
 
     def slope(self, place: Mapping[Hashable, float]) -> Measured:
-        """Least-squares slope of group means over the groups' places, groups weighted by their repeats."""
-        names = list(self.values)
+        """Least-squares slope of group means over the places of some groups, weighted by their repeats."""
+        names = list(place)
         if len(names) < 2:
             raise NotMeasurableError("a trend needs at least two places where the recipes differ")
         x = [place[name] for name in names]
