@@ -15,6 +15,7 @@ export DO_NOT_TRACK := 1
 study: .venv/.ok
 	targets="$$(python -m flows.studies.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
 	dvc --wait-for-lock repro --single-item ridge verdicts report
+	@python -m stages.report.answer $(STUDY) $(SCALE)
 
 test: .venv/.ok
 	python -m pytest -m "not slow"

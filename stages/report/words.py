@@ -21,7 +21,27 @@ def headline(results: StudyResults) -> str:
     a, b = results.label(pair["a"]), results.label(pair["b"])
     free = [rung for rung in pair["rungs"] if not rung["structural"]]
     last = f"At width {free[-1]['name']}, {_who(free[-1]['difference'], a, b)}. " if free else ""
+    if above := next((side for side in pair["sides"] if side["name"] == "above"), None):
+        met = _list([rung["name"] for rung in pair["rungs"] if rung["structural"]])
+        last = f"Above {met}, where the two are one run, {_who(above['difference'], a, b)}{_growth(pair, above)}. "
     return f"{last}{crossing(pair)}{_chance(pair, a, b)}{_held_out(results, pair)}"
+
+
+def _growth(pair: dict[str, Any], above: dict[str, Any]) -> str:
+    """What becomes of the lead above the meeting point; nothing where nobody leads."""
+    trend, ends = pair["trend"], above["difference"]["ci"]
+    if not trend or not trend["ci"] or not ends or ends[0] <= 0 <= ends[1]:
+        return ""
+    sign = 1 if above["difference"]["value"] > 0 else -1
+    low, high = sorted(sign * end for end in trend["ci"])
+    value = sign * trend["value"]
+    if low <= 0 <= high:
+        return (
+            f"; whether that lead grows is open ({value:+.3f} nats per doubling of compute [{low:+.3f}, {high:+.3f}])"
+        )
+    how = "grows" if value > 0 else "shrinks"
+    low, high = sorted((abs(low), abs(high)))
+    return f", and the lead {how} by {abs(value):.3f} nats per doubling of compute [{low:.3f}, {high:.3f}]"
 
 
 def _chance(pair: dict[str, Any], a: str, b: str) -> str:
@@ -44,7 +64,8 @@ def _comparisons(results: StudyResults) -> Iterator[str]:
         a, b = results.label(pair["a"]), results.label(pair["b"])
         for side in pair["sides"]:
             where = f"{side['name'].capitalize()} the width where the two are the same run ({_list(side['rungs'])})"
-            yield f"{where}, {_who(side['difference'], a, b)}."
+            grows = _growth(pair, side) if side["name"] == "above" else ""
+            yield f"{where}, {_who(side['difference'], a, b)}{grows}."
         free = [rung for rung in pair["rungs"] if not rung["structural"]]
         if free:
             last = free[-1]

@@ -19,7 +19,7 @@ from stages.report.figures import study_figures
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import StudyResults
-from stages.report.words import answers, crossing
+from stages.report.words import answers, crossing, headline
 from stages.study.params import Study, load_params
 from tests.conftest import REPOSITORY
 from tests.fit.test_study import losses
@@ -168,6 +168,16 @@ def test_the_map_of_regimes_needs_its_studies(tmp_path: Path, monkeypatch: pytes
     panels = regimes(dict.fromkeys(("regimes", "skydiving", "fresh"), shown), cures)
     assert [figure.title[:3] for figure in panels] == ["(a)", "(b)", "(c)", "(d)"]
     assert on_one_map(panels).png().startswith(b"\x89PNG")
+
+
+def test_the_answer_says_who_leads_above_the_meeting_point_and_whether_that_grows() -> None:
+    shown = results()
+    assert headline(shown).startswith("Above width 24, where the two are one run, b is better by 0.0")
+    assert "and the lead grows by 0.010 nats per doubling of compute [0.009, 0.011]" in headline(shown)
+    shown.fit["comparisons"][0]["trend"] = {"value": 0.01, "se": 0.001, "ci": [0.005, 0.015]}
+    assert "and the lead shrinks by 0.010 nats per doubling of compute [0.005, 0.015]" in headline(shown)
+    shown.fit["comparisons"][0]["trend"] = {"value": 0.01, "se": 0.02, "ci": [-0.03, 0.05]}
+    assert "whether that lead grows is open (-0.010 nats per doubling of compute [-0.050, +0.030])" in headline(shown)
 
 
 def test_answers_state_side_size_and_reach() -> None:

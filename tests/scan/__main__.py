@@ -1,6 +1,6 @@
 """`make scan`: how the settings of scale `pocket` were chosen, by the rule of `tests/scan/settings.py`.
 
-python -m tests.scan FOLDER    a project is made there; run again, it goes on. Writes the tables of docs/pocket.md.
+python -m tests.scan FOLDER c    a project is made there, and goes on if it is; batches are scanned for the named alone.
 """
 
 import json
@@ -129,7 +129,7 @@ def main() -> None:
     for name in [name for name in rates if not math.isnan(rates[name])]:
         measure(project, "ladder", f"{name}_tuned")
         print(name, json.dumps(ladder(project, name)), flush=True)
-    for name in [name for name in rates if not math.isnan(rates[name])]:
+    for name in sys.argv[2:]:
         measure(project, "batch", f"{name}_tuned")
         print(name, json.dumps(batches(project, name)), flush=True)
 

@@ -43,7 +43,7 @@ def studies(chosen: dict[str, float]) -> dict[str, Any]:
                         "inverse_plain": {**INVERSE, "label": "no QK-Norm, 1/D", "qk_norm": False}},
         },
         "batch": {
-            "title": "Batch", "seeds": 3, "rungs": [1, 3], "recipes": {"fixed": {**INVERSE, "lr_batch_exponent": 0.5,
+            "title": "Batch", "seeds": 2, "rungs": [3, 4], "recipes": {"fixed": {**INVERSE, "lr_batch_exponent": 0.5,
             "weight_decay": {"factor": 0}}}, "axes": {"batch_factor": BATCHES, "lr_octaves": [-1.0, 0.0, 1.0]},
         },
     }  # fmt: skip
