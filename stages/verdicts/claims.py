@@ -131,14 +131,15 @@ def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float) 
         notes=found.notes,
         parts=[Part(_name(group), float(values.mean()), len(values)) for group, values in found.groups.values.items()],
     )
-    if found.blocked:
-        return replace(base, effect=effect, dof=found.dof, why=found.blocked)
+    if found.blocked and not (judged.verdict == "REFUTED" and judged.size != "negligible"):
+        return replace(base, effect=effect, dof=found.dof, why=found.blocked)  # what moves the other way is refuted
     apart = alike(list(found.parts.values()))
     if apart < ALIKE:
         return replace(_by_group(base, claim, found, interest), alike=apart)
     return replace(
         base, verdict=judged.verdict, direction=judged.direction, size=judged.size, p=judged.p, effect=effect,
         dof=found.dof, alike=None if math.isnan(apart) else apart, **_powers(claim, interest, [found]),
+        notes=[*found.notes, found.blocked] if found.blocked else found.notes,
         why="" if judged.verdict != "INCONCLUSIVE" else _why(effect, claim, interest, found, base.core_hours),
     )  # fmt: skip
 

@@ -397,6 +397,9 @@ def test_an_effect_that_means_something_else_carries_no_verdict() -> None:
     assert (judged.verdict, judged.p) == ("INCONCLUSIVE", None)
     assert judged.effect.value == pytest.approx(-0.05, abs=0.002)
     assert judged.why.startswith("there is no gain that could shrink")
+    given = {"a": "base", "b": "addon", "premise": "smallest below"}
+    (grows,) = judge_claims({"x": claim(measure="trend", given=given, interest=0.03)}, found, "pocket")
+    assert (grows.verdict, grows.direction) == ("REFUTED", "higher")  # what goes the other way needs no lead to refute
 
 
 def test_a_claim_that_cannot_be_measured_says_why() -> None:
