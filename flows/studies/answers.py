@@ -86,7 +86,7 @@ def ask_study(study: str, scale: str, at: str, law: str | None) -> "Asked":
     compute = {count_flops(row.cell).flops_6n for row in planned}
     if len(compute) > 1:
         raise UsageError(f"the recipes of {study} differ in compute at width {width}; a forecast needs one target")
-    count = len(declared.seed_numbers())
+    count = len(declared.seed_numbers(size))
     prediction = predict(runs, {"x": compute.pop()}, count=count, law=law, pairs=declared.pairs)
     return Asked(
         prediction, f"{key} width {width}", source, {"x": "flops_6n", "width": str(width)}, key, cells,
@@ -111,7 +111,7 @@ def _cells(
     study: Study, scale: Scale, names: list[str], widths: Sequence[int], seeds: int
 ) -> Iterator[tuple[str, Cell]]:
     ladder = sorted({*study.widths(scale.widths), *widths})
-    there = study.seed_numbers(scale.first_seed)
+    there = study.seed_numbers(scale)
     numbers = [*there, *range(max(there) + 1, max(there) + 1 + seeds)]
     for width in ladder:
         _require_width(width, scale)

@@ -47,7 +47,7 @@ class Question:
         """The smallest so many widths of the ladder with so many seeds; None where no rung says anything."""
         from stages.verdicts.design import reach
 
-        one_seed = self.study.model_copy(update={"seeds": 1, "rungs": rungs})
+        one_seed = self.study.one_seed(rungs=rungs)
         free = _informative(one_seed, self.scale)
         if not free or seeds < 2:
             return None
@@ -65,7 +65,7 @@ class Question:
         from stages.verdicts.design import seeds_needed
 
         for rungs in self.ladders():
-            free = _informative(self.study.model_copy(update={"seeds": 1, "rungs": rungs}), self.scale)
+            free = _informative(self.study.one_seed(rungs=rungs), self.scale)
             seeds = seeds_needed(self.noise, free, self.detect, self.power, alone) if free else None
             if seeds is not None and (found := self.design(rungs, seeds)):
                 yield found

@@ -128,8 +128,8 @@ def costs(results: StudyResults) -> dict[str, Any]:
 
 
 def _costs(results: StudyResults) -> Iterator[dict[str, Any]]:
-    seeds = len(results.study.seed_numbers())  # which all cost the same
-    one_seed = results.study.model_copy(update={"seeds": 1})
+    seeds = len(results.study.seed_numbers(results.scale))  # which all cost the same
+    one_seed = results.study.one_seed()
     cells = dict.fromkeys(row.cell for row in plan_rows(one_seed, results.scale))
     runs = results.runs.merge(results.losses[["fingerprint", "width"]].drop_duplicates("fingerprint"), on="fingerprint")
     for width, group in runs.groupby("width"):

@@ -107,6 +107,8 @@ class Study(Strict):
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
     seeds: Count | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 1
     """So many, from the scale's `first_seed` on, or a list of them."""
+    seeds_at: dict[Name, Count] = Field(default_factory=dict)
+    """By scale: so many instead, as its noise and its price ask."""
     rungs: Count | Annotated[list[Count], Field(min_length=1)] | None = None
     """Only the smallest so many widths of the scale's ladder, or a list of places on it, from 1; all where absent."""
     hours: dict[Name, Positive] = Field(default_factory=dict)
@@ -118,10 +120,16 @@ class Study(Strict):
     """A run has diverged when a loss in it is not finite, or when the mean over a window of so many steps exceeds
     the loss at initialisation. Spikes are judged against the preceding window."""
 
-    def seed_numbers(self, first: int = 0) -> list[int]:
-        """The seeds, each once; those that are only counted are numbered from `first` (the scale's `first_seed`)."""
-        counted = range(first, first + self.seeds) if isinstance(self.seeds, int) else self.seeds
-        return list(dict.fromkeys(counted))
+    def seed_numbers(self, scale: "Scale") -> list[int]:
+        """The seeds at a scale, each once; those that are only counted are numbered from its `first_seed`."""
+        seeds = self.seeds_at.get(scale.name, self.seeds)
+        return list(
+            dict.fromkeys(range(scale.first_seed, scale.first_seed + seeds) if isinstance(seeds, int) else seeds)
+        )
+
+    def one_seed(self, **changes: Any) -> "Study":
+        """The same with one seed at every scale, to be counted and priced."""
+        return self.model_copy(update={"seeds": 1, "seeds_at": {}, **changes})
 
     @model_validator(mode="after")
     def _axes_hold_valid_values(self) -> Self:
@@ -197,6 +205,8 @@ class Interest(Strict):
 class Scale(Strict):
     """How big: the ladder of widths and everything that recipes do not name."""
 
+    name: str = ""
+    """Its key in params.yaml, filled in when that is read."""
     corpus: Name
     tokenizer: Tokenizer
     shard_tokens: Count
@@ -305,6 +315,11 @@ class Params(Strict):
     scales: dict[Name, Scale]
     studies: dict[Name, Study]
     trainers: dict[Name, Command] = Field(default_factory=dict)
+
+    @field_validator("scales")
+    @classmethod
+    def _scales_know_their_names(cls, scales: dict[str, Scale]) -> dict[str, Scale]:
+        return {name: scale.model_copy(update={"name": name}) for name, scale in scales.items()}
 
     @model_validator(mode="after")
     def _references_exist(self) -> Self:

@@ -41,7 +41,7 @@ def plan_rows(study: Study, scale: Scale) -> list[Row]:
 
 
 def _drafts(study: Study, scale: Scale) -> Iterator[tuple[str, dict[str, Any], Cell]]:
-    first, *others = study.seed_numbers(scale.first_seed)
+    first, *others = study.seed_numbers(scale)
     for name, recipe in study.recipes.items():
         variants = list(_variants(study, recipe))
         for width, (axes, varied) in product(study.widths(scale.widths), variants):

@@ -60,7 +60,7 @@ def test_mistakes_get_one_line_and_exit_code_two(tmp_path: Path) -> None:
 def test_status_before_anything_ran(tmp_path: Path) -> None:
     done = crossover(bare(tmp_path), "status", "--json")
     state = json.loads(done.stdout)["lr_crossover-pocket"]
-    assert (state["rows"], state["expected"], state["missing"], state["done"]) == (48, 42, 42, 0)
+    assert (state["rows"], state["expected"], state["missing"], state["done"]) == (80, 70, 70, 0)
 
 
 def test_the_whole_paper_is_priced(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`make scan`: how the settings of scale `pocket` were chosen, by the rule of `tests/scan/settings.py`.
+"""How the settings of scale `pocket` were chosen, by the rule of `tests/scan/settings.py`.
 
 python -m tests.scan FOLDER c    a project is made there, and goes on if it is; batches are scanned for the named alone.
 """

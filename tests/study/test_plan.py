@@ -43,18 +43,42 @@ def test_recipes_that_coincide_are_one_cell(params: Params) -> None:
     rows = plan_rows(params.study("lr_crossover"), params.scale("pocket"))
     met = [row for row in rows if row.structural_pair]
     assert {row.cell.width for row in met} == {24}
-    assert len(met) == 12
-    assert len({row.cell for row in met}) == 6
-    assert len(rows) == 48
-    assert len({row.cell for row in rows}) == 42
+    assert len(met) == 20
+    assert len({row.cell for row in met}) == 10
+    assert len(rows) == 80
+    assert len({row.cell for row in rows}) == 70
+
+
+def test_a_scale_may_have_seeds_of_its_own() -> None:
+    """Some that chose its settings are not those it is measured on, and noise and price differ."""
+    values = json.loads(json.dumps(TINY))
+    values["scales"]["mini"]["first_seed"] = 100
+    values["scales"]["other"] = {**values["scales"]["mini"], "first_seed": 0}
+    values["studies"]["tiny"].update(seeds=2, seeds_at={"mini": 3})
+    params = Params.model_validate(values)
+    study = params.study("tiny")
+    assert study.seed_numbers(params.scale("mini")) == [100, 101, 102]
+    assert study.seed_numbers(params.scale("other")) == [0, 1]
+    assert {row.cell.seed for row in plan_rows(study.one_seed(), params.scale("mini"))} == {100}
+    listed = study.model_copy(update={"seeds": [7, 7, 9], "seeds_at": {}})
+    assert listed.seed_numbers(params.scale("mini")) == [7, 9]
+
+
+def test_a_scale_sets_what_recipes_leave_open() -> None:
+    params = tiny(warmup=0.25, beta2=0.99)
+    cell = plan_rows(params.study("tiny"), params.scale("mini"))[0].cell
+    assert (cell.beta2, cell.warmup_steps) == (0.99, round(0.25 * cell.steps))
+    own = params.study("tiny").model_copy(update={"recipes": {"a": Recipe(beta2=0.9, warmup=0.0)}})
+    cell = plan_rows(own, params.scale("mini"))[0].cell
+    assert (cell.beta2, cell.warmup_steps) == (0.9, 0)
 
 
 def test_studies_share_cells(params: Params) -> None:
     pocket = params.scale("pocket")
     crossing = {row.cell for row in plan_rows(params.study("lr_crossover"), pocket)}
     grid = {row.cell for row in plan_rows(params.study("lr_grid"), pocket)}
-    assert len(grid) == 18
-    assert len(crossing & grid) == 3
+    assert len(grid) == 8 * 4 * 2
+    assert len(crossing & grid) == 2 * (4 + 1)  # one rule at every width, and at 48 the half rate, which is 1/D
 
 
 def test_a_longer_ladder_keeps_its_cells() -> None:
@@ -145,8 +169,8 @@ def test_an_impossible_cell_is_refused() -> None:
 
 
 def test_texts_needed_take_the_longest(params: Params) -> None:
-    need = texts_needed(params)["pydocs-bpe1024"]
-    widest, fresh = 12 * 2 * 48**2 * 20, 4 * params.scale("pocket").seen_tokens
+    need = texts_needed(params)["pydocs-bpe512"]
+    widest, fresh = 12 * 48**2 * 40, 4 * params.scale("pocket").seen_tokens
     assert need.train_tokens == pytest.approx(widest + fresh + 1, abs=1024)
     assert need.validation_tokens == params.scale("pocket").validation_tokens + 1
 
