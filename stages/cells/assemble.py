@@ -44,7 +44,10 @@ def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
 def _record(store: Store, fingerprint: str) -> Record | None:
     record = store.record(fingerprint)
     if record is None and store.failure(fingerprint) is None:
-        raise DamageError(f"{store.folder(fingerprint)} holds no finished cell; run `dvc repro` to train it")
+        raise DamageError(
+            f"{store.folder(fingerprint)} holds no finished cell; `dvc repro --force "
+            "--single-item train@STUDY-SCALE` trains it"
+        )
     return record
 
 

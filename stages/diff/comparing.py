@@ -351,11 +351,19 @@ def _movers(key: str, old: Snapshot, new: Snapshot, codes: dict[str, list[str]])
     sides = [side.studies[key] for side in (old, new) if key in side.studies]
     runs = len(sides) == 2 and not _same_runs(*(side.losses for side in sides))
     rules = [{f"claim {item['id']}": item["rule"] for item in side.claims} for side in sides]
+    yardsticks = {what: json.loads(rule)[1] for side in rules for what, rule in side.items()}
+    scale = key.rsplit("-", 1)[-1]
+
+    def measured_anew(what: str) -> bool:
+        """Whether the runs behind it differ, or those of the law that says what matters at its scale."""
+        law = f"{(yardsticks.get(what) or {}).get('study')}-{scale}"
+        laws = [side.studies[law].losses for side in (old, new) if law in side.studies]
+        return runs or (len(laws) == 2 and not _same_runs(*laws))
 
     def moved(what: str) -> str:
         kind = "claim" if what.startswith("claim ") else "difference"
         rule = bool(codes.get(kind)) or len({side.get(what) for side in rules}) > 1
-        return " or ".join(name for name, differs in (("the rule", rule), ("the runs", runs)) if differs)
+        return " or ".join(name for name, differs in (("the rule", rule), ("the runs", measured_anew(what))) if differs)
 
     return moved
 

@@ -97,7 +97,7 @@ def judge_claims(
 
 
 def measured(item: Judged) -> bool:
-    """Whether a claim was asked at all: its measurement has an interval."""
+    """Whether a claim was asked at all: its measurement has an interval, whatever its premise came to."""
     return item.p is not None
 
 
@@ -113,16 +113,19 @@ def _judged(name: str, claim: Claim, tables: Tables, scale: str, interest: Inter
     try:
         smallest = stated(claim.interest) if claim.interest != "compute" else bought(tables, interest, scale)
         found = measure(tables, claim.study, **claim.given)
+        if not math.isfinite(found.effect.value):
+            raise NotMeasurableError("what is left of the runs gives no finite effect")
     except NotMeasurableError as reason:
         return replace(base, why=f"not measurable here: {reason}")
     base = replace(base, interest=smallest.value, interest_from=smallest.words, cells=len(tables.used),
                    core_hours=math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600)  # fmt: skip
     lacking = tables.failed.get(claim.study)
     notes = [*found.notes, *([f"{lacking} run(s) of the study failed and are left out"] if lacking else [])]
-    return _with_verdict(base, claim, with_text(replace(found, notes=notes), claim, tables), smallest.value)
+    apart = alike(list(found.parts.values()))  # by seeds alone: what the text adds to all of them parts none
+    return _with_verdict(base, claim, with_text(replace(found, notes=notes), claim, tables), smallest.value, apart)
 
 
-def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float) -> Judged:
+def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float, apart: float) -> Judged:
     effect = centred(found.effect, claim.centre)
     judged = judge(effect, claim.expects, interest, found.dof)
     base = replace(
@@ -132,8 +135,7 @@ def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float) 
         parts=[Part(_name(group), float(values.mean()), len(values)) for group, values in found.groups.values.items()],
     )
     if found.blocked and not (judged.verdict == "REFUTED" and judged.size != "negligible"):
-        return replace(base, effect=effect, dof=found.dof, why=found.blocked)  # what moves the other way is refuted
-    apart = alike(list(found.parts.values()))
+        return replace(base, effect=effect, dof=found.dof, p=judged.p, why=found.blocked)  # the other way is refuted
     if apart < ALIKE:
         return replace(_by_group(base, claim, found, interest), alike=apart)
     return replace(
@@ -153,25 +155,26 @@ def _by_group(base: Judged, claim: Claim, found: Measured, interest: float) -> J
         said = Part(_name(name), part.effect.value, len(part.groups.values[name]), effect, part.dof)
         parts.append(replace(said, verdict=judged.verdict, direction=judged.direction, size=judged.size))
         sure.append(1.0 if judged.p is None else judged.p)
-    verdict, direction, size = (
-        _common(getattr(part, what) for part in parts) for what in ("verdict", "direction", "size")
-    )
-    mixed = verdict == "mixed"
+    verdicts = [part.verdict for part in parts]
+    verdict = _common(verdicts, ("SUPPORTED", "REFUTED"), "INCONCLUSIVE")
+    undecided = [part.name for part in parts if part.verdict == "INCONCLUSIVE"]
     return replace(
         base,
         verdict=verdict.upper(),
-        direction=direction,
-        size=size,
+        direction=_common([part.direction for part in parts], ("lower", "higher"), "open"),
+        size=_common([part.size for part in parts], ("meaningful", "negligible"), "open"),
         parts=parts,
-        p=min(1.0, min(sure) * len(sure)) if mixed else max(sure),
-        why="at none of its groups, taken one by one, is it decided" if verdict == "INCONCLUSIVE" else "",
+        p=max(sure) if len(set(verdicts)) == 1 else min(1.0, min(sure) * len(sure)),
+        why=f"groups differ, and {', '.join(undecided)} may be either" if verdict == "INCONCLUSIVE" else "",
         **_powers(claim, interest, found.parts.values()),
     )
 
 
-def _common(values: Iterable[str]) -> str:
-    each = set(values)
-    return each.pop() if len(each) == 1 else "mixed"
+def _common(values: list[str], opposed: tuple[str, str], neither: str) -> str:
+    """What all groups say; mixed where two say the opposite; else undecided."""
+    if set(opposed) <= set(values):
+        return "mixed"
+    return values[0] if len(set(values)) == 1 else neither
 
 
 def _powers(claim: Claim, interest: float, measured: Iterable[Measured]) -> dict[str, Any]:
@@ -206,15 +209,9 @@ def _why(effect: Estimate, claim: Claim, interest: float, measured: Measured, ho
     if factor > _NEVER:
         return "the effect is too near the place that decides: more text or a larger scale may, more seeds would not"
     return (
-        f"the interval reaches across {_place(claim)}; if the effect stays, about {factor:.2g} times the seeds would "
-        f"decide it, {(factor - 1) * hours:.2g} core-hours more"
+        f"the interval is too wide; if the effect stays, about {factor:.2g} times the seeds would decide it, "
+        f"{(factor - 1) * hours:.2g} core-hours more"
     )
-
-
-def _place(claim: Claim) -> str:
-    if claim.centre and claim.expects != "none":
-        return f"what the claim names, {claim.centre:g} {claim.unit}"
-    return "zero" if claim.expects in ("above", "below") else "the smallest effect of interest"
 
 
 def _name(group: Hashable) -> str:

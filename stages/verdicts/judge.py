@@ -119,15 +119,18 @@ def spoken_of(expects: Expects, interest: float) -> float:
 
 
 def margin(effect: Estimate, expects: Expects, interest: float) -> float:
-    """Distance of the effect from the nearest place where the verdict changes."""
-    places = {"above": (0.0,), "below": (0.0,), "not below": (-interest,), "none": (-interest, interest)}[expects]
-    return min(abs(effect.value - place) for place in places)
+    """The widest half of an interval about the effect that still decides: by its direction, or by its size."""
+    value = effect.value
+    negligible, meaningful = interest - abs(value), abs(value) - interest
+    if expects == "none":
+        return max(negligible, meaningful)
+    return max(value + interest, -value) if expects == "not below" else max(abs(value), negligible)
 
 
 def repeats_to_decide(effect: Estimate, expects: Expects, interest: float, shared_variance: float = 0.0) -> float:
-    """By what factor the seeds would have to grow for the interval to clear the place it reaches across.
+    """By what factor the seeds would have to grow for the interval to decide, one way or the other, the effect staying.
 
-    If the effect stays. Infinite where it sits on that place, or where the noise that repeats share is too wide.
+    Infinite where it sits on a place that decides, or where the noise that repeats share is too wide by itself.
     """
     if (ends := two_sided(effect)) is None or not effect.se:
         return math.nan

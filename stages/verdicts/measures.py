@@ -15,7 +15,7 @@ import pandas as pd
 from crossover.runs.estimates import interval
 from crossover.runs.groups import Groups, Measured, NotMeasurableError
 from stages.verdicts import optima
-from stages.verdicts.tables import Tables, diverged, edge_note, grouped, paired, tuned
+from stages.verdicts.tables import Tables, complete, diverged, edge_note, grouped, paired, tuned
 
 
 def gap(tables: Tables, study: str, recipe: str, at: dict[str, Any] | None = None) -> Measured:
@@ -45,6 +45,8 @@ def slope(tables: Tables, study: str, recipe: str, along: str, widths: int = 2) 
     if np.linalg.matrix_rank(x) < 3:
         raise NotMeasurableError("N and D do not vary apart from each other at the ladder's end")
     solution, dof = np.linalg.lstsq(x, y, rcond=None)[0], len(y) - 3
+    if dof < 1:
+        raise NotMeasurableError("four finished runs at the ladder's end are needed")
     place = {"N": 1, "D": 2}[along]
     variance = float(((y - x @ solution) ** 2).sum()) / dof * np.linalg.inv(x.T @ x)[place, place]
     groups = grouped(rows.assign(value=y), "width")
@@ -120,7 +122,7 @@ def _with_premise(measured: Measured, premise: str) -> Measured:
 def _tuned_difference(tables: Tables, study: str, a: str, b: list[str]) -> tuple[Groups, list[str]]:
     rows = tables.capped(study, [a, *b])
     keys = ["width", "seed"]
-    free = rows[~rows["width"].isin(_meeting_widths(rows))]
+    free = complete(rows[~rows["width"].isin(_meeting_widths(rows))])
     if free.empty:
         raise NotMeasurableError(f"{a} and {', '.join(b)} are the same run at every width")
     first, second = (tuned(free, names).set_index(keys) for names in ([a], b))
@@ -160,9 +162,10 @@ def extrapolation(tables: Tables, study: str, pairs: list[tuple[str, str]]) -> M
         place = pair["crossover"]
         rows = tables.rows(study, [pair["a"], pair["b"]])
         below = rows[rows["flops_6n"] < place["value"]]
-        ratios = [ratio for _, group in below.groupby("seed") if (ratio := _predicted(group, pair["a"], pair["b"]))]
-        if ratios:
-            errors = np.log10(ratios) - math.log10(place["value"])
+        predicted = [_predicted(group, pair["a"], pair["b"]) for _, group in below.groupby("seed")]
+        places = [at for at in predicted if at is not None]
+        if places:
+            errors = np.array(places) - math.log10(place["value"])
             found[f"{pair['b']} - {pair['a']}"] = errors * np.sign(errors.mean())
             variance += _decades(place["ci"]) ** 2
     if not found:
@@ -190,14 +193,15 @@ def _decades(ci: list[float]) -> float:
 
 
 def _predicted(rows: pd.DataFrame, a: str, b: str) -> float | None:
-    """Where the power laws of two recipes meet; None where one has fewer than two widths."""
+    """log10 of where the power laws of two recipes meet; None where one has fewer than two widths, or nowhere."""
     lines = []
     for name in (a, b):
         mine = rows[rows["recipe"] == name]
         if mine["width"].nunique() < 2:
             return None
         lines.append(np.polyfit(np.log(mine["flops_6n"]), np.log(mine["loss_validation"]), 1))
-    return float(np.exp((lines[1][1] - lines[0][1]) / (lines[0][0] - lines[1][0])))
+    steeper = lines[0][0] - lines[1][0]
+    return float((lines[1][1] - lines[0][1]) / steeper / math.log(10)) if steeper else None
 
 
 def collapse(tables: Tables, study: str, a: str, b: str, widths: int) -> Measured:

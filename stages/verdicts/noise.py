@@ -73,7 +73,7 @@ def with_text(found: Measured, claim: Claim, tables: Tables) -> Measured:
     try:
         again = [MEASURES[claim.measure](less, claim.study, **claim.given) for less in tables.without_block]
     except NotMeasurableError:
-        return found
+        return replace(found, notes=[*found.notes, "without the error of the shared text: less of it measures nothing"])
     whole = _widened(found, _jackknife([item.effect.value for item in again]))
     parts = {
         name: _widened(part, _jackknife([item.parts[name].effect.value for item in again if name in item.parts]))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crossover.runs.groups import Groups, Measured, NotMeasurableError
-from stages.verdicts.tables import Tables, diverged, edge_note, grouped, tuned, vertices
+from stages.verdicts.tables import Tables, complete, diverged, edge_note, grouped, tuned, vertices
 
 _LAW = 4
 """Places that a law of optima needs: a line through two or three fits whatever is so."""
@@ -18,7 +18,7 @@ _LAW = 4
 def stable_range(tables: Tables, study: str, recipes: list[str]) -> Measured:
     """Octaves from the best learning rate to the largest that did not diverge: by recipe and seed, then the mean."""
     rows = tables.whole(study, recipes)
-    best = vertices(rows[rows["status"] == "done"], "lr").set_index(["recipe", "width", "seed"])["value"]
+    best = vertices(tables.rows(study, recipes), "lr").set_index(["recipe", "width", "seed"])["value"]
     found, censored = [], set()
     for key, group in rows.groupby(["recipe", "width", "seed"]):
         rates = np.sort(np.log2(group["lr"].to_numpy(float)))
@@ -48,6 +48,7 @@ def _unless_at_edge(measured: Measured, places: pd.DataFrame) -> Measured:
 def best_cost(tables: Tables, study: str, a: str, b: str, recipes: list[str]) -> Measured:
     """Tuned loss of b less tuned loss of a; noise pooled over the tuned losses of all `recipes`."""
     rows = tables.capped(study, recipes)
+    rows = complete(rows)
     places = {name: tuned(rows, [name]) for name in recipes}
     groups = Groups({name: found["value"].to_numpy(float) for name, found in places.items()}, cross_fitted=True)
     notes = edge_note(pd.concat([places[a], places[b]]), "tuned choices")
@@ -73,10 +74,16 @@ def batch_side(tables: Tables, study: str, recipe: str, side: str) -> Measured:
     end = {"small": batches[0], "large": batches[-1]}[side]
     found = []
     for width, group in table.groupby("width"):
-        losses = group.pivot_table(index="seed", columns="batch", values="value")
+        losses = group.pivot_table(index="seed", columns="batch", values="value").dropna(axis=1)
+        between = [batch for batch in batches[1:-1] if batch in losses]
+        if end not in losses or not between:
+            continue  # what failed there cannot be told
         for seed in losses.index:
-            best = losses.drop(index=seed).mean()[batches[1:-1]].idxmin()
+            best = losses.drop(index=seed).mean()[between].idxmin()
             found.append({"width": width, "value": losses.loc[seed, end] - losses.loc[seed, best]})
+    if not found:
+        words = {"small": "smallest", "large": "largest"}[side]
+        raise NotMeasurableError(f"the {words} batch, and one between, have finished with every seed at no width")
     groups = replace(grouped(pd.DataFrame(found), "width"), cross_fitted=True)
     notes = [*diverged(tables.whole(study, [recipe])), *edge_note(table, "tuned choices"), *_best_batches(table)]
     return replace(groups.mean(), notes=notes)
@@ -105,7 +112,8 @@ def optimum_slope(tables: Tables, study: str, recipe: str, along: str) -> Measur
         inside, notes = _inside(vertices(rows, "lr"), "width", "best learning rate", _LAW)
         return replace(grouped(inside, "width").per_doubling(), notes=notes)
     places = pd.concat(vertices(group, "lr").assign(batch=batch) for batch, group in rows.groupby("batch"))
-    inside, notes = _inside(places, "batch", "best learning rate", _LAW)
+    everywhere = places.groupby("batch")["width"].transform("nunique") == places["width"].nunique()
+    inside, notes = _inside(places[everywhere], "batch", "best learning rate", _LAW)
     level = inside.groupby("width")["value"].transform("mean") - inside["value"].mean()
     by_batch = grouped(inside.assign(value=inside["value"] - level), "batch")
     return replace(by_batch.per_doubling(), notes=notes)
@@ -134,6 +142,7 @@ def sensitivity(tables: Tables, study: str, a: str, b: str) -> Measured:
     How many runs diverged is told beside it: over a grid that holds them the answer would be how far the grid reaches.
     """
     rows = tables.capped(study, [a, b])
+    rows = complete(rows)
     stable = (rows["status"] == "done").groupby(rows["axes"]).transform("all")
     kept = rows[stable]
     if kept["axes"].nunique() < 3:

@@ -39,9 +39,12 @@ class Tables:
     """Runs of each study that crashed, and are left out."""
 
     def rows(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Finished runs of recipes, where axes are as `at` says. Raises `NotMeasurableError` where there are none."""
+        """Finished runs of recipes, where axes are as `at` says. Raises `NotMeasurableError` where one has none."""
         table = self.whole(study, recipes, at)
-        return table[table["status"] == "done"]
+        done = table[table["status"] == "done"]
+        if lost := set(recipes) - set(done["recipe"]):
+            raise NotMeasurableError(f"no run of {', '.join(sorted(lost))} in study {study} has finished")
+        return done
 
     def capped(self, study: str, recipes: list[str], at: dict[str, Any] | None = None) -> pd.DataFrame:
         """All runs; a diverged one has the loss it started from (the convention of Wortsman et al. 2309.14322).
@@ -136,15 +139,15 @@ def with_axes(losses: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([losses, axes], axis=1)
 
 
-def paired(rows: pd.DataFrame, a: str, b: str, column: str, by: str = "width") -> Groups:
-    """loss(b) - loss(a) of runs that share width, axes and seed, by group; the same run by construction left out."""
-    keys = [by, *(name for name in ("width", "axes", "seed") if name != by)]
+def paired(rows: pd.DataFrame, a: str, b: str, column: str) -> Groups:
+    """loss(b) - loss(a) of runs that share width, axes and seed, by width; the same run by construction left out."""
+    keys = ["width", "axes", "seed"]
     first, second = (rows[rows["recipe"] == name].set_index(keys)[[column, "fingerprint"]] for name in (a, b))
     both = first.add_suffix("_a").join(second.add_suffix("_b"), how="inner")
     both = both[both["fingerprint_a"] != both["fingerprint_b"]]
     if both.empty:
         raise NotMeasurableError(f"no pair of {a} and {b} that differ has finished")
-    return grouped((both[f"{column}_b"] - both[f"{column}_a"]).reset_index(name="value"), by)
+    return grouped((both[f"{column}_b"] - both[f"{column}_a"]).reset_index(name="value"), "width")
 
 
 def grouped(table: pd.DataFrame, by: str) -> Groups:
@@ -156,22 +159,28 @@ def _key(name: Hashable) -> Hashable:
     return name.item() if isinstance(name, np.generic) else name
 
 
-def tuned(rows: pd.DataFrame, recipes: list[str], column: str = "loss_validation") -> pd.DataFrame:
+def complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows where every recipe has every seed: a rate that one lost to a crash is no choice of the others either."""
+    least = rows["recipe"].nunique() * rows.groupby("width")["seed"].transform("nunique")
+    return rows[rows.groupby(["width", "axes"])["seed"].transform("size") == least]
+
+
+def tuned(rows: pd.DataFrame, recipes: list[str]) -> pd.DataFrame:
     """Loss of the best recipe and axis value at each width and seed, chosen on the *other* seeds (cross-fitting).
 
     Choosing and measuring on the same runs would favour whoever had more settings to choose from. With one seed there
     is nothing else to choose on, and `NotMeasurableError` is raised. `edge` marks a choice at the end of its learning
     rates, beyond which a better one may lie.
     """
-    return pd.DataFrame(_cross_fitted(rows[rows["recipe"].isin(recipes)], column))
+    return pd.DataFrame(_cross_fitted(rows[rows["recipe"].isin(recipes)]))
 
 
-def _cross_fitted(rows: pd.DataFrame, column: str) -> Iterator[dict[str, Any]]:
+def _cross_fitted(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for width, group in rows.groupby("width"):
-        table = group.pivot_table(index="seed", columns=["recipe", "axes"], values=column).dropna(axis=1)
+        table = group.pivot_table(index="seed", columns=["recipe", "axes"], values="loss_validation").dropna(axis=1)
         if len(table) < 2 or table.empty:
             raise NotMeasurableError("tuning needs two seeds: one to choose on, one to measure on")
-        rates = group.groupby(["recipe", "axes"])["lr"].first()
+        rates = group.groupby(["recipe", "axes"])["lr"].first()[table.columns]
         for seed in table.index:
             best = table.drop(index=seed).mean().idxmin()
             ends = rates[best[0]].min(), rates[best[0]].max()

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from crossover.runs.estimates import Estimate
-from crossover.runs.groups import ALIKE, Groups, NotMeasurableError, alike
+from crossover.runs.groups import ALIKE, Groups, NotMeasurableError, alike, widened
 from stages.verdicts.design import detectable
 from stages.verdicts.judge import Judgement, holm, judge, power, repeats_to_decide
 
@@ -176,6 +176,10 @@ def test_seeds_to_decide() -> None:
     assert repeats_to_decide(effect, "none", 0.03) == pytest.approx(16)
     assert repeats_to_decide(effect, "above", 0.03) == pytest.approx(4)  # half the width clears zero
     assert repeats_to_decide(effect, "not below", 0.03) == 1
+    nothing = Estimate(0.001, 0.02, (-0.039, 0.041))
+    assert repeats_to_decide(nothing, "above", 0.03) == pytest.approx((0.04 / 0.029) ** 2)  # by a negligible size
+    less = Estimate(-0.05, 0.03, (-0.11, 0.01))
+    assert repeats_to_decide(less, "not below", 0.03) == pytest.approx((0.06 / 0.05) ** 2)  # by its direction
     assert repeats_to_decide(Estimate(0.03, 0.02, (-0.01, 0.07)), "none", 0.03) == math.inf
     assert repeats_to_decide(Estimate(0.5, 0.02, (0.46, 0.54)), "none", 0.03) == 1
     shared = repeats_to_decide(effect, "none", 0.03, shared_variance=0.004**2)
@@ -214,9 +218,34 @@ def test_the_noise_of_seeds_is_a_line_in_width() -> None:
     found = groups.contrast({128: 1.0})
     assert found.effect.se == pytest.approx(0.08, rel=1e-6)
     assert found.dof == pytest.approx(2 / (1 / 3 + 2**2 / 2), rel=1e-6)
-    middle = groups.contrast({32: 1.0})
-    assert middle.effect.se == pytest.approx(0.02 / 3**0.5, rel=1e-6)
-    assert middle.dof == pytest.approx(6, rel=1e-6)
+    variance, dof = groups.spreads[0].of({32: 1 / 3})
+    assert (variance, dof) == pytest.approx((0.02**2 / 3, 6), rel=1e-6)
+    assert groups.contrast({32: 1.0}).dof == pytest.approx(2)  # its own noise is known less well, and is as likely
+
+
+def test_one_width_with_a_single_run_takes_nothing_from_the_others() -> None:
+    """Its neighbour is six times as noisy as the line through the others would have it."""
+    generator, hits = np.random.default_rng(13), 0
+    for _ in range(DRAWS):
+        groups = Groups(
+            {w: sd * generator.normal(size=n) for w, sd, n in ((16, 1, 1), (24, 1, 5), (32, 6, 5), (48, 1, 5))}
+        )
+        low, high = groups.contrast({32: 1.0}).effect.ci
+        hits += low <= 0 <= high
+    assert hits / DRAWS >= COVERED
+
+
+def test_more_noise_never_narrows_an_interval_and_both_are_covered() -> None:
+    generator = np.random.default_rng(14)
+    for variance, dof in ((1.0, 2.0), (0.1, 1.5), (1.0, 40.0)):
+        wide = [widened(0.0, variance, dof, extra)[0].ci[1] for extra in (0.0, 0.03, 0.3, 3.0)]
+        assert wide == sorted(wide)
+    for dof, share in ((1, 0.1), (2, 0.3), (2, 3.0), (8, 0.3)):
+        seeds = generator.chisquare(dof, 4000) / dof
+        text = share * generator.chisquare(15, 4000) / 15
+        values = math.sqrt(1 + share) * generator.normal(size=4000)
+        found = [widened(v, s, dof, t)[0].ci for v, s, t in zip(values, seeds, text, strict=True)]
+        assert np.mean([low <= 0 <= high for low, high in found]) >= 0.885
 
 
 COVERED = float(stats.binom.ppf(0.025, DRAWS, 0.9)) / DRAWS

@@ -211,6 +211,36 @@ def test_batch_measures() -> None:
     assert optima.optimum_slope(found, "s", "a", "batch").effect.value == pytest.approx(0.6, abs=1e-6)
 
 
+def test_what_failed_tilts_no_tuned_choice_and_stops_no_claim() -> None:
+    """Two identical recipes; one run of one of them crashed at the best rate, and a batch at a width."""
+    rows = [bowl(name, w, s, o, 0.0, 4.0) for name, w, s, o in product("ab", (16, 32), range(4), OCTAVES)]
+    lacking = [
+        row
+        for row in rows
+        if (row["recipe"], row["width"], row["seed"], row["axes"]["lr_octaves"]) != ("b", 16, 1, 0.0)
+    ]
+    assert m.tuned_difference(tables(lacking), "s", "a", ["b"]).effect.value == pytest.approx(0.0, abs=1e-12)
+    assert optima.sensitivity(tables(lacking), "s", "a", "b").effect.value == pytest.approx(0.0, abs=1e-12)
+    batches = [
+        {"recipe": "a", "width": w, "seed": s, "batch": b, "axes": {"b": b}, "loss": 4 + 0.1 * abs(b - 8) + 0.001 * s}
+        for w, s, b in product((16, 32), range(3), (4, 8, 16)) if (w, b) != (32, 16)
+    ]  # fmt: skip
+    assert list(optima.batch_side(tables(batches), "s", "a", "large").groups.values) == [16]
+    none = [row for row in batches if row["batch"] < 16 or row["seed"] < 2]
+    with pytest.raises(NotMeasurableError, match="the largest batch, and one between, have finished with every seed"):
+        optima.batch_side(tables(none), "s", "a", "large")
+
+
+def test_a_recipe_that_never_finished_is_named() -> None:
+    rows = [
+        {**row, "status": "diverged" if row["recipe"] == "b" else "done"} for row in ladder({"a": float, "b": float})
+    ]
+    with pytest.raises(NotMeasurableError, match="no run of b in study s has finished"):
+        tables(rows).rows("s", ["a", "b"])
+    (judged,) = judge_claims({"x": claim(measure="gap", given={"recipe": "b"}, interest=0.1)}, tables(rows), "pocket")
+    assert judged.why == "not measurable here: no run of b in study s has finished"
+
+
 def test_the_exponent_of_the_best_rate_in_width() -> None:
     rows = [
         {**bowl("a", w, s, o, 0.3, 4.0), "lr": 0.01 * 2.0**o * w**-0.8}
@@ -357,6 +387,10 @@ def test_widths_that_differ_are_judged_one_by_one() -> None:
     assert judged.alike < 0.001
     assert [part.verdict for part in judged.parts] == ["SUPPORTED", "SUPPORTED", "REFUTED", "REFUTED"]
     assert [part.size for part in judged.parts] == ["meaningful", "meaningful", "meaningful", "negligible"]
+    half = tables(ladder({"a": lambda _: 0.0, "b": {16: -0.001, 24: -0.6, 32: -0.7, 48: -0.8}.__getitem__}, sd=0.05))
+    (partly,) = judge_claims({"x": claim(interest=0.01)}, half, "pocket")
+    assert (partly.verdict, partly.direction) == ("INCONCLUSIVE", "open")  # nothing contradicts, one width is open
+    assert partly.why == "groups differ, and width 16 may be either"
     grows = tables(ladder({"a": lambda _: 0.0, "b": lambda w: -0.02 * w}, sd=0.01))
     (all_of_them,) = judge_claims({"x": claim(interest=0.1)}, grows, "pocket")
     assert (all_of_them.verdict, all_of_them.effect) == ("SUPPORTED", None)
@@ -394,7 +428,8 @@ def test_an_effect_that_means_something_else_carries_no_verdict() -> None:
     found = tables(ladder({"addon": lambda w: 0.05 * np.log2(w), "base": lambda _: 0.0}, sd=0.001))
     given = {"a": "addon", "b": "base", "premise": "smallest above"}
     (judged,) = judge_claims({"x": claim(measure="trend", given=given, interest=0.03)}, found, "pocket")
-    assert (judged.verdict, judged.p) == ("INCONCLUSIVE", None)
+    assert (judged.verdict, judged.holm) == ("INCONCLUSIVE", False)
+    assert judged.p is not None  # it was asked, and counts where chance is counted
     assert judged.effect.value == pytest.approx(-0.05, abs=0.002)
     assert judged.why.startswith("there is no gain that could shrink")
     given = {"a": "base", "b": "addon", "premise": "smallest below"}
