@@ -10,7 +10,8 @@ from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
 from crossover.runs.estimates import Estimate, Serialisable
 from crossover.runs.groups import ALIKE, Measured, NotMeasurableError, alike
-from stages.study.params import PARAMS, Claim, Interest
+from stages.study.claims import Claim, Interest
+from stages.study.params import PARAMS
 from stages.verdicts.design import detectable
 from stages.verdicts.judge import POWERED, holm, judge, power, repeats_to_decide, spoken_of
 from stages.verdicts.measures import CHOICES, MEASURES

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import special
 
 from crossover.runs.estimates import Estimate, t_factor
-from stages.study.params import Expects
+from stages.study.claims import Expects
 
 Verdict = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
 Direction = Literal["lower", "higher", "open"]

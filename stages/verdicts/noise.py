@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crossover.runs.groups import Measured, NotMeasurableError, widened
-from stages.study.params import Claim, Interest
+from stages.study.claims import Claim, Interest
 from stages.verdicts.measures import MEASURES
 from stages.verdicts.tables import Tables, grouped
 

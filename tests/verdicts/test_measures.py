@@ -10,7 +10,7 @@ import pytest
 
 from crossover.base.errors import UsageError
 from crossover.runs.groups import NotMeasurableError
-from stages.study.params import Claim, Interest
+from stages.study.claims import Claim, Interest
 from stages.verdicts import measures as m
 from stages.verdicts import optima
 from stages.verdicts.claims import judge_claims, metrics
