@@ -1,6 +1,7 @@
-"""How the settings of scale `pocket` were chosen, by the rule of `tests/scan/settings.py`.
+"""How the settings of scales were chosen, by the rule of `tests/scan/settings.py`.
 
-python -m tests.scan FOLDER c    a project is made there, and goes on if it is; batches are scanned for the named alone.
+python -m tests.scan FOLDER pocket c    a project is made there, and goes on if it is; batches are scanned for c alone.
+python -m tests.scan FOLDER desk        the rate at its pivot
 """
 
 import json
@@ -17,7 +18,7 @@ from stages.verdicts.design import detectable
 from stages.verdicts.measures import paired_difference
 from stages.verdicts.tables import Tables, read_losses
 from tests.conftest import REPOSITORY, Project, make_project
-from tests.scan.settings import CANDIDATES, OCTAVES, declared
+from tests.scan.settings import CANDIDATES, DESK, OCTAVES, declared
 
 _ABLATE = """
 import sys
@@ -113,23 +114,25 @@ def batches(project: Project, name: str) -> dict[str, Any]:
 
 def main() -> None:
     """Everything, in order; what is there is not made again."""
-    root = Path(sys.argv[1]).resolve()
+    root, names = Path(sys.argv[1]).resolve(), {"pocket": CANDIDATES, "desk": DESK}[sys.argv[2]]
     project = Project(root) if (root / "params.yaml").exists() else make_project(root)
     project.environment.pop("CROSSOVER_CHECKPOINT_SECONDS", None)
     corpora = {"pydocs": load_params(REPOSITORY / "params.yaml").corpora["pydocs"].model_dump()}
-    project.params(declared(corpora, {}))
+    project.params(declared(names, corpora, {}))
     stage(project, "stages.tokens")
     rates: dict[str, float] = {}
-    for name in CANDIDATES:
+    for name in names:
         measure(project, "rate", name)
         rates[name], means = best_rate(project, name)
         print(name, "rate 2^", math.log2(rates[name]), means.round(4).to_dict(), flush=True)
-    project.params(declared(corpora, {name: rate for name, rate in rates.items() if not math.isnan(rate)}))
+    if names is DESK:
+        return
+    project.params(declared(names, corpora, {name: rate for name, rate in rates.items() if not math.isnan(rate)}))
     stage(project, "stages.tokens")
     for name in [name for name in rates if not math.isnan(rates[name])]:
         measure(project, "ladder", f"{name}_tuned")
         print(name, json.dumps(ladder(project, name)), flush=True)
-    for name in sys.argv[2:]:
+    for name in sys.argv[3:]:
         measure(project, "batch", f"{name}_tuned")
         print(name, json.dumps(batches(project, name)), flush=True)
 
