@@ -1,4 +1,4 @@
-"""The tables of a study: one row of losses per planned row, the runs behind them, curves and held-out blocks."""
+"""The tables of a study: one row of losses per planned row, curves and held-out blocks."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from crossover.base.errors import DamageError
 from stages.cells.plan import Plan, PlannedRow
 from stages.store.store import Record, Store
 from stages.study.costs import count_flops, count_parameters
-from stages.study.tables import BLOCKS, CURVES, LOSSES, RUNS, table, write_csv, write_parquet
+from stages.study.tables import BLOCKS, CURVES, LOSSES, table, write_csv, write_parquet
 
 _LOSSES = ("loss_validation", "loss_validation_se", "loss_seen", "loss_seen_se", "loss_fresh", "loss_fresh_se")
 _NO_LOSSES = dict.fromkeys((*_LOSSES, "bits_per_byte"))
@@ -26,7 +26,7 @@ _NATS_PER_BIT = 0.6931471805599453
 
 
 def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
-    """Write losses.csv, runs.csv and blocks.parquet to `results`, curves.parquet to `folder`.
+    """Write losses.csv and blocks.parquet to `results`, curves.parquet to `folder`.
 
     A cell that failed has a row without losses. Raises `DamageError` for one that is lost without having failed.
     """
@@ -35,7 +35,6 @@ def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
     done = {name: _evaluation(plan, store, record) for name, record in records.items() if record.status == "done"}
     rows = [_loss_row(plan, row, found[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
     write_csv(results / "losses.csv", rows, LOSSES)
-    write_csv(results / "runs.csv", [_run_row(record) for record in records.values()], RUNS)
     write_parquet(folder / "curves.parquet", pa.concat_tables(_curve(store, record) for record in records.values()))
     blocks = [row for name, losses in done.items() for row in _block_rows(name, losses)]
     write_parquet(results / "blocks.parquet", table(blocks, BLOCKS))
@@ -89,10 +88,6 @@ def _loss_row(plan: Plan, row: PlannedRow, record: Record | None, losses: dict[s
 def _measured(plan: Plan, losses: dict[str, Any]) -> dict[str, float]:
     bits = losses["loss_validation"] / _NATS_PER_BIT
     return {name: losses[name] for name in _LOSSES} | {"bits_per_byte": bits / plan.text.validation.bytes_per_token}
-
-
-def _run_row(record: Record) -> dict[str, Any]:
-    return {"fingerprint": record.fingerprint, **record.provenance.model_dump()}
 
 
 def _curve(store: Store, record: Record) -> pa.Table:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from crossover.base.entry import guarded
 from stages.cells.plan import read_plan
+from stages.cells.runs import read_runs
 from stages.check.gate import conclude
 from stages.check.losses import check_losses, loss_table
 from stages.check.tokens import check_shards, check_splits, shard_table, split_table
 from stages.shards.index import read_index
+from stages.store.store import store_from_environment
 from stages.study.params import load_params
 from stages.study.plan import texts_needed
 from stages.study.processes import die_with_this_parent
-from stages.study.tables import LOSSES, RUNS, read_csv
+from stages.study.tables import LOSSES, read_csv
 
 RESULTS = Path("data/results")
 
@@ -33,7 +35,7 @@ def losses(study: str, scale: str) -> None:
     """Check the losses of one study at one scale against its plan."""
     plan, folder = read_plan(study, scale), RESULTS / f"{study}-{scale}"
     table = read_csv(folder / "losses.csv", LOSSES).to_pandas()
-    runs = read_csv(folder / "runs.csv", RUNS).to_pandas()
+    runs = read_runs(store_from_environment(), plan.cells).to_pandas()
     findings = check_losses(loss_table(table, runs, plan), plan)
     conclude(findings, folder / "losses.check.json", f"losses of {study}-{scale}")
 

@@ -9,6 +9,7 @@ from stages.check.gate import Finding, Rule, run_gate
 from stages.study.devices import is_gpu
 
 _ABOVE_UNIFORM = 2.0  # a trained model may be worse than the uniform guess, ln V, by so much at most (nats)
+_PAIR = ("width", "axes", "seed")
 _OVERFITTED = 100.0  # but one that passed over little text many times may be sure of what is wrong
 
 
@@ -28,19 +29,22 @@ def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataF
     table["seen_if_done"] = table["loss_seen"].where(done, 1.0)
     table["error_if_done"] = table["loss_validation_se"].where(done, 0.0)
     table["null_if_diverged"] = done | table["loss_validation"].isna()
-    builds = runs["device"] + " / torch " + runs["torch"] + " / numpy " + runs["numpy"]
-    build = dict(zip(runs["fingerprint"], builds, strict=True))
-    table["build"] = [build.get(fingerprint) for fingerprint in table["fingerprint"]]
     table["failed"] = table["status"] == "failed"
-    pairs = table[~table["failed"]].groupby(["width", "axes", "seed"])["build"]
-    pairs = pairs.transform(lambda builds: builds.nunique(dropna=False)).reindex(table.index, fill_value=1)
-    table["builds_in_pair"] = pairs
+    device = runs["device"] + " / torch " + runs["torch"]
+    whole = (device + " / numpy " + runs["numpy"]).where(runs["host"] != "")  # unknown of cells that came by `dvc pull`
+    table["builds_in_pair"] = _in_pair(table, dict(zip(runs["fingerprint"], whole, strict=True)))
     gpus = set(runs["fingerprint"][runs["device"].map(is_gpu).astype(bool)])
-    on_gpu = (
-        table["fingerprint"].isin(gpus).groupby([table[name] for name in ("width", "axes", "seed")]).transform("any")
-    )
-    table["gpu_builds_in_pair"] = pairs.where(on_gpu, 1)
+    on_gpu = table["fingerprint"].isin(gpus).groupby([table[name] for name in _PAIR]).transform("any")
+    classes = _in_pair(table, dict(zip(runs["fingerprint"], device, strict=True)))
+    table["gpu_builds_in_pair"] = classes.where(on_gpu, 1)
     return table
+
+
+def _in_pair(table: pd.DataFrame, builds: dict[str, str]) -> "pd.Series[int]":
+    """On how many builds the cells of each row's pair were trained, as far as it is known."""
+    build = table["fingerprint"].map(builds)
+    pairs = build[~table["failed"]].groupby([table[name] for name in _PAIR])
+    return pairs.transform("nunique").reindex(table.index, fill_value=1)
 
 
 def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:

@@ -9,7 +9,9 @@ from crossover.answers.predict import Evidence
 from crossover.base.errors import UsageError
 from crossover.ledger.body import Forecast
 from crossover.ledger.scoring import Realised
-from stages.study.tables import LOSSES, RUNS, read_csv
+from stages.cells.runs import read_runs
+from stages.store.store import store_from_environment
+from stages.study.tables import LOSSES, read_csv
 
 RESULTS = Path("data/results")
 
@@ -38,11 +40,15 @@ def own_losses(forecast: Forecast, root: Path = RESULTS) -> dict[str, Realised]:
     if forecast.study is None or not (folder / "losses.csv").exists():
         return {}
     losses = read_csv(folder / "losses.csv", LOSSES).to_pandas()
-    started = read_csv(folder / "runs.csv", RUNS).to_pandas().set_index("fingerprint")["started"]
     here = losses[(losses["width"] == int(forecast.columns["width"])) & (losses["status"] == "done")]
-    return {str(name): _realised(group, started) for name, group in here.groupby("recipe")}
+    store = store_from_environment()
+    return {
+        str(name): _realised(group, read_runs(store, group["fingerprint"]).to_pandas())
+        for name, group in here.groupby("recipe")
+    }
 
 
-def _realised(group: pd.DataFrame, started: "pd.Series[str]") -> Realised:
-    first = str(started.loc[group["fingerprint"]].min())
+def _realised(group: pd.DataFrame, runs: pd.DataFrame) -> Realised:
+    """Mean loss, number and first start of some runs, as far as this store knows when they were trained."""
+    first = min((started for started in runs["started"] if started), default=None)
     return Realised(float(group["loss_validation"].mean()), len(group), first)

@@ -32,7 +32,7 @@ def main() -> None:
     ledger = read_ledger()
     record = score_all(ledger.forecasts, recorded(ledger.outcomes, own_losses))
     write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, record).encode())
-    write_bytes(DOCS / "findings.md", findings(params, studies, verdicts, bool(panels)).encode())
+    write_bytes(DOCS / "findings.md", findings(params, verdicts, bool(panels)).encode())
     if panels:
         write_bytes(DOCS / "regimes.png", on_one_map(panels).png())
     print(f"open {REPORT / 'index.html'}")

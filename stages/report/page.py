@@ -1,4 +1,7 @@
-"""The page of a project: answers, verdicts, figures, cells, costs and provenance of every active study."""
+"""The page of a project: answers, verdicts, figures, cells, their price and inputs, of every active study.
+
+It tells nothing of machine and hour: results that are reproduced make the same page. `crossover status --runs` does.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from stages.report.figures import study_figures
 from stages.report.results import StudyResults
 from stages.report.words import answers, decisions, headline
 from stages.study.costs import count_flops, seconds
-from stages.study.params import Params
+from stages.study.params import Params, Scale
 from stages.study.plan import plan_rows
 from stages.verdicts.words import counts, lines
 
@@ -40,7 +43,7 @@ def render(
             "decisions": decisions(results),
             "grid": cell_grid(results),
             "costs": costs(results),
-            "provenance": provenance(results),
+            "inputs": inputs(results),
         }
         for results in studies
     ]
@@ -56,7 +59,7 @@ def render(
     )
 
 
-def findings(params: Params, studies: list[StudyResults], verdicts: list[dict[str, Any]], figure: bool) -> str:
+def findings(params: Params, verdicts: list[dict[str, Any]], figure: bool) -> str:
     """The verdicts as Markdown."""
     used = dict.fromkeys(item.scale for item in params.active.values())
     return load_template(_HERE / "findings.md.j2").render(
@@ -64,7 +67,7 @@ def findings(params: Params, studies: list[StudyResults], verdicts: list[dict[st
         counts=counts(verdicts),
         figure=figure,
         interest=_interest(params, used),
-        scales=[_scale(name, params, studies) for name in used],
+        scales=[_scale(params.scale(name)) for name in used],
     )
 
 
@@ -74,11 +77,8 @@ def _interest(params: Params, used: Iterable[str]) -> str:
     return ", ".join(said) or "none is named"
 
 
-def _scale(name: str, params: Params, studies: list[StudyResults]) -> dict[str, Any]:
-    keys = [key for key, item in params.active.items() if item.scale == name]
-    devices = sorted({device for results in studies if results.key in keys for device in results.runs["device"]})
-    scale = params.scale(name)
-    return {**scale.model_dump(), "name": name, "text": scale.text, "machine": ", ".join(devices)}
+def _scale(scale: Scale) -> dict[str, Any]:
+    return {**scale.model_dump(), "text": scale.text, "machine": scale.machine.name}
 
 
 def cell_grid(results: StudyResults) -> dict[str, Any]:
@@ -116,14 +116,13 @@ def _state(cells: list[_Seen]) -> dict[str, str]:
 
 
 def costs(results: StudyResults) -> dict[str, Any]:
-    """What the cells of each width were predicted to take and what they took, in seconds of the whole machine."""
-    rows = list(_costs(results))
-    planned, actual = (sum(row[name] for row in rows) for name in ("planned", "actual"))
-    machine = results.scale.machine
+    """What the cells of each width were predicted to take, in seconds of the whole machine."""
+    rows, machine = list(_costs(results)), results.scale.machine
     return {
         "rows": rows,
-        "words": f"Seconds of the whole machine ({machine.name}, cells at once: {machine.cells_at_once}), shared cells "
-        f"counted in every study that has them: {planned:.0f} planned, {actual:.0f} taken.",
+        "words": f"Predicted seconds of the whole machine ({machine.name}, cells at once: {machine.cells_at_once}), "
+        f"shared cells counted in every study that has them: {sum(row['planned'] for row in rows):.0f} in all. What "
+        "they took, where and when: `crossover status --runs`.",
     }
 
 
@@ -131,29 +130,21 @@ def _costs(results: StudyResults) -> Iterator[dict[str, Any]]:
     seeds = len(results.study.seed_numbers(results.scale))  # which all cost the same
     one_seed = results.study.one_seed()
     cells = dict.fromkeys(row.cell for row in plan_rows(one_seed, results.scale))
-    runs = results.runs.merge(results.losses[["fingerprint", "width"]].drop_duplicates("fingerprint"), on="fingerprint")
-    for width, group in runs.groupby("width"):
+    for width, group in results.losses.drop_duplicates("fingerprint").groupby("width"):
         here = [cell for cell in cells if cell.width == width]
         yield {
             "width": width,
             "cells": len(group),
             "eflop": seeds * sum(count_flops(cell).total for cell in here) / 1e18,
             "planned": seeds * sum(seconds(cell, results.scale) for cell in here),
-            "actual": group["seconds"].sum() / results.scale.machine.cells_at_once,
-            "rate": group["tokens_per_second"].median(),
         }
 
 
-def provenance(results: StudyResults) -> dict[str, str]:
-    """Where the numbers come from."""
-    runs, losses = results.runs, results.losses
-    builds = runs[["torch", "numpy", "python"]].drop_duplicates().itertuples(index=False)
+def inputs(results: StudyResults) -> dict[str, str]:
+    """What the numbers were made from."""
+    losses = results.losses
     return {
-        "cells": f"{len(runs)} trained cells, {runs['seconds'].sum():.0f} s of training in all",
-        "device": ", ".join(sorted(set(runs["device"]))),
-        "torch / NumPy / Python": ", ".join(sorted(" / ".join(build) for build in builds)),
-        "code": ", ".join(sorted(set(runs["commit"]))),
-        "trained": f"{runs['started'].min()} to {runs['started'].max()}",
+        "cells": f"{losses['fingerprint'].nunique()}",
         "tokens": f"{losses['tokens'].min():,} to {losses['tokens'].max():,} per cell",
         "tokenizer": losses["tokenizer_digest"].iloc[0],
         "evaluation": losses["evaluation_digest"].iloc[0],

@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossover.base.files import read_json
 from stages.study.params import Params, Scale, Study
-from stages.study.tables import LOSSES, RUNS, read_csv
+from stages.study.tables import LOSSES, read_csv
 
 RESULTS = Path("data/results")
 
@@ -21,7 +21,6 @@ class StudyResults:
     study: Study
     scale: Scale
     losses: pd.DataFrame
-    runs: pd.DataFrame
     fit: dict[str, Any]
     gate: dict[str, Any]
 
@@ -38,7 +37,6 @@ def read_results(key: str, params: Params, root: Path = RESULTS) -> StudyResults
         study=params.study(item.study),
         scale=params.scale(item.scale),
         losses=read_csv(folder / "losses.csv", LOSSES).to_pandas(),
-        runs=read_csv(folder / "runs.csv", RUNS).to_pandas(),
         fit=read_json(folder / "fit.json", remedy),
         gate=read_json(folder / "losses.check.json", remedy),
     )

@@ -34,6 +34,7 @@ from stages.store.deleting import delete_cell
 from stages.store.names import FILES, RECORD, WORK, is_evaluation, is_fingerprint
 from stages.store.remote import Remote
 from stages.study.cell import Cell
+from stages.study.devices import is_gpu
 
 STORE = Path("data/store")
 
@@ -68,7 +69,7 @@ class Payload(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where and how a cell was run. Never part of its identity."""
+    """Where and how a cell was run. Never part of its identity, and by machine and hour only in the store."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -82,6 +83,13 @@ class Provenance(BaseModel):
     started: str
     seconds: float
     tokens_per_second: float
+
+    def lasting(self) -> "Provenance":
+        """What a run elsewhere with the same bits shares: a GPU's name or `cpu`, and the build of torch."""
+        return Provenance(
+            commit="", host="", device=self.device if is_gpu(self.device) else "cpu", torch=self.torch, python="",
+            started="", seconds=0.0, tokens_per_second=0.0,
+        )  # fmt: skip
 
 
 class Acceptance(BaseModel):
@@ -279,12 +287,16 @@ class Store:
         write_sealed(self.folder(fingerprint) / "failure.json", {"error": error})
 
     def materialise(self, record: Record, target: Path) -> None:
-        """Copy a finished cell to `target/<fingerprint>`, the record last. Raises `DamageError` for an altered file."""
+        """Copy a finished cell to `target/<fingerprint>`, the record last. Raises `DamageError` for an altered file.
+
+        The copy says what came out, not when, on which host and by whose leave: who trains it again has the same bytes.
+        """
         folder = target / record.fingerprint
         folder.mkdir(parents=True, exist_ok=True)
         for name in record.files:
             place(self.verified(record, name), folder / name)
-        place(self.folder(record.fingerprint) / RECORD, folder / RECORD)
+        bare = record.model_copy(update={"provenance": record.provenance.lasting(), "accepted": None})
+        write_sealed(folder / RECORD, bare.model_dump())
 
     def adopt(self, cells: Path, planned: Iterable[str]) -> int:
         """Take into the store the finished cells below `cells` that are planned and that it lacks; returns how many."""

@@ -5,6 +5,7 @@ All counts are kept apart so that a fit can choose its convention later: at smal
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from stages.study.cell import Cell
 from stages.study.params import Scale
@@ -90,15 +91,13 @@ def count_bytes(cell: Cell) -> float:
     norm, clipping, update and zeroing of its gradient: 14 times 4 bytes. Per token every logit is passed 6 times and
     every width of a layer 84 times (norms, rotations, residuals, activations of 4D; backward counted double).
     """
-    size = 2 if cell.precision == "bf16" else 4
-    return _bytes(cell.width, cell.depth, cell.hidden, cell.activation, cell.vocab_size, cell.tokens, cell.steps, size)
+    counts = count_parameters(cell)
+    parameters = counts.n_total - counts.n_norm
+    return _bytes(parameters, cell.width, cell.depth, cell.vocab_size, cell.tokens, cell.steps, cell.precision)
 
 
-@cache
-def _bytes(
-    width: int, depth: int, hidden: int, activation: str, vocab_size: int, tokens: int, steps: int, size: int
-) -> float:
-    parameters = 2 * vocab_size * width + depth * (4 * width * width + _n_mlp(width, hidden, activation))
+def _bytes(parameters: int, width: int, depth: int, vocab_size: int, tokens: int, steps: int, precision: str) -> float:
+    size = 2 if precision == "bf16" else 4
     return 56.0 * parameters * steps + float(size) * tokens * (6 * vocab_size + 84 * depth * width)
 
 
@@ -125,9 +124,21 @@ def seconds(cell: Cell, scale: Scale) -> float:
     Training is FLOPs over the rate of matrix products, bytes over bandwidth where the machine states one, one after the
     other, and a fixed cost per step.
     """
+    return _seconds(scale, cell.tokens, cell.steps, count_flops(cell).total, count_bytes(cell))
+
+
+def row_seconds(row: Any, scale: Scale) -> float:
+    """The same of a row of the table of losses."""
+    parameters = row.n_total - row.n_norm
+    vocab_size = row.n_head // row.width
+    moved = _bytes(parameters, row.width, row.depth, vocab_size, row.tokens, row.steps, row.precision)
+    return _seconds(scale, row.tokens, row.steps, row.flops_6n + row.flops_head + row.flops_attention, moved)
+
+
+def _seconds(scale: Scale, tokens: int, steps: int, flops: float, moved: float) -> float:
     machine = scale.machine
-    evaluated = (scale.validation_tokens + 2 * scale.seen_tokens) / (3 * cell.tokens)  # forward passes only
-    computing = count_flops(cell).total / machine.flops_per_second
+    evaluated = (scale.validation_tokens + 2 * scale.seen_tokens) / (3 * tokens)  # forward passes only
+    computing = flops / machine.flops_per_second
     if machine.bytes_per_second:
-        computing += count_bytes(cell) / machine.bytes_per_second
-    return computing * (1 + evaluated) + cell.steps * machine.step_seconds
+        computing += moved / machine.bytes_per_second
+    return computing * (1 + evaluated) + steps * machine.step_seconds

@@ -24,7 +24,8 @@ def judge_all(params: Params, root: Path = RESULTS) -> list[Judged]:
     found: list[Judged] = []
     for scale in dict.fromkeys(item.scale for item in params.active.values()):
         keys = {item.study: key for key, item in params.active.items() if item.scale == scale}
-        found += judge_claims(params.claims, read_tables(root, keys), scale, params.scale(scale).interest)
+        size = params.scale(scale)
+        found += judge_claims(params.claims, read_tables(root, keys, size), scale, size.interest)
     return found
 
 

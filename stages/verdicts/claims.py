@@ -79,7 +79,8 @@ class Judged(Serialisable):
     holm: bool = False
     """Whether the verdict holds with all of its scale's together at 5% (Holm 1979)."""
     cells: int = 0
-    core_hours: float = 0.0
+    machine_hours: float = 0.0
+    """Predicted, on the scale's machine."""
     why: str = ""
     """Why it is inconclusive and what deciding would cost; empty where it is decided."""
     parts: list[Part] = field(default_factory=list)
@@ -119,7 +120,7 @@ def _judged(name: str, claim: Claim, tables: Tables, scale: str, interest: Inter
     except NotMeasurableError as reason:
         return replace(base, why=f"not measurable here: {reason}")
     base = replace(base, interest=smallest.value, interest_from=smallest.words, cells=len(tables.used),
-                   core_hours=math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600)  # fmt: skip
+                   machine_hours=math.fsum(tables.seconds.get(name, 0.0) for name in tables.used) / 3600)  # fmt: skip
     lacking = tables.failed.get(claim.study)
     notes = [*found.notes, *([f"{lacking} run(s) of the study failed and are left out"] if lacking else [])]
     apart = alike(list(found.parts.values()))  # by seeds alone: what the text adds to all of them parts none
@@ -143,7 +144,7 @@ def _with_verdict(base: Judged, claim: Claim, found: Measured, interest: float, 
         base, verdict=judged.verdict, direction=judged.direction, size=judged.size, p=judged.p, effect=effect,
         dof=found.dof, alike=None if math.isnan(apart) else apart, **_powers(claim, interest, [found]),
         notes=[*found.notes, found.blocked] if found.blocked else found.notes,
-        why="" if judged.verdict != "INCONCLUSIVE" else _why(effect, claim, interest, found, base.core_hours),
+        why="" if judged.verdict != "INCONCLUSIVE" else _why(effect, claim, interest, found, base.machine_hours),
     )  # fmt: skip
 
 
@@ -211,7 +212,7 @@ def _why(effect: Estimate, claim: Claim, interest: float, measured: Measured, ho
         return "the effect is too near the place that decides: more text or a larger scale may, more seeds would not"
     return (
         f"the interval is too wide; if the effect stays, about {factor:.2g} times the seeds would decide it, "
-        f"{(factor - 1) * hours:.2g} core-hours more"
+        f"{(factor - 1) * hours:.2g} hours of the scale's machine more"
     )
 
 

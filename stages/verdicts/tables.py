@@ -21,7 +21,9 @@ from crossover.base.files import read_json
 from crossover.base.hints import nearest
 from crossover.runs.groups import Groups, NotMeasurableError
 from stages.fit.study import trained
-from stages.study.tables import LOSSES, RUNS, read_csv
+from stages.study.costs import row_seconds
+from stages.study.params import Scale
+from stages.study.tables import LOSSES, read_csv
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Tables:
     blocks: pd.DataFrame | None = None
     """Tokens and losses by fingerprint, text and block; None where none are at hand."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Core-seconds of training by fingerprint."""
+    """What each cell is predicted to take on the scale's machine, by fingerprint."""
     used: set[str] = field(default_factory=set)
     failed: dict[str, int] = field(default_factory=dict)
     """Runs of each study that crashed, and are left out."""
@@ -104,15 +106,16 @@ def _by(table: pd.DataFrame, means: "pd.Series[float]") -> pd.DataFrame:
     return table.assign(**found)
 
 
-def read_tables(root: Path, keys: dict[str, str]) -> Tables:
-    """The results of studies by name; `keys` gives the folder of each below `root`."""
+def read_tables(root: Path, keys: dict[str, str], scale: Scale | None = None) -> Tables:
+    """The results of studies by name; `keys` gives the folder of each below `root`, the `scale` their prices."""
     tables = read_losses(root, keys)
     tables.blocks = read_blocks([root / key / "blocks.parquet" for key in keys.values()])
     for study, key in keys.items():
         folder, remedy = root / key, f"run `dvc repro fit@{key}`"
         tables.fits[study] = read_json(folder / "fit.json", remedy)
-        runs = read_csv(folder / "runs.csv", RUNS).to_pandas()
-        tables.seconds |= dict(zip(runs["fingerprint"], runs["seconds"], strict=True))
+    if scale is not None:
+        rows = [row for table in tables.losses.values() for row in table.itertuples()]
+        tables.seconds = {str(row.fingerprint): row_seconds(row, scale) for row in rows}
     return tables
 
 

@@ -114,7 +114,7 @@ def _power(item: dict[str, Any]) -> str:
 
 def _basis(item: dict[str, Any]) -> str:
     """What the verdict rests on."""
-    said = [f"{item['cells']} cells, {item['core_hours']:.2g} core-hours"]
+    said = [f"{item['cells']} cells, {item['machine_hours']:.2g} hours of the scale's machine"]
     if item["interest"] is not None:
         said.append(f"of interest: {item['interest']:.3g} {item['unit']}, {item['interest_from']}")
     if item["detectable"] is not None:

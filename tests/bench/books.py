@@ -21,13 +21,13 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from crossover.base.files import _sealed, write_json
-from stages.cells.assemble import _loss_row, _run_row
+from stages.cells.assemble import _loss_row
 from stages.cells.plan import Plan, folder, read_plan
 from stages.shards.manifest import INDEX, Index, Shard, Split, Text
 from stages.store.store import Provenance, Record, Store
 from stages.study.costs import count_flops
 from stages.study.params import load_params
-from stages.study.tables import LOSSES, RUNS, write_csv
+from stages.study.tables import LOSSES, write_csv
 from tests.bench.keeping import keep
 from tests.conftest import REPOSITORY
 
@@ -85,7 +85,6 @@ def fill(plan: Plan) -> None:
         rows.append(_loss_row(plan, row, records[row.fingerprint], losses))
     results, larger = Path("data/results/books-pocket"), folder("books", "pocket")
     write_csv(results / "losses.csv", rows, LOSSES)
-    write_csv(results / "runs.csv", [_run_row(record) for record in records.values()], RUNS)
     pd.DataFrame({"fingerprint": list(records), "loss": 4.0}).to_parquet(larger / "curves.parquet")
     for path in (results / "losses.check.json", Path("data/results/tokens.check.json")):
         write_json(path, {"passed": True, "rules": []})

@@ -49,7 +49,7 @@ def good_losses() -> pd.DataFrame:
 
 def good_runs() -> pd.DataFrame:
     rows = [row.fingerprint for row in make_plan().rows]
-    return pd.DataFrame({"fingerprint": rows, "device": "cpu", "torch": "2", "numpy": "2"})
+    return pd.DataFrame({"fingerprint": rows, "device": "cpu", "torch": "2", "numpy": "2", "host": "h"})
 
 
 def failed(losses: pd.DataFrame, runs: pd.DataFrame | None = None) -> dict[str, Finding]:
@@ -138,6 +138,15 @@ def test_mixed_builds_in_a_pair_of_a_gpu_stop(other: str) -> None:
     assert [finding.rule for finding in stopping] == [
         "the cells of a pair of which one was trained on a GPU share one device class and build"
     ]
+
+
+def test_what_is_not_known_of_pulled_cells_is_no_mixture() -> None:
+    runs = good_runs()
+    runs.loc[0, ["numpy", "host"]] = ""
+    assert not failed(good_losses(), runs)
+    assert not failed(good_losses(), runs.assign(device="NVIDIA H200"))
+    runs.loc[1:, "device"] = "NVIDIA H200"
+    assert any(finding.stops for finding in failed(good_losses(), runs).values())
 
 
 def test_verdict_is_written_before_the_gate_falls(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from crossover.answers.predict import Evidence
 from crossover.answers.predict import predict as forecast
 from crossover.base.errors import DamageError, UsageError
 from crossover.cli.app import app
-from stages.study.tables import LOSSES, RUNS, read_csv, write_csv
+from stages.store.store import Store
+from stages.study.tables import LOSSES, read_csv, write_csv
 from tests.conftest import REPOSITORY
 from tests.ledger.test_chain import git
+from tests.store.test_store import finished
 
-TABLES = (("losses.csv", LOSSES), ("runs.csv", RUNS))
 SIZES = (1e3, 1e4, 1e5, 1e6)
 
 
@@ -178,24 +179,16 @@ def test_mistakes_name_the_remedy(here: Path, words: list[str], says: str) -> No
     assert not Path("data/ledger.jsonl").exists()
 
 
-def arrive(folder: Path, width: int, started: str) -> None:
+def arrive(table: Path, width: int, started: str) -> None:
     """What the study would have where its runs at `width` had come: those at width 48, a tenth of a nat lower."""
-    losses, runs = (read_csv(folder / name, schema).to_pylist() for name, schema in TABLES)
-    there = {row["fingerprint"]: f"{i:064x}" for i, row in enumerate(losses) if row["width"] == 48}
+    losses, store = read_csv(table, LOSSES).to_pylist(), Store(Path("data/store"))
     came = [
-        {
-            **row,
-            "width": width,
-            "loss_validation": row["loss_validation"] - 0.1,
-            "fingerprint": there[row["fingerprint"]],
-        }
-        for row in losses
+        {**row, "width": width, "loss_validation": row["loss_validation"] - 0.1,
+         "fingerprint": finished(store, seed, started).fingerprint}
+        for seed, row in enumerate(losses)
         if row["width"] == 48
-    ]
-    trained = [{**row, "fingerprint": there[row["fingerprint"]], "started": started} for row in runs
-               if row["fingerprint"] in there]  # fmt: skip
-    for (name, schema), rows in zip(TABLES, (losses + came, runs + trained), strict=True):
-        write_csv(folder / name, rows, schema)
+    ]  # fmt: skip
+    write_csv(table, losses + came, LOSSES)
 
 
 def test_an_own_study_is_forecast_and_looked_up_in_its_results(here: Path) -> None:
@@ -215,13 +208,16 @@ def test_an_own_study_is_forecast_and_looked_up_in_its_results(here: Path) -> No
     with pytest.raises(UsageError, match="sweeps lr_octaves"):
         predict("--study", "l2", "--scale", "pocket", "--at", "width=64")
 
-    before = {name: (results / name).read_bytes() for name, _ in TABLES}
-    arrive(results, 64, "2999-01-01T00:00:00+00:00")
+    losses = results / "losses.csv"
+    before = losses.read_bytes()
+    arrive(losses, 64, "2999-01-01T00:00:00+00:00")
     (score,) = predict("--score")["scores"]
-    at_48 = pd.read_csv(results / "losses.csv").query("width == 48").groupby("recipe")["loss_validation"].mean()
+    at_48 = pd.read_csv(losses).query("width == 48").groupby("recipe")["loss_validation"].mean()
     assert {part["recipe"]: part["realised"] for part in score["recipes"]} == pytest.approx(dict(at_48 - 0.1))
-    for name, content in before.items():
-        (results / name).write_bytes(content)
-    arrive(results, 64, "2001-01-01T00:00:00+00:00")
+    losses.write_bytes(before)
+    shutil.rmtree("data/store")
+    (score,) = predict("--score")["scores"]
+    assert score["status"] == "pending"
+    arrive(losses, 64, "2001-01-01T00:00:00+00:00")
     (score,) = predict("--score")["scores"]
     assert (score["status"], "before the forecast was lodged" in score["why"]) == ("refused", True)

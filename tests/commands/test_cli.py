@@ -95,7 +95,9 @@ def test_a_study_over_its_budget_is_shown_and_refused(tmp_path: Path) -> None:
 def test_targets_of_one_study_and_of_all(tmp_path: Path) -> None:
     params = load_params(REPOSITORY / "params.yaml")
     assert targets(params, "noise", "pocket") == ["fit@noise-pocket"]
-    assert targets(params, "all", "pocket") == [f"fit@{key}" for key in params.active]
+    assert targets(params, "all", "pocket") == [
+        f"fit@{key}" for key, item in params.active.items() if item.scale == "pocket"
+    ]
     with pytest.raises(UsageError, match=r"add to `active`: noise-gpu: \{study: noise, scale: gpu\}"):
         targets(params, "noise", "gpu")
     with pytest.raises(UsageError, match="did you mean 'noise'"):

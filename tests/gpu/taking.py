@@ -14,18 +14,21 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from crossover.base.errors import UsageError
 from crossover.base.files import read_json, replacing, write_json
 from stages.cells.plan import Plan, plan_from_json, read_plan
+from stages.cells.runs import read_runs
 from stages.store.names import is_evaluation, travels
-from stages.store.store import Record, Store, store_from_environment
+from stages.store.store import Store, store_from_environment
 from stages.study.params import load_params
 from tests.gpu.ladder import ARCHIVE
 from tests.gpu.warming import SCALE
 
 FROZEN = Path("data/frozen")
 FIGURES = Path("data/benchmarks")
-_KEPT = ("losses.csv", "runs.csv", "fit.json", "losses.check.json")
+_KEPT = ("losses.csv", "fit.json", "losses.check.json")
 _STAGES = ("cells evaluate", "check losses", "fit")
 
 
@@ -114,19 +117,17 @@ def _freeze(folder: Path, plans: Mapping[str, Plan], store: Store) -> None:
         subprocess.run(words, cwd=folder, env=environment, check=True)
     for key, home in homes.items():
         home.write_bytes(packed[key])
-        _copy(folder, key, [record for row in rows[key] if (record := store.record(row.fingerprint))])
+        _copy(folder, key, read_runs(store, (row.fingerprint for row in rows[key])).to_pandas())
     shutil.copyfile(folder / "data/report/index.html", FROZEN / f"{SCALE}.html")
 
 
-def _copy(folder: Path, key: str, records: Sequence[Record]) -> None:
+def _copy(folder: Path, key: str, runs: pd.DataFrame) -> None:
     target = FROZEN / key
     target.mkdir(parents=True, exist_ok=True)
     for name in _KEPT:
         shutil.copyfile(folder / "data/results" / key / name, target / name)
-    told = {
-        (each.fingerprint, each.provenance.commit, each.provenance.device, each.provenance.torch) for each in records
-    }
-    commits, devices, torches = (sorted({each[place] for each in told}) for place in (1, 2, 3))
-    about = {"cells": len(told), "commits": commits, "devices": devices, "torch": torches}
+    runs.to_csv(target / "runs.csv", index=False)
+    commits, devices, torches = (sorted(set(runs[name])) for name in ("commit", "device", "torch"))
+    about = {"cells": len(runs), "commits": commits, "devices": devices, "torch": torches}
     (target / "about.json").write_text(json.dumps(about, indent=2) + "\n")
-    print(f"{target}: tables and fit of {len(told)} cells of {', '.join(commits)}")
+    print(f"{target}: tables and fit of {len(runs)} cells of {', '.join(commits)}")

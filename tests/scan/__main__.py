@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from stages.cells.runs import read_runs
+from stages.store.store import Store
 from stages.study.params import load_params
 from stages.verdicts.design import detectable
 from stages.verdicts.measures import paired_difference
@@ -81,7 +83,8 @@ def ladder(project: Project, name: str) -> dict[str, Any]:
     """What a candidate decides, and at what price."""
     scale = f"{name}_tuned"
     found = tables(project, "ladder", scale)
-    runs = pd.read_csv(project.root / f"data/results/ladder-{scale}/runs.csv")
+    plan = json.loads((project.root / f"data/studies/ladder-{scale}/plan.json").read_text())
+    runs = read_runs(Store(project.root / "data/store"), {row["fingerprint"] for row in plan["rows"]}).to_pandas()
     said: dict[str, Any] = {
         "train": json.loads((project.root / f"data/results/ladder-{scale}/seconds.json").read_text()),
         "core": float(runs["seconds"].sum()),

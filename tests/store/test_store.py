@@ -13,13 +13,13 @@ from stages.store.store import Payload, Provenance, Record, Store
 from tests.conftest import make_cell
 
 
-def finished(store: Store, seed: int = 0) -> Record:
+def finished(store: Store, seed: int = 0, started: str = "s", device: str = "d") -> Record:
     payload = Payload(cell=make_cell(seed=seed), tokenizer="t", data=["d"], source="s")
     folder = store.folder(payload.fingerprint)
     write_bytes(folder / "curve.parquet", b"curve")
     write_bytes(folder / "checkpoint.safetensors", b"x")
     somewhere = Provenance(
-        commit="c", host="h", device="d", torch="t", python="p", started="s", seconds=1.0, tokens_per_second=1.0
+        commit="c", host="h", device=device, torch="t", python="p", started=started, seconds=1.0, tokens_per_second=1.0
     )
     record = Record(
         fingerprint=payload.fingerprint, payload=payload, status="done", steps_done=1, n_spikes=0, loss_init=1.0,
@@ -95,6 +95,23 @@ def test_an_altered_file_is_never_laid_out(tmp_path: Path) -> None:
     assert not (tmp_path / "cells" / record.fingerprint / "record.json").exists()
 
 
+@pytest.mark.parametrize(("device", "kept"), [("AMD EPYC", "cpu"), ("NVIDIA H200", "NVIDIA H200")])
+def test_who_trains_a_cell_again_elsewhere_lays_out_the_same_bytes(tmp_path: Path, device: str, kept: str) -> None:
+    """Other processors, other hours; but what a GPU's bits depend on is told."""
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    record = finished(here, started="2026-01-01T00:00:00+00:00", device=device)
+    here.materialise(record, tmp_path / "a")
+    other = "Intel Xeon" if kept == "cpu" else device
+    there.materialise(finished(there, started="2027-01-01T00:00:00+00:00", device=other), tmp_path / "b")
+    a, b = (tmp_path / name / record.fingerprint / "record.json" for name in "ab")
+    assert a.read_bytes() == b.read_bytes()
+    away = Store(tmp_path / "away")
+    away.adopt(tmp_path / "a", [record.fingerprint])
+    adopted = away.record(record.fingerprint)
+    assert adopted is not None
+    assert (adopted.provenance.device, adopted.provenance.started, adopted.files) == (kept, "", record.files)
+
+
 def test_adopt_takes_what_is_missing(tmp_path: Path) -> None:
     home, away = Store(tmp_path / "home"), Store(tmp_path / "away")
     record = finished(home)
@@ -102,7 +119,8 @@ def test_adopt_takes_what_is_missing(tmp_path: Path) -> None:
     write_sealed(tmp_path / "cells" / ("0" * 64) / "record.json", {"of": "an older version"})
     assert away.adopt(tmp_path / "cells", ["f" * 64]) == 0
     assert away.adopt(tmp_path / "cells", [record.fingerprint]) == 1
-    assert away.record(record.fingerprint) == record
+    bare = record.model_copy(update={"provenance": record.provenance.lasting()})
+    assert away.record(record.fingerprint) == bare
     assert away.adopt(tmp_path / "cells", [record.fingerprint]) == 0
     with pytest.raises(DamageError, match="no record of this version; delete"):
         Store(tmp_path / "cells").record("0" * 64)

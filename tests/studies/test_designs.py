@@ -52,9 +52,9 @@ def test_the_noise_is_that_of_the_verdicts(folder: Path) -> None:
     with pytest.raises(
         UsageError, match=r"no seed SD at scale pocket: .*losses.csv is missing.*state the seed SD with"
     ):
-        plan("--detect", "0.02")
+        plan("--detect", "0.02", "--scale", "pocket")
     shutil.copytree(REPOSITORY / "data/results/noise-pocket", folder / "data/results/noise-pocket")
-    found = plan("--detect", "0.02")
+    found = plan("--detect", "0.02", "--scale", "pocket")
     losses = pd.read_csv(REPOSITORY / "data/results/noise-pocket/losses.csv")
     by_hand = losses.groupby("width")["loss_validation"].var().mean() ** 0.5
     assert found["noise"]["seed_sd"] == pytest.approx(by_hand)
@@ -65,11 +65,11 @@ def test_the_noise_is_that_of_the_verdicts(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--detect", "0"], "--detect must be positive"),
-        (["--detect", "0.02", "--power", "1.5"], "--power must lie between"),
-        (["--detect", "0.02", "--noise", "-1"], "--noise must be positive"),
-        (["--detect", "0.02", "--study", "noise"], "has one recipe"),
-        (["--detect", "0.02", "--study", "lr_range"], "sweeps lr_octaves"),
+        (["--detect", "0", "--scale", "pocket"], "--detect must be positive"),
+        (["--detect", "0.02", "--power", "1.5", "--scale", "pocket"], "--power must lie between"),
+        (["--detect", "0.02", "--noise", "-1", "--scale", "pocket"], "--noise must be positive"),
+        (["--detect", "0.02", "--study", "noise", "--scale", "pocket"], "has one recipe"),
+        (["--detect", "0.02", "--study", "lr_range", "--scale", "pocket"], "sweeps lr_octaves"),
         (["--detect", "0.02", "--scale", "pocke"], "did you mean 'pocket'"),
         (["--noise", "0.02"], "belong to --detect"),
     ],
