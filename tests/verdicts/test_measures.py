@@ -1,56 +1,16 @@
 """Every measurement on tables whose answer is planted."""
 
-import json
 from itertools import product
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from crossover.base.errors import UsageError
 from crossover.runs.groups import NotMeasurableError
-from stages.study.claims import Claim, Interest
 from stages.verdicts import measures as m
 from stages.verdicts import optima
-from stages.verdicts.claims import judge_claims, metrics
-from stages.verdicts.noise import seed_noise
-from stages.verdicts.tables import Tables, paired, vertices, with_axes
-
-WIDTHS, PIVOT = (16, 24, 32, 48), 24
-
-
-def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Losses with what measurements read; a row gives recipe, width, seed, loss and what differs from the defaults."""
-    filled = []
-    for row in rows:
-        fields = {
-            "axes": "{}", "status": "done", "loss_init": 7.0, "n_spikes": 0, "lr": 0.01, "batch": 16,
-            "loss_validation": row["loss"], "loss_seen": row["loss"] - 0.1, "loss_fresh": row["loss"],
-            "loss_seen_se": 0.0, "loss_fresh_se": 0.0, "n_nonembedding": 24 * row["width"] ** 2,
-            "tokens": 480 * row["width"] ** 2, "flops_6n": 6.0 * 24 * 480 * row["width"] ** 4,
-        }  # fmt: skip
-        fields |= {key: value for key, value in row.items() if key != "loss"}
-        fields["axes"] = json.dumps(row.get("axes", {}), sort_keys=True)
-        fields.setdefault("fingerprint", f"{row['recipe']}-{row['width']}-{row['seed']}-{fields['axes']}")
-        if fields["status"] != "done":
-            fields["loss_validation"] = fields["loss_seen"] = fields["loss_fresh"] = np.nan
-        filled.append(fields)
-    return with_axes(pd.DataFrame(filled))
-
-
-def ladder(effect: dict[str, Any], seeds: int = 3, sd: float = 0.0, **fields: Any) -> list[dict[str, Any]]:
-    """Rows of recipes whose loss is a power of width plus a seed's own shift plus the recipe's effect at the width."""
-    generator = np.random.default_rng(0)
-    return [
-        {"recipe": name, "width": width, "seed": seed, **fields,
-         "loss": 8 * width**-0.2 + 0.05 * seed + at(width) + sd * generator.normal()}
-        for (name, at), width, seed in product(effect.items(), WIDTHS, range(seeds))
-    ]  # fmt: skip
-
-
-def tables(rows: list[dict[str, Any]], study: str = "s", fit: dict[str, Any] | None = None) -> Tables:
-    return Tables({study: table(rows)}, {study: fit or {}})
+from stages.verdicts.tables import paired, vertices
+from tests.verdicts.planted import PIVOT, WIDTHS, ladder, table, tables
 
 
 def test_paired_differences_leave_out_the_meeting_point() -> None:
@@ -231,16 +191,6 @@ def test_what_failed_tilts_no_tuned_choice_and_stops_no_claim() -> None:
         optima.batch_side(tables(none), "s", "a", "large")
 
 
-def test_a_recipe_that_never_finished_is_named() -> None:
-    rows = [
-        {**row, "status": "diverged" if row["recipe"] == "b" else "done"} for row in ladder({"a": float, "b": float})
-    ]
-    with pytest.raises(NotMeasurableError, match="no run of b in study s has finished"):
-        tables(rows).rows("s", ["a", "b"])
-    (judged,) = judge_claims({"x": claim(measure="gap", given={"recipe": "b"}, interest=0.1)}, tables(rows), "pocket")
-    assert judged.why == "not measurable here: no run of b in study s has finished"
-
-
 def test_the_exponent_of_the_best_rate_in_width() -> None:
     rows = [
         {**bowl("a", w, s, o, 0.3, 4.0), "lr": 0.01 * 2.0**o * w**-0.8}
@@ -313,144 +263,3 @@ def test_pairs_need_both_runs() -> None:
         paired(
             table([row for row in rows if (row["seed"] == 0) == (row["recipe"] == "a")]), "a", "b", "loss_validation"
         )
-
-
-def noise_rows(seeds: int = 8) -> list[dict[str, Any]]:
-    generator = np.random.default_rng(5)
-    return [
-        {"recipe": "n", "width": w, "seed": s, "loss": 4 + 0.01 * generator.normal()}
-        for w, s in product((32, 48), range(seeds))
-    ]
-
-
-def claim(**changes: Any) -> Claim:
-    fields = {"statement": "b is better", "paper": "ours", "study": "s", "measure": "paired",
-              "given": {"a": "a", "b": "b"}, "expects": "below"}  # fmt: skip
-    return Claim.model_validate({**fields, **changes})
-
-
-def test_the_noise_of_seeds() -> None:
-    found = tables(ladder({"a": float}))
-    found.losses["noise"] = table(noise_rows())
-    by_hand = np.sqrt(found.losses["noise"].groupby("width")["loss_validation"].var().mean())
-    sd, words = seed_noise(found)
-    assert sd == pytest.approx(by_hand)
-    assert words == f"seed SD {by_hand:.4f} at widths 32, 48, 14 dof"
-    found.losses["noise"] = table(noise_rows(seeds=3))
-    with pytest.raises(NotMeasurableError, match="needs 8 finished seeds"):
-        seed_noise(found)
-
-
-def test_a_claim_has_a_direction_and_a_size() -> None:
-    found = tables(ladder({"a": lambda _: 0.0, "b": lambda _: -0.2}, sd=0.01))
-    up, down, little, edge = judge_claims(
-        {"up": claim(interest=0.1), "down": claim(expects="above", interest=0.1), "little": claim(interest=1.0),
-         "edge": claim(centre=-0.2, interest=0.1, published=-0.4)}, found, "pocket",
-    )  # fmt: skip
-    assert [(item.verdict, item.direction, item.size) for item in (up, down, little)] == [
-        ("SUPPORTED", "lower", "meaningful"), ("REFUTED", "lower", "meaningful"), ("REFUTED", "lower", "negligible")
-    ]  # fmt: skip
-    assert up.cells == 24
-    assert min(up.power, down.power, little.power) == pytest.approx(0.95, abs=1e-3)  # the border of negligible
-    assert (up.interest, up.interest_from, up.power_at, down.power_at) == (0.1, "stated in the claim", -0.1, 0.1)
-    assert edge.effect.value == pytest.approx(0, abs=0.02)
-    assert edge.power_published > 0.99
-    assert up.holm
-    assert up.notes == ["without the error of the shared text: its blocks are not at hand"]
-    counts = metrics([up, down, little])["pocket"]
-    assert counts["counts"] == {"SUPPORTED": 1, "REFUTED": 2}
-    assert counts["claims"]["up"]["direction"] == "lower"
-
-
-def test_the_smallest_effect_is_what_a_multiple_of_compute_buys() -> None:
-    """By L = 20 C^-0.1 at the ladder's top: from C to 1.1 C the loss falls by 20 C^-0.1 (1 - 1.1^-0.1)."""
-    top = 6.0 * 24 * 480 * 48**4
-    law = {
-        "laws": {"a": [{"params": {"A": {"value": 20.0}, "a": {"value": 0.1}}}]},
-        "means": {"a": [{"flops_6n": top}]},
-    }
-    found = tables(ladder({"a": lambda _: 0.0, "b": lambda _: -0.2}, sd=0.01), fit=law)
-    (judged,) = judge_claims({"x": claim()}, found, "pocket", Interest(compute=1.1, study="s", recipe="a"))
-    assert judged.interest == pytest.approx(20 * (top**-0.1 - (1.1 * top) ** -0.1), rel=0.01)
-    (without,) = judge_claims({"x": claim()}, found, "pocket")
-    assert without.why == "not measurable here: scales.pocket.interest names no smallest effect of interest"
-    (other,) = judge_claims({"x": claim()}, found, "pocket", Interest(compute=1.1, study="s", recipe="c"))
-    assert "no law of c in study s" in other.why
-
-
-def test_widths_that_differ_are_judged_one_by_one() -> None:
-    """The mean of -0.9, -0.6, 3.1 and 0 is +0.4, and speaks for none of them."""
-    effects = {16: -0.9, 24: -0.6, 32: 3.1, 48: 0.0}
-    found = tables(ladder({"a": lambda _: 0.0, "b": effects.__getitem__}, sd=0.05))
-    (judged,) = judge_claims({"x": claim(interest=0.2)}, found, "pocket")
-    assert (judged.verdict, judged.direction, judged.effect) == ("MIXED", "mixed", None)
-    assert judged.alike < 0.001
-    assert [part.verdict for part in judged.parts] == ["SUPPORTED", "SUPPORTED", "REFUTED", "REFUTED"]
-    assert [part.size for part in judged.parts] == ["meaningful", "meaningful", "meaningful", "negligible"]
-    half = tables(ladder({"a": lambda _: 0.0, "b": {16: -0.001, 24: -0.6, 32: -0.7, 48: -0.8}.__getitem__}, sd=0.05))
-    (partly,) = judge_claims({"x": claim(interest=0.01)}, half, "pocket")
-    assert (partly.verdict, partly.direction) == ("INCONCLUSIVE", "open")  # nothing contradicts, one width is open
-    assert partly.why == "groups differ, and width 16 may be either"
-    grows = tables(ladder({"a": lambda _: 0.0, "b": lambda w: -0.02 * w}, sd=0.01))
-    (all_of_them,) = judge_claims({"x": claim(interest=0.1)}, grows, "pocket")
-    assert (all_of_them.verdict, all_of_them.effect) == ("SUPPORTED", None)
-
-
-def test_the_error_of_the_shared_text_is_in_the_interval() -> None:
-    """Twelve blocks of equal length: the variance of a mean of blocks, s^2 / 12, which seeds do not lessen.
-
-    What seeds and recipes add to a block alike cancels in the difference.
-    """
-    generator = np.random.default_rng(8)
-    rows = ladder({"a": lambda _: 0.0, "b": lambda _: -0.2}, sd=1e-5)
-    shared, gain = generator.normal(size=12), 0.05 * generator.normal(size=12)
-    blocks = []
-    for row in rows:
-        of_b = row["recipe"] == "b"
-        text_K = row["loss"] + shared - shared.mean() + of_b * (gain - gain.mean())
-        name = f"{row['recipe']}-{row['width']}-{row['seed']}-{{}}"
-        blocks += [{"fingerprint": name, "text": "validation", "block": k, "tokens": 100, "nats": 100 * loss}
-                   for k, loss in enumerate(text_K)]  # fmt: skip
-    found = tables(rows)
-    found.blocks = pd.DataFrame(blocks).set_index(["fingerprint", "text", "block"])
-    (judged,) = judge_claims({"x": claim(interest=0.1)}, found, "pocket")
-    assert judged.text_se == pytest.approx(gain.std(ddof=1) / 12**0.5, rel=1e-6)
-    assert judged.effect.se == pytest.approx(judged.text_se, rel=1e-3)
-    assert judged.effect.value == pytest.approx(-0.2, abs=1e-4)
-    assert judged.notes == []
-    found.blocks = found.blocks.drop(index="b-16-0-{}", level="fingerprint")
-    (partly,) = judge_claims({"x": claim(interest=0.1)}, found, "pocket")
-    assert partly.text_se is None
-    assert partly.notes == ["without the error of the shared text: its blocks are not at hand"]
-
-
-def test_an_effect_that_means_something_else_carries_no_verdict() -> None:
-    found = tables(ladder({"addon": lambda w: 0.05 * np.log2(w), "base": lambda _: 0.0}, sd=0.001))
-    given = {"a": "addon", "b": "base", "premise": "smallest above"}
-    (judged,) = judge_claims({"x": claim(measure="trend", given=given, interest=0.03)}, found, "pocket")
-    assert (judged.verdict, judged.holm) == ("INCONCLUSIVE", False)
-    assert judged.p is not None  # it was asked, and counts where chance is counted
-    assert judged.effect.value == pytest.approx(-0.05, abs=0.002)
-    assert judged.why.startswith("there is no gain that could shrink")
-    given = {"a": "base", "b": "addon", "premise": "smallest below"}
-    (grows,) = judge_claims({"x": claim(measure="trend", given=given, interest=0.03)}, found, "pocket")
-    assert (grows.verdict, grows.direction) == ("REFUTED", "higher")  # what goes the other way needs no lead to refute
-
-
-def test_a_claim_that_cannot_be_measured_says_why() -> None:
-    found = tables(ladder({"a": float}))
-    (lacking,) = judge_claims({"x": claim(interest=0.1)}, found, "pocket")
-    assert (lacking.verdict, lacking.why) == ("INCONCLUSIVE", "not measurable here: study s has no runs of b")
-    assert judge_claims({"x": claim(study="other")}, found, "pocket") == []
-
-
-def test_a_misspelt_argument_is_refused() -> None:
-    found = tables(ladder({"a": float, "b": float}))
-    with pytest.raises(UsageError, match=r"claims.x.given.wher is unknown; did you mean 'where'"):
-        judge_claims({"x": claim(given={"a": "a", "b": "b", "wher": "all"})}, found, "pocket")
-    with pytest.raises(UsageError, match=r"claims.x.given.b is missing"):
-        judge_claims({"x": claim(given={"a": "a"})}, found, "pocket")
-    with pytest.raises(UsageError, match=r"claims.x.given.where cannot be 'abov'; did you mean 'above'"):
-        judge_claims({"x": claim(given={"a": "a", "b": "b", "where": "abov"})}, found, "pocket")
-    with pytest.raises(UsageError, match=r"study s asks for axis 'lr_octave'"):
-        judge_claims({"x": claim(given={"a": "a", "b": "b", "at": {"lr_octave": 0}}, interest=0.1)}, found, "pocket")
