@@ -84,7 +84,7 @@ def test_the_whole_paper_is_priced(tmp_path: Path) -> None:
 def test_a_study_over_its_budget_is_shown_and_refused(tmp_path: Path) -> None:
     folder = bare(tmp_path)
     text = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(text.replace("study_hours: 0.2", "study_hours: 0.01"))
+    (folder / "params.yaml").write_text(text.replace("study_hours: 0.2", "study_hours: 0.001"))
     done = crossover(folder, "plan", "--scale", "pocket", "--study", "noise")
     assert done.returncode == 2
     assert "noise at scale pocket" in done.stdout
