@@ -1,7 +1,7 @@
 """Expressions over the columns of a table, such as `flops > 1e18 and size != "7B"`: parsed, checked, never run as code.
 
 Python's own grammar is read with `ast`; only names of columns, numbers, strings, arithmetic, comparisons, `and`, `or`,
-`not`, `in` a list, and a few functions are accepted. A column whose name is no identifier is quoted in backticks.
+`not` (as pandas writes them too: `&`, `|`, `~`), `in` a list, and a few functions are accepted. A column whose name is no identifier is quoted in backticks.
 """
 
 import ast
@@ -79,9 +79,12 @@ class _Reader:
                 return value
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
                 return _BINARY[type(op)](self._number(left), self._number(right))
+            case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() as op, right=right):
+                join = operator.and_ if isinstance(op, ast.BitAnd) else operator.or_
+                return join(self._truth(left), self._truth(right))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self._number(operand)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
                 return ~self._truth(operand)
             case ast.BoolOp(op=op, values=values):
                 parts = [self._truth(value) for value in values]
@@ -115,7 +118,8 @@ class _Reader:
         value = self.read(node)
         series = value if isinstance(value, pd.Series) else pd.Series(value, index=self.table.index)
         if not pd.api.types.is_bool_dtype(series.dtype):
-            raise UsageError(f"'{ast.unparse(node)}' in '{self.text}' is neither true nor false")
+            why = "; comparisons beside & and | need brackets" if set("&|") & set(self.text) else ""
+            raise UsageError(f"'{ast.unparse(node)}' in '{self.text}' is neither true nor false{why}")
         return series.fillna(False).astype(bool)
 
     def _compare(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Any:

@@ -40,6 +40,7 @@ def test_expressions_are_arithmetic(text: str, value: list[float]) -> None:
         ("size in ['1M', '4M'] and `my loss` > 2.5", [True, False, False]),
         ("size not in ['1M'] or ok", [True, True, True]),
         ("not ok", [False, True, False]),
+        ("~ok | (N > 2e6) & (size == '4M')", [False, True, True]),
         ("size == '2M'", [False, True, False]),
     ],
 )
@@ -60,6 +61,7 @@ def test_conditions_choose_rows(text: str, value: list[bool]) -> None:
         ("size > 3", "does not fit"),
         ("size * 2 > 3", "is text, and a number is needed"),
         ("N + 1", "is no condition"),
+        ("N > 1e6 & ok", "comparisons beside & and . need brackets"),
         ("N in 3", "must be a list"),
         ("9" * 3000, "characters"),
         ("+".join(["N"] * 990) + " > 1", "nested too deeply"),
