@@ -1,13 +1,15 @@
 """Expressions over the columns of a table, such as `flops > 1e18 and size != "7B"`: parsed, checked, never run as code.
 
 Python's own grammar is read with `ast`; only names of columns, numbers, strings, arithmetic, comparisons, `and`, `or`,
-`not` (as pandas writes them too: `&`, `|`, `~`), `in` a list, and a few functions are accepted. A column whose name is no identifier is quoted in backticks.
+`not` (or `&`, `|`, `~`, as pandas writes them), `in` a list, and a few functions are accepted. A column whose name is
+no identifier is quoted in backticks.
 """
 
 import ast
 import operator
 import re
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -80,19 +82,13 @@ class _Reader:
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
                 return _BINARY[type(op)](self._number(left), self._number(right))
             case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() as op, right=right):
-                join = operator.and_ if isinstance(op, ast.BitAnd) else operator.or_
-                return join(self._truth(left), self._truth(right))
+                return self._join(isinstance(op, ast.BitAnd), [left, right])
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self._number(operand)
             case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
                 return ~self._truth(operand)
             case ast.BoolOp(op=op, values=values):
-                parts = [self._truth(value) for value in values]
-                join = operator.and_ if isinstance(op, ast.And) else operator.or_
-                total = parts[0]
-                for part in parts[1:]:
-                    total = join(total, part)
-                return total
+                return self._join(isinstance(op, ast.And), values)
             case ast.Compare(left=left, ops=ops, comparators=others):
                 return self._compare([left, *others], ops)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
@@ -113,6 +109,9 @@ class _Reader:
         if isinstance(value, str) or (isinstance(value, pd.Series) and not pd.api.types.is_numeric_dtype(value.dtype)):
             raise UsageError(f"'{ast.unparse(node)}' in '{self.text}' is text, and a number is needed")
         return float(value) if isinstance(value, int) else value
+
+    def _join(self, every: bool, nodes: list[ast.expr]) -> "pd.Series[bool]":
+        return reduce(operator.and_ if every else operator.or_, map(self._truth, nodes))
 
     def _truth(self, node: ast.expr) -> "pd.Series[bool]":
         value = self.read(node)
