@@ -29,8 +29,12 @@ def import_(
     seed: Annotated[str | None, typer.Option(help="Column or expression: the seed.")] = None,
     take: Annotated[str, typer.Option(help="Which loss of a curve: last, min, or mean:10 of the last ten.")] = "last",
     reading: Annotated[
-        Literal["auto", "runs", "curves"], typer.Option("--as", help="A row of a table is: runs, curves, or auto.")
+        Literal["auto", "runs", "curves", "wide"],
+        typer.Option(
+            "--as", help="A row of a table is: runs, curves (steps), wide (steps, a run per column), or auto."
+        ),
     ] = "auto",
+    where: Annotated[str | None, typer.Option(help="Rows to keep, as: flops > 1e18 and status == 'finished'.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the guesses.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,9 +53,10 @@ def import_(
     }  # fmt: skip
     stated = {role: text for role, text in given.items() if text is not None}
     require_writable(to, paths)
-    proposal = propose(find_runs(paths, reading), stated, parse_take(take))
+    proposal = propose(find_runs(paths, reading), stated, parse_take(take), where)
     settled = yes or not proposal.guesses
     extra = ["--take", take] * (take != "last") + ["--as", reading] * (reading != "auto")
+    extra += ["--where", where] if where else []
     confirm = _confirming(paths, to, stated, proposal, extra)
     if settled:
         write_table(to, proposal.table)
@@ -96,7 +101,9 @@ def _said(proposal: "Proposal") -> "Iterator[Block]":
         if choice.lacking:
             yield f"note: {_lacking(choice, len(proposal.table))}"
     for role in proposal.unknown:
-        yield f"note: no column looks like {role.meaning}; --{role.name} states one"
+        alike = [str(name) for name in proposal.table.columns if role.name == "n" and "param" in str(name).lower()]
+        which = f", of {some(alike)}" if alike else ""
+        yield f"note: no column looks like {role.meaning}; --{role.name} states one{which}"
     yield from (f"note: {note}" for note in proposal.notes)
 
 

@@ -5,57 +5,21 @@ A name is compared in lower case with anything but letters and digits as `_`: wh
 before what was logged.
 """
 
+import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from crossover.logs.picking import APART, PEAK
-from crossover.runs.roles import RECIPES
+from crossover.base.arrays import Floats
+from crossover.logs.logged import APART, as_number
+from crossover.logs.names import Role
+from crossover.logs.picking import PEAK
+from crossover.runs.text import number
 
-
-@dataclass(frozen=True)
-class Role:
-    """What a column can be to the fits."""
-
-    name: str
-    meaning: str
-    names: tuple[str, ...]
-    """Likely names, the likeliest first."""
-    numeric: bool = True
-    ends: bool = False
-    """Whether a name may also end in one of them."""
-    never: str = ""
-    """A pattern of names that only look like it."""
-
-
-ROLES = (
-    Role("loss", "the loss", (
-        "loss_validation", "validation_loss", "val_loss", "valid_loss", "eval_loss", "loss_val", "loss_eval",
-        "test_loss", "final_loss", "loss", "train_loss", "training_loss", "loss_train", "nll", "cross_entropy",
-    ), ends=True, never="(^|_)(aux|auxiliary|z|router|balance|balancing|l2|reg|scale)_"),
-    Role("n", "parameters", (
-        "n_nonembedding", "n_params", "num_params", "n_parameters", "num_parameters", "parameters", "params",
-        "total_params", "total_parameters", "model_params", "param_count", "model_size", "n_total", "n",
-    )),
-    Role("d", "training tokens", (
-        "tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens", "total_tokens", "tokens_seen",
-        "num_input_tokens_seen", "consumed_tokens", "train_tokens_seen", "d",
-    )),
-    Role("flops", "training FLOPs", (
-        "flops", "total_flops", "total_flos", "train_flops", "training_flops", "compute",
-    ), ends=True),
-    Role("lr", "peak learning rate", (
-        "lr", "learning_rate", "peak_lr", "max_lr", "peak_learning_rate", "max_learning_rate", "base_lr",
-    ), ends=True, never=r"(^|_)(min|final|end)_"),
-    Role("batch", "batch size", (
-        "global_batch_size", "total_batch_size", "batch_tokens", "batch_size", "train_batch_size", "bs", "batch",
-        "per_device_train_batch_size",
-    ), never="(^|_)(eval|val|test)_"),
-    Role("recipe", "what differs between runs", RECIPES, numeric=False),
-    Role("seed", "seed", ("seed", "random_seed", "train_seed", "data_seed")),
-)  # fmt: skip
+_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 @dataclass(frozen=True)
@@ -70,12 +34,25 @@ def candidates(role: Role, table: pd.DataFrame) -> list[Candidate]:
     """The columns that could have a role, the likeliest first."""
     found = []
     for place, column in enumerate(map(str, table.columns)):
-        match = _match(role, column)
+        name, factor = _without_unit(column) if role.name in ("n", "d", "flops") else (column, 1.0)
+        match = _match(role, name)
         if match is None or f"{column}{PEAK}" in table.columns or not _fits(role, table[column]):
             continue
         alike = not role.numeric and table[column].nunique() < 2
-        found.append((alike, column.startswith(APART), *match[0], place, Candidate(column, match[1])))
+        expression = column if factor == 1 else f"{f'{factor:.0e}'.replace('e+0', 'e').replace('e+', 'e')} * `{column}`"
+        found.append((alike, column.startswith(APART), *match[0], place, Candidate(expression, match[1])))
     return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
+
+
+def _without_unit(column: str) -> tuple[str, float]:
+    """A name without the unit that it states, as `tokens (B)`, `params_millions` or `Gflops`, and its factor."""
+    if match := re.fullmatch(r"(.*?)[\s_]*[(\[]\s*([kKMBGT])\w*\s*[)\]]", column):
+        return match[1], _UNITS[match[2]]
+    if match := re.fullmatch(r"(.*?)[\s_]+(?:in[\s_]+)?(million|billion|trillion)s?", column, re.IGNORECASE):
+        return match[1], {"m": 1e6, "b": 1e9, "t": 1e12}[match[2][0].lower()]
+    if match := re.fullmatch(r"(.*?[\s_/]|)([GTPEZ])[Ff][Ll][Oo][Pp][Ss]?", column):
+        return f"{match[1]}flops", {"G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}[match[2]]
+    return column, 1.0
 
 
 def _match(role: Role, column: str) -> tuple[tuple[int, int], str] | None:
@@ -103,16 +80,32 @@ def _plain(name: str) -> str:
 
 
 def _fits(role: Role, values: "pd.Series[object]") -> bool:
-    """Whether the values can be what the name says: numbers for numbers, positive for sizes, text for recipes."""
+    """Whether the values can be what the name says: numbers for numbers, positive for sizes, text for recipes.
+
+    A loss may be text in some rows, or lack in all: what crashed has none.
+    """
     known = values.dropna()
     if not role.numeric:
         return bool(len(known)) and not pd.api.types.is_float_dtype(known.dtype)
-    if not len(known) or pd.api.types.is_bool_dtype(known.dtype):
+    if pd.api.types.is_bool_dtype(known.dtype):
         return False
-    try:
-        numbers = pd.to_numeric(known, errors="coerce").to_numpy(float, na_value=np.nan)
-    except OverflowError:
+    numbers = as_counts(known)
+    if role.name == "loss":
+        return 2 * int(np.isnan(numbers).sum()) <= len(known)
+    if not len(known) or np.isnan(numbers).any():
         return False
-    if np.isnan(numbers).any():
-        return False
-    return role.name in ("loss", "seed") or bool((numbers > 0).all())
+    return role.name == "seed" or bool((numbers > 0).all())
+
+
+def as_counts(values: "pd.Series[Any]") -> Floats:
+    """Numbers, also where they are written with a unit as `1.2B` or `70M`; NaN for anything else."""
+    return np.array([_count(value) for value in values], float)
+
+
+def _count(value: Any) -> float:
+    if not isinstance(value, str):
+        found = as_number(value.item() if hasattr(value, "item") else value)
+        return math.nan if found is None else found
+    match = re.fullmatch(r"([\d.,]+(?:[eE][+-]?\d+)?)\s*([kKMBGT])(?:illion)?", value.strip())
+    plain = number(match[1] if match else value)
+    return math.nan if plain is None else plain * _UNITS[match[2] if match else ""]

@@ -2,12 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crossover.base.errors import DamageError
+
 Scalar = bool | int | float | str
+Curves = dict[str, dict[float, float]]
+"""Per metric its value by step, in the order of the steps."""
+APART = "logged/"
+"""Begins the name of a metric that a setting has as well."""
+_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LONGEST = 300
 """Characters of a text worth a column; longer ones are prompts, notes or whole files."""
 
@@ -22,17 +29,32 @@ class LoggedRun:
     source: Path
     facts: dict[str, Scalar] = field(default_factory=dict)
     """Settings and other values known once."""
-    curves: dict[str, dict[float, float]] = field(default_factory=dict)
-    """Per metric its value by step, in the order of the steps."""
+    curves: Curves = field(default_factory=dict)
+    earlier: list[Curves] = field(default_factory=list)
+    """While it is read: launches that ended before `curves`, which is the last one (`crossover.logs.launches`)."""
+    twice: int = 0
+    """Losses that another value at the same step replaced."""
     notes: list[str] = field(default_factory=list)
     """What the reader wants to be known, such as a log that was cut."""
 
-    def log(self, metric: str, step: float, value: float) -> None:
-        """Add a point; what was logged later at the same step counts."""
-        self.curves.setdefault(metric, {})[step] = value
+    def log(self, step: float, values: Mapping[str, float]) -> None:
+        """Add what was logged at a step, where later counts; a metric whose steps fall begins another launch."""
+        known = (points for metric in values if (points := self.curves.get(metric)))
+        if any(step < next(reversed(points)) for points in known):
+            self.begin()
+        for metric, value in values.items():
+            points = self.curves.setdefault(metric, {})
+            self.twice += step in points and points[step] != value and "loss" in metric.lower()
+            points[step] = value
+
+    def begin(self) -> None:
+        """Another launch: what comes is not of the one before."""
+        if self.curves:
+            self.earlier.append(self.curves)
+            self.curves = {}
 
     def tidy(self) -> None:
-        """Bring the points of every curve into the order of their steps, and names and texts into one line each."""
+        """Bring names and texts into one line each, and points of parts that were joined into the order of steps."""
         self.name = one_line(self.name)
         self.facts = {
             one_line(name): one_line(value) if isinstance(value, str) else value for name, value in self.facts.items()
@@ -75,6 +97,36 @@ def parse_json(content: str | bytes) -> Any:
         return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def require_content(path: Path) -> None:
+    """Refuse a pointer that git left in the place of a large file. Raises `DamageError`."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise DamageError(f"{path} is a pointer of Git LFS, not the file; run `git lfs pull` where it was cloned")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `DamageError` for anything else."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        body = YAML(typ="safe").load(path)
+    except (YAMLError, ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise DamageError(f"{path} holds no mapping that can be read; copy it again, or move it away")
+    return body
+
+
+def unwrapped(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of W&B's `config.yaml`, which wraps each with its description, as they are."""
+    plain = {key: item for key, item in settings.items() if key not in ("_wandb", "wandb_version")}
+    return {
+        key: item["value"] if isinstance(item, dict) and "value" in item and set(item) <= {"value", "desc"} else item
+        for key, item in plain.items()
+    }
 
 
 def some(names: list[str]) -> str:

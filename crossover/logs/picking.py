@@ -8,13 +8,14 @@ from typing import Literal
 import pandas as pd
 
 from crossover.base.errors import UsageError
-from crossover.logs.logged import LoggedRun, Scalar
+from crossover.logs.endings import divergence
+from crossover.logs.logged import APART, LoggedRun, Scalar
 
 _RATE = re.compile(r"(^|[^a-z])(lr|learning_rate)(-[A-Za-z]+)?$")
 PEAK = "_max"
 """Ends the name of the column with the largest value of a learning rate: its last one says little of a schedule."""
-APART = "logged/"
-"""Begins the name of a metric that a setting has as well."""
+STATUS = "status"
+"""The column with how a run ended, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,11 @@ def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, st
     if points:
         last = list(points)[-1]
         row.setdefault("step", min(last, end))
-    if take.kind == "mean" and points and loss is not None:
+    if loss is not None and (lost := divergence(run.curves, loss)):
+        row[f"{APART}{loss}" if loss in run.facts else loss] = math.nan
+        row.setdefault(STATUS, "diverged")
+        notes.append((run.name, f"diverged: {lost.why}; it has no loss"))
+    elif take.kind == "mean" and points and loss is not None:
         row[f"{APART}{loss}" if loss in run.facts else loss] = _mean(run, points, take.count, notes)
     if take.kind != "last" and not points:
         notes.append((run.name, f"no curve of '{loss}', so --take {take} does not apply"))

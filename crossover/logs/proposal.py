@@ -1,19 +1,25 @@
 """The losses table that an import would write: its columns, whence they come, and what the runs lack."""
 
 import keyword
+import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from crossover.base.errors import UsageError
-from crossover.logs.guessing import ROLES, Role, candidates
-from crossover.logs.logged import LoggedRun, some
-from crossover.logs.picking import APART, Take, to_table
-from crossover.runs.expressions import evaluate
+from crossover.logs.doubts import doubt
+from crossover.logs.guessing import as_counts, candidates
+from crossover.logs.logged import APART, LoggedRun, some
+from crossover.logs.names import ROLES, Role
+from crossover.logs.picking import Take, to_table
+from crossover.runs.expressions import condition, evaluate
 from crossover.runs.table import Runs
 
+_UNFINISHED = ("failed", "crashed", "killed", "running", "preempted", "error", "aborted")
 NONE = "none"
 """What a flag says where the runs have no such column, whatever the names look like."""
 
@@ -33,6 +39,8 @@ class Choice:
     """The smallest and the largest value, or the distinct texts."""
     lacking: list[str] = field(default_factory=list)
     """Names of the runs without a value."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """What stands in the place of a number, by the name of the run."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +60,58 @@ class Proposal:
         return [choice for choice in self.choices if not choice.stated]
 
 
-def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take) -> Proposal:
+def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take, where: str | None = None) -> Proposal:
     """One row per run, with a column for every role that was stated or can be guessed.
 
-    `stated` maps roles to columns or expressions, or to `none`. Raises `UsageError` where a stated one cannot be read,
-    and where nothing looks like a loss.
+    `stated` maps roles to columns or expressions, or to `none`; `where` says which rows stay. Raises `UsageError` where
+    a stated one cannot be read, and where nothing looks like a loss.
     """
-    loss = _choose(ROLES[0], to_table(runs, Take(), None)[0], stated)
+    loss = _choose_loss(runs, stated)
     table, notes = to_table(runs, take, loss.expression.strip("`").removeprefix(APART))
+    table = _kept(table, where, notes)
     choices = [loss, *(choice for role in ROLES[1:] if (choice := _choice(role, table, stated)))]
-    choices += _derived(choices, table, stated)
+    _spell_out(table, choices)
     columns = {choice.role.name: _values(table, choice) for choice in choices}
+    doubts = {choice.role.name: doubt(choice.role.name, choice.expression, columns[choice.role.name])
+              for choice in choices}  # fmt: skip
+    for choice in [] if doubts.get("n") or doubts.get("d") else list(_derived(choices, table, stated)):
+        choices.append(choice)
+        columns[choice.role.name] = _values(table, choice)
+    notes += [*_not_finite(columns["loss"], table), *_instead(choices), *_unfinished(table)]
     for choice in choices:
         _describe(choice, columns[choice.role.name], table["run"])
     known = {choice.role.name for choice in choices} | {name for name, text in stated.items() if text == NONE}
     told = _notes([*((run.name, note) for run in runs for note in run.notes), *notes])
+    told += [*getattr(runs, "notes", ()), *filter(None, doubts.values())]
     return Proposal(
         _arrange(table, columns, choices), choices, [role for role in ROLES if role.name not in known], told
     )
+
+
+def _kept(table: pd.DataFrame, where: str | None, notes: list[tuple[str, str]]) -> pd.DataFrame:
+    """The rows that satisfy a condition; who does not is noted."""
+    if where is None:
+        return table
+    kept = condition(table, where)
+    if not kept.any():
+        raise UsageError(f"--where '{where}' keeps none of {len(table)} runs")
+    notes += [(str(name), f"left out, where it is not so that {where}") for name in table["run"][~kept]]
+    return table[kept].reset_index(drop=True)
+
+
+def _unfinished(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Runs of which a tracker says that they did not end as planned."""
+    name = next((name for name in ("status", "state", "Status", "State") if name in table), None)
+    said = [] if name is None else [(str(run), str(text)) for run, text in zip(table["run"], table[name], strict=True)]
+    return [(run, f"its {name} is {text}") for run, text in said if text.lower() in _UNFINISHED]
+
+
+def _instead(choices: list[Choice]) -> list[tuple[str, str]]:
+    """Text in the place of numbers."""
+    return [
+        (name, f"'{text}' in the place of {choice.role.meaning}")
+        for choice in choices for name, text in choice.texts.items()
+    ]  # fmt: skip
 
 
 def _notes(told: list[tuple[str, str]]) -> list[str]:
@@ -80,11 +122,13 @@ def _notes(told: list[tuple[str, str]]) -> list[str]:
     return [f"{some(runs)}: {note}" for note, runs in names.items()]
 
 
-def _choose(role: Role, table: pd.DataFrame, stated: dict[str, str]) -> Choice:
+def _choose_loss(runs: list[LoggedRun], stated: dict[str, str]) -> Choice:
+    role, table = ROLES[0], to_table(runs, Take(), None)[0]
     choice = _choice(role, table, stated)
     if choice is None:
         known = textwrap.shorten(", ".join(map(str, table.columns)), 1000, placeholder=" ...")
-        raise UsageError(f"no column looks like {role.meaning}; name it by --{role.name}, there are {known}")
+        wide = "; where each column is a run, say --as wide" if any(len(run.curves) > 1 for run in runs) else ""
+        raise UsageError(f"no column looks like {role.meaning}; name it by --{role.name}, there are {known}{wide}")
     return choice
 
 
@@ -96,6 +140,23 @@ def _choice(role: Role, table: pd.DataFrame, stated: dict[str, str]) -> Choice |
     if not found:
         return None
     return Choice(role, found[0].column, stated=False, why=found[0].why, others=[item.column for item in found[1:]])
+
+
+def _spell_out(table: pd.DataFrame, choices: list[Choice]) -> None:
+    """Text that is a number with its unit, as `1.2B`, as that number, so that expressions can use it."""
+    for choice in choices:
+        name = choice.expression.strip("`")
+        if choice.role.numeric and name in table and not pd.api.types.is_numeric_dtype(table[name].dtype):
+            numbers = as_counts(table[name])
+            if not np.isnan(numbers[table[name].notna().to_numpy()]).any():
+                table[name] = numbers
+
+
+def _not_finite(loss: "pd.Series[Any]", table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Take infinite losses out, where a row says nothing but that the run diverged."""
+    infinite = np.isinf(loss.to_numpy(float, na_value=np.nan))
+    loss[infinite] = np.nan
+    return [(str(name), "diverged: its loss is infinite; it has no loss") for name in table["run"][infinite]]
 
 
 def _derived(choices: list[Choice], table: pd.DataFrame, stated: dict[str, str]) -> Iterator[Choice]:
@@ -119,7 +180,18 @@ def _values(table: pd.DataFrame, choice: Choice) -> "pd.Series[object]":
         return _labels(table, choice.expression)
     if choice.role.name == "seed":
         return evaluate(table, choice.expression)
-    return pd.Series(Runs("the runs", table).numbers(choice.expression), index=table.index)
+    values = evaluate(table, choice.expression)
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return pd.Series(Runs("the runs", table).numbers(choice.expression), index=table.index)
+    numbers = as_counts(values)
+    choice.texts = {
+        str(name): textwrap.shorten(str(value), 60)
+        for name, value, found in zip(table["run"], values, numbers, strict=True)
+        if isinstance(value, str) and math.isnan(found) and value.lower() != "nan"
+    }
+    if 2 * len(choice.texts) > len(values):
+        raise UsageError(f"'{choice.expression}' holds '{next(iter(choice.texts.values()))}', which is no number")
+    return pd.Series(numbers, index=table.index)
 
 
 def _labels(table: pd.DataFrame, text: str) -> "pd.Series[object]":

@@ -1,6 +1,6 @@
 """Anybody's runs: a CSV, Parquet or JSONL file, its rows filtered, its columns or expressions of them as arrays."""
 
-import warnings
+import csv
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ import pyarrow.parquet
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.runs.expressions import condition, evaluate, require
+from crossover.runs.text import read_text
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Runs:
     path: str
     table: pd.DataFrame
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """How the file was read, where that is not plain."""
 
     def __str__(self) -> str:
         """Where they are from, how many they are, and their columns."""
@@ -82,12 +85,13 @@ Tabular: TypeAlias = Runs | pd.DataFrame | Mapping[str, Any] | str | Path
 """Runs in any form: read already, a frame, a mapping of column names to arrays of one length, or a file's path."""
 
 
-def read_runs(source: Tabular, where: str | None = None) -> Runs:
+def read_runs(source: Tabular, where: str | None = None, keep_nan: bool = False) -> Runs:
     """Read runs, one per row; drop rows equal to an earlier one in every column, keep those that satisfy `where`.
 
     Args:
         source: a .csv, .tsv, .parquet or .jsonl file (also .gz, .zst), a DataFrame, columns by name, or runs.
         where: a condition on columns, as `flops > 1e18 and size != "7B"`.
+        keep_nan: in text keep NaN that is written apart from empty cells, which are None beside it.
 
     Raises:
         UsageError: naming the file, for a missing, empty or unreadable one, and for a filter that keeps nothing.
@@ -96,9 +100,9 @@ def read_runs(source: Tabular, where: str | None = None) -> Runs:
     runs: 1 runs with flops, loss; left out: 1 row(s), where it is not so that flops > 2e18
     """
     if isinstance(source, Runs):
-        path, table, left_out = source.path, source.table, list(source.left_out)
+        path, table, left_out, notes = source.path, source.table, list(source.left_out), source.notes
     else:
-        path, table = _open(source)
+        path, table, notes = _open(source, keep_nan)
         table, left_out = _without_repeats(table)
     if table.empty:
         raise UsageError(f"{path} has no rows")
@@ -109,20 +113,20 @@ def read_runs(source: Tabular, where: str | None = None) -> Runs:
         if not kept.all():
             left_out.append(LeftOut(f"where it is not so that {where}", int((~kept).sum())))
         table = table[kept]
-    return Runs(path, table.reset_index(drop=True), left_out)
+    return Runs(path, table.reset_index(drop=True), left_out, notes)
 
 
-def _open(source: pd.DataFrame | Mapping[str, Any] | str | Path) -> tuple[str, pd.DataFrame]:
+def _open(source: pd.DataFrame | Mapping[str, Any] | str | Path, keep_nan: bool) -> tuple[str, pd.DataFrame, list[str]]:
     if isinstance(source, (str, Path)):
-        return str(source), _read(Path(source))
+        return str(source), *_read(Path(source), keep_nan)
     if isinstance(source, pd.DataFrame):
         if source.columns.duplicated().any():
             raise UsageError(f"two columns are called '{source.columns[source.columns.duplicated()][0]}'; rename one")
-        return "runs", source
+        return "runs", source, []
     if not isinstance(source, Mapping):
         raise UsageError(f"runs are a file's path, a DataFrame, or columns by name; got {type(source).__name__}")
     try:
-        return "runs", pd.DataFrame(dict(source))
+        return "runs", pd.DataFrame(dict(source)), []
     except ValueError as error:
         raise UsageError(f"the columns are no table ({error}); give arrays of one length") from None
 
@@ -137,25 +141,6 @@ def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
     return table[~repeated], [LeftOut("equal to an earlier row in every column", int(repeated.sum()))]
 
 
-def _read_text(file: Path, separator: str) -> pd.DataFrame:
-    """Raises `UsageError` for columns of one name, another separator, and rows with more fields than the header."""
-    names = pd.read_csv(file, sep=separator, header=None, nrows=1, dtype=str, index_col=False).iloc[0].dropna()
-    if names.duplicated().any():
-        name = names[names.duplicated()].iloc[0]
-        raise UsageError(f"{file}: two columns are called '{name}'; give one another name")
-    other = {",": ";", "\t": ","}[separator]
-    if len(names) == 1 and other in names.iloc[0]:
-        raise UsageError(f"{file}: its one column is '{names.iloc[0][:60]}'; separate fields by {separator!r}")
-    with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-        try:
-            table: pd.DataFrame = pd.read_csv(file, sep=separator, index_col=False)
-        except pd.errors.ParserWarning:
-            raise UsageError(
-                f"{file}: rows have more fields than its header; quote fields that hold {separator!r}"
-            ) from None
-    return table
-
-
 def _read_parquet(file: Path) -> pd.DataFrame:
     """Without what pandas may have noted in it about types: those are Arrow's, and the notes can be broken."""
     table: pa.Table = pyarrow.parquet.read_table(file)
@@ -163,23 +148,33 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     return table.to_pandas(ignore_metadata=True)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": lambda file: _read_text(file, ","),
-        ".tsv": lambda file: _read_text(file, "\t"),
-        ".parquet": _read_parquet,
-        ".jsonl": lambda file: pd.read_json(file, lines=True, precise_float=True),
-        ".ndjson": lambda file: pd.read_json(file, lines=True, precise_float=True),
-    }
+def _read_lines(file: Path) -> tuple[pd.DataFrame, list[str]]:
+    return pd.read_json(file, lines=True, precise_float=True), []
+
+
+def _read(path: Path, keep_nan: bool) -> tuple[pd.DataFrame, list[str]]:
+    readers: dict[str, Callable[[Path], tuple[pd.DataFrame, list[str]]]] = {
+        ".csv": lambda file: read_text(file, keep_nan), ".tsv": lambda file: read_text(file, keep_nan),
+        ".parquet": lambda file: (_read_parquet(file), []), ".jsonl": _read_lines, ".ndjson": _read_lines,
+    }  # fmt: skip
     kind = (path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix).lower()
     if kind not in readers:
         raise UsageError(f"{path} is none of {', '.join(readers)}; rename or convert it")
     try:
-        table: pd.DataFrame = readers[kind](path)
+        found = readers[kind](path)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist") from None
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} is empty") from None
-    except (ValueError, TypeError, OSError, EOFError, zlib.error, pd.errors.ParserError, pa.ArrowException) as error:
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        zlib.error,
+        csv.Error,
+        pd.errors.ParserError,
+        pa.ArrowException,
+    ) as error:
         raise UsageError(f"{path} cannot be read as {kind[1:]} ({str(error).splitlines()[0]})") from None
-    return table
+    return found

@@ -251,8 +251,8 @@ def test_a_mistake_is_one_line_and_exit_code_two(runs: Path) -> None:
     ("text", "said"),
     [
         ("flops,loss,loss\n1,2,3\n", "two columns are called 'loss'"),
-        ("flops;loss\n1;2\n", "separate fields by ','"),
-        ("flops,loss\n1,2,3\n", "rows have more fields than its header"),
+        ("flops;loss\n1;2\n1;2;3\n", "line 3 has 3 cells, more than the 2 of its header"),
+        ("flops,loss\n1,2,3\n", "line 2 has 3 cells, more than the 2 of its header"),
     ],
 )
 def test_a_table_that_would_be_misread_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -196,9 +196,10 @@ def test_an_own_study_is_forecast_and_looked_up_in_its_results(here: Path) -> No
     shutil.copytree(REPOSITORY / "data/results/wd_crossover-pocket", results)
     shutil.copy(REPOSITORY / "params.yaml", here)
     question = ("--study", "wd_crossover", "--scale", "pocket", "--at")
+    trained = pd.read_csv(results / "losses.csv")["fingerprint"].nunique()
     found = predict(*question, "width=64", "--lodge")
     assert found["at"]["x"] == 6 * 12 * 64**2 * 40 * 12 * 64**2  # 6 N D, D = 40 N, to the step
-    assert (found["runs"], found["study"], len(found["inputs"]["cells"])) == (5, "wd_crossover-pocket", 35)
+    assert (found["runs"], found["study"], len(found["inputs"]["cells"])) == (25, "wd_crossover-pocket", trained)
     assert predict("--score")["scores"][0]["status"] == "pending"
     with pytest.raises(UsageError, match="already trained"):
         predict(*question, "width=48", "--lodge")

@@ -92,8 +92,8 @@ def test_infinite_and_missing_losses_are_kept_apart(tmp_path: Path) -> None:
         ('{"epoch": 1}', "has no log_history"),
         ("[1, 2]", "has no log_history"),
         ('{"log_history": []}', "set logging_steps"),
-        ('{"log_history": [{"loss": 1}]}', "without a step"),
-        ('{"log_history": [7]}', "without a step"),
+        ('{"log_history": [{"loss": 1}]}', "set logging_steps"),
+        ('{"log_history": [7]}', "set logging_steps"),
         ("[" * 100_000, "is not valid JSON"),
     ],
 )

@@ -57,13 +57,16 @@ def points(path: Path, metric: str) -> int:
 
 
 @pytest.mark.parametrize("write", [event_file, wandb_log])
-def test_many_runs_in_one_folder(tmp_path: Path, write: Callable[[], bytes]) -> None:
+def test_many_runs_in_one_folder_and_a_copy(tmp_path: Path, write: Callable[..., bytes]) -> None:
+    """Two event files of one name are two runs, two logs of one id are one; the same bytes once more are a copy."""
     name = "events.out.tfevents.1" if write is event_file else "run-abc.wandb"
-    for place in ("a", "b"):
+    for place, losses in (("a", (4.0, 3.0)), ("b", (5.0, 3.5)), ("latest-run", (5.0, 3.5))):
         (tmp_path / place).mkdir()
-        (tmp_path / place / name).write_bytes(write())
+        (tmp_path / place / name).write_bytes(write(losses))
     runs = find_runs([tmp_path])
-    assert [run.name for run in runs] == (["a", "b"] if write is event_file else ["abc", "abc#2"])
+    assert [run.name for run in runs] == (["a", "b"] if write is event_file else ["abc"])
+    assert list(next(iter(runs[-1].curves.values())).values()) == [5.0, 3.5]
+    assert runs.notes == [f"latest-run/{name} is a copy of b/{name}, and left out"]
 
 
 def test_names_with_the_ends_of_lines_stay_in_one(tmp_path: Path) -> None:

@@ -125,9 +125,9 @@ def test_a_resumed_run_goes_on_in_a_second_file(events: Written, scalars: bytes,
 
 
 def test_parts_below_a_run_are_told(scalars: bytes, tmp_path: Path) -> None:
-    for place in ("a/train", "a/validation", "b"):
+    for number, place in enumerate(("a/train", "a/validation", "b")):
         (tmp_path / place).mkdir(parents=True)
-        (tmp_path / place / "events.out.tfevents.1.host").write_bytes(scalars)
+        (tmp_path / place / f"events.out.tfevents.{number}.host").write_bytes(scalars)
     runs = by_name(tmp_path)
     assert set(runs) == {"a", "b"}
     assert "validation/val/loss" in runs["a"].curves

@@ -12,11 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from crossover.base.errors import DamageError
-from crossover.logs.logged import LoggedRun, as_number, flatten, parse_json
+from crossover.logs.logged import LoggedRun, as_number, flatten, parse_json, require_content
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_COMPANION = re.compile(
+    r"(adapter_|generation_|preprocessor_|processor_|peft_|model_)?config|.*tokenizer.*|special_tokens_map|added_tokens|"
+    r"trainer_state|vocab|merges|chat_template|.*\.index|training_args|args|hparams|params|package(-lock)?"
+)
+"""Stems of JSON files that describe a model or its text, and are no run."""
 _UNSET = ("num_input_tokens_seen", "total_flos")
 """Counters that stay 0 where the trainer was not asked to count."""
+
+
+def is_companion(path: Path) -> bool:
+    """Whether a file lies beside logs and describes a model, its text or its settings, by its name."""
+    return path.suffix == ".json" and _COMPANION.fullmatch(path.stem) is not None
 
 
 def run_folder(state: Path) -> Path:
@@ -35,8 +45,9 @@ def read_trainer(name: str, states: list[Path]) -> LoggedRun:
     body = _read(state, "take an earlier checkpoint or copy it again")
     if not isinstance(body, dict) or not isinstance(body.get("log_history"), list):
         raise DamageError(f"{state} has no log_history; it is no state of a Trainer, leave it out")
-    for entry in body["log_history"]:
-        _take(run, entry)
+    odd = sum(not _take(run, entry) for entry in body["log_history"])
+    if odd:
+        run.notes.append(f"left out {odd} of {len(body['log_history'])} entries of log_history, without a step")
     if not run.curves:
         raise DamageError(f"{state} logs no number; set logging_steps below the number of steps, or leave it out")
     facts = {key: value for key, value in body.items() if key not in ("log_history", "stateful_callbacks")}
@@ -48,6 +59,39 @@ def read_trainer(name: str, states: list[Path]) -> LoggedRun:
         run.notes.append(f"read from {state.parent.name}, the last one there: the run did not save its final state")
     _add_siblings(run, state, states)
     return run
+
+
+def add_events(run: LoggedRun, launches: list[LoggedRun], home: Path) -> None:
+    """Take the settings of the launch that logged what the state holds; say which others lie there and are left out.
+
+    `transformers` logs the same values to its events, under `train/` and `eval/`, as 32-bit floats.
+    """
+    agreeing = [(_agreement(run, launch), launch) for launch in launches]
+    best = max(agreeing, key=lambda item: item[0])
+    for agreement, launch in agreeing:
+        where = launch.source.relative_to(home)
+        if launch is best[1] and agreement > 0:
+            run.facts |= {key: value for key, value in launch.facts.items() if key not in run.facts}
+            run.notes.append(f"the events in {where} are its own; their settings are taken")
+        elif agreement > 0:
+            run.notes.append(f"the events in {where} are of an earlier launch of it")
+        else:
+            ended = [f"{key} {points[max(points)]:.5g}" for key, points in launch.curves.items() if "loss" in key]
+            rate = launch.facts.get("args.learning_rate")
+            said = ", ".join([*ended[:1], *([f"learning rate {rate}"] if rate is not None else [])]) or "nothing"
+            run.notes.append(f"left out another launch, in {where}, whose points are not the state's: {said}")
+
+
+def _agreement(run: LoggedRun, launch: LoggedRun) -> float:
+    """The number of values that both have alike, less those that differ; 0 where most differ."""
+    same = differ = 0
+    for tag, points in launch.curves.items():
+        head, _, name = tag.partition("/")
+        known = run.curves.get(f"eval_{name}" if head == "eval" else name, {})
+        for step in points.keys() & known.keys():
+            alike = math.isclose(points[step], known[step], rel_tol=1e-5) or points[step] != points[step]
+            same, differ = same + alike, differ + (not alike)
+    return max(0, same - differ)
 
 
 def _place(state: Path) -> float:
@@ -64,14 +108,14 @@ def _read(path: Path, remedy: str) -> Any:
         raise DamageError(f"{path} {what}; {remedy}") from None
 
 
-def _take(run: LoggedRun, entry: Any) -> None:
+def _take(run: LoggedRun, entry: Any) -> bool:
+    """Add an entry of log_history; whether it has a step, which one that a script appended may lack."""
     step = as_number(entry.get("step")) if isinstance(entry, dict) else None
     if step is None:
-        raise DamageError(f"{run.source} has an entry in log_history without a step; copy it again, or leave it out")
-    for key, value in flatten(entry).items():
-        number = as_number(value)
-        if number is not None and key != "step":
-            run.log(key, step, number)
+        return False
+    numbers = {key: as_number(value) for key, value in flatten(entry).items() if key != "step"}
+    run.log(step, {key: number for key, number in numbers.items() if number is not None})
+    return True
 
 
 def _add_siblings(run: LoggedRun, state: Path, states: list[Path]) -> None:
@@ -84,12 +128,16 @@ def _add_siblings(run: LoggedRun, state: Path, states: list[Path]) -> None:
     for folder in folders:
         weights = sorted(folder.glob("model*.safetensors"))
         if weights:
-            run.facts.setdefault("n_parameters", sum(_parameters(path) for path in weights))
+            try:
+                run.facts.setdefault("n_parameters", sum(_parameters(path) for path in weights))
+            except DamageError as error:
+                run.notes.append(f"the number of parameters is not known: {error}")
             return
 
 
 def _parameters(path: Path) -> int:
     """The number of elements of all tensors in a safetensors file, from its header."""
+    require_content(path)
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = file.read(size) if size <= path.stat().st_size else b""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossover.base.errors import DamageError
-from crossover.logs.logged import LoggedRun, Scalar, flatten, parse_json, some
+from crossover.logs.launches import join
+from crossover.logs.logged import Curves, LoggedRun, Scalar, flatten, parse_json, some
 from crossover.logs.wire import CutError, Value, WireError, integer, masked_crc32c, message, parts, text
 
 _TENSORS = {1: (5, "f"), 2: (6, "d"), 3: (7, None), 9: (10, None), 19: (13, None), 14: (13, None)}
@@ -30,28 +31,32 @@ class _File(LoggedRun):
     """Whether it holds hyperparameters: `add_hparams` gives them a folder of their own, named by the time."""
 
 
-def read_event_run(name: str, home: Path, files: list[Path]) -> LoggedRun:
-    """The run of a folder with event files; tags of those in folders below it get that folder's name in front.
+def read_event_runs(name: str, home: Path, files: list[Path]) -> list[LoggedRun]:
+    """The runs of a folder with event files; tags of those in folders below it get that folder's name in front.
 
-    Of two files with a value for the same step the later written counts: a resumed run repeats steps. Raises
-    `DamageError` for a file that is no event file or damaged before its end, and for a run without any value. A file
-    that ends too early, as that of a killed run, gives what was written before, with a note.
+    Every file is a launch, in the order of their names, which hold the second of its beginning. Raises `DamageError`
+    for a file that is no event file or damaged before its end, and for files without any value. A file that ends too
+    early, as that of a killed run, gives what was written before, with a note.
     """
-    run, joined = LoggedRun(name, home), set[str]()
-    for path in sorted(files, key=lambda file: (file.name, file)):  # the name holds the second of its beginning
+    launches, joined = list[LoggedRun](), set[str]()
+    for path in sorted(files, key=lambda file: (file.name, file)):
         part = _read_file(path)
         below = path.parent.relative_to(home).as_posix()
         prefix = "" if below == "." or part.is_session else f"{below}/"
-        for tag, points in part.curves.items():
-            run.curves.setdefault(prefix + tag, {}).update(points)
         joined |= {below} if prefix and part.curves else set()
-        run.facts |= part.facts
-        run.notes += part.notes
-    if not run.curves and not run.facts:
+        launch = LoggedRun(name, home, part.facts, _under(prefix, part.curves), notes=part.notes)
+        launch.earlier = [_under(prefix, curves) for curves in part.earlier]
+        launches.append(launch)
+    if not any(launch.curves or launch.facts for launch in launches):
         raise DamageError(f"{home} holds event files without a single scalar; leave it out")
+    runs = join(launches)
     if joined:
-        run.notes.append(f"{some(sorted(joined))} below it taken as part of this run")
-    return run
+        runs[0].notes.append(f"{some(sorted(joined))} below it taken as part of this run")
+    return runs
+
+
+def _under(prefix: str, curves: Curves) -> Curves:
+    return {prefix + tag: points for tag, points in curves.items()}
 
 
 def _read_file(path: Path) -> _File:
@@ -110,7 +115,7 @@ def _take_value(run: _File, step: int, value: dict[int, list[Value]]) -> bool:
         run.is_session |= bool(settings)
         return bool(settings)
     if 2 in value:
-        run.log(tag, step, _number(b"".join(parts(value, 2)[-1:]), "f"))
+        run.log(step, {tag: _number(b"".join(parts(value, 2)[-1:]), "f")})
         return True
     for tensor in parts(value, 8):
         return _take_tensor(run, tag, step, message(tensor))
@@ -124,7 +129,7 @@ def _take_tensor(run: LoggedRun, tag: str, step: int, tensor: dict[int, list[Val
     number = _scalar(kind, tensor)
     if number is None:
         return False
-    run.log(tag, step, number)
+    run.log(step, {tag: number})
     return True
 
 

@@ -136,10 +136,8 @@ def _take_history(run: LoggedRun, body: bytes) -> None:
     step = as_number(values.pop("_step", None))
     if step is None:
         step = float(integer(message(b"".join(parts(found, 2)[-1:])), 1))
-    for name, value in flatten(values).items():
-        number = as_number(value)
-        if number is not None and name != "_timestamp":
-            run.log(name, step, number)
+    numbers = {name: as_number(value) for name, value in flatten(values).items() if name != "_timestamp"}
+    run.log(step, {name: number for name, number in numbers.items() if number is not None})
 
 
 def _items(body: bytes) -> dict[str, Any]:

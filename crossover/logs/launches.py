@@ -1,0 +1,84 @@
+"""What is a launch and what is a run: one rule for every reader.
+
+A launch is a stretch of a log in which no metric's steps fall: a file, or a part of one. An identifier of a logger's
+(W&B, MLflow) says which launches are one run. Elsewhere a launch whose points were all there before is a copy; one that
+begins where the launch before it began, or has other settings, is a run of its own; any other is a resume, which takes
+over from its first step, since what was trained after its checkpoint is lost. Whatever is joined, split or dropped is
+noted with counts.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from crossover.logs.logged import Curves, LoggedRun, Scalar
+
+
+def join(launches: Iterable[LoggedRun], same: str = "") -> list[LoggedRun]:
+    """The runs of launches in the order of their time; `same` is the identifier of a run that all of them are."""
+    runs = list[LoggedRun]()
+    for launch in (part for log in launches for part in _parts(log)):
+        if not runs or not _continue(runs[-1], launch, same):
+            runs.append(launch)
+    for place, run in enumerate(runs[1:], 2):
+        run.notes.append(f"launch {place} of {len(runs)}: it begins where the one before it began, or is set otherwise")
+    return runs
+
+
+def _parts(log: LoggedRun) -> Iterator[LoggedRun]:
+    """The launches of one log, each with its settings; its notes are those of the first."""
+    if log.twice:
+        log.notes.append(f"{log.twice} losses replaced by later ones of the same step")
+    for place, curves in enumerate([*log.earlier, log.curves]):
+        yield replace(log, curves=curves, earlier=[], facts=dict(log.facts), notes=[] if place else log.notes)
+
+
+def _continue(run: LoggedRun, launch: LoggedRun, same: str) -> bool:
+    """Add a launch to the run before it, where it is a part, a copy or a resume of that; whether it was."""
+    if not run.curves.keys() & launch.curves.keys():
+        if not same and _differ(run.facts, launch.facts):
+            return False
+        run.curves |= launch.curves
+    elif _is_copy(run.curves, launch.curves):
+        run.notes.append(f"left out a copy of {_count(launch.curves)} of its points in {launch.source.name}")
+    elif same or not (_first(launch.curves) <= _first(run.curves) or _differ(run.facts, launch.facts)):
+        _resume(run, launch)
+    else:
+        return False
+    run.facts |= launch.facts
+    run.notes += launch.notes
+    return True
+
+
+def _resume(run: LoggedRun, launch: LoggedRun) -> None:
+    """The launch takes over from its first step."""
+    first, dropped = _first(launch.curves), 0
+    for metric, points in run.curves.items():
+        kept = {step: value for step, value in points.items() if step < first}
+        dropped += len(points) - len(kept)
+        run.curves[metric] = kept
+    for metric, points in launch.curves.items():
+        run.curves.setdefault(metric, {}).update(points)
+    run.curves = {metric: points for metric, points in run.curves.items() if points}
+    lost = f"; {dropped} points logged from there on before it are left out" if dropped else ""
+    run.notes.append(f"resumed at step {first:g}{lost}")
+
+
+def _first(curves: Curves) -> float:
+    return min(next(iter(points)) for points in curves.values())
+
+
+def _count(curves: Curves) -> int:
+    return sum(map(len, curves.values()))
+
+
+def _is_copy(there: Curves, curves: Curves) -> bool:
+    """Whether every point was logged before; what is not a number is the same as itself."""
+    return all(
+        step in there.get(metric, {}) and (there[metric][step] == value or value != value)
+        for metric, points in curves.items()
+        for step, value in points.items()
+    )
+
+
+def _differ(a: dict[str, Scalar], b: dict[str, Scalar]) -> bool:
+    return any(a[name] != b[name] for name in a.keys() & b.keys())
