@@ -8,15 +8,15 @@ from pathlib import Path
 
 from crossover.base.errors import CrossoverError, DamageError, UsageError
 from crossover.base.files import sha256_file
-from crossover.logs.dvclive import is_dvclive, read_dvclive
-from crossover.logs.huggingface import add_events, is_companion, read_trainer, run_folder
 from crossover.logs.launches import join
 from crossover.logs.logged import LoggedRun, name_apart, require_content
-from crossover.logs.mlflow import is_mlflow, read_mlflow
-from crossover.logs.tables import NAMELESS, Reading, is_table, read_table
-from crossover.logs.tensorboard import read_event_runs
-from crossover.logs.wandb import read_wandb
-from crossover.logs.wandb_files import is_wandb_summary, read_wandb_files
+from crossover.logs.readers.dvclive import is_dvclive, read_dvclive
+from crossover.logs.readers.huggingface import add_events, is_companion, read_trainer, run_folder
+from crossover.logs.readers.mlflow import is_mlflow, read_mlflow
+from crossover.logs.readers.tables import NAMELESS, Reading, is_table, read_table
+from crossover.logs.readers.tensorboard import read_event_runs
+from crossover.logs.readers.wandb import read_wandb
+from crossover.logs.readers.wandb_files import is_wandb_summary, read_wandb_files
 
 _KNOWN = (
     "run-*.wandb of Weights & Biases, events.out.tfevents* of TensorBoard, trainer_state.json of Hugging Face, "

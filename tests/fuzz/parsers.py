@@ -18,7 +18,7 @@ from crossover.ledger.chain import read_ledger
 from crossover.ledger.outcomes import recorded
 from crossover.ledger.scoring import score_all
 from crossover.logs import Take, find_runs, propose, write_table
-from crossover.logs.huggingface import read_trainer
+from crossover.logs.readers.huggingface import read_trainer
 from crossover.runs.expressions import condition, evaluate
 from crossover.runs.table import read_runs
 from flows.studies.prices import forecast, look_up

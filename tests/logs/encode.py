@@ -4,7 +4,7 @@ import json
 import struct
 import zlib
 
-from crossover.logs.wire import masked_crc32c
+from crossover.logs.readers.wire import masked_crc32c
 
 
 def field(number: int, value: int | bytes | float) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from crossover.base.errors import CrossoverError
 from crossover.logs import find_runs
-from crossover.logs.tables import Reading
+from crossover.logs.readers.tables import Reading
 
 CURVE = [{"_step": 0, "loss": 4.0, "_timestamp": 1.0}, {"_step": 5, "loss": 3.0}, {"_step": 9, "val": {"loss": 3.5}}]
 

@@ -6,7 +6,7 @@ import pytest
 
 from crossover.base.errors import DamageError
 from crossover.logs import find_runs
-from crossover.logs.wandb import read_wandb
+from crossover.logs.readers.wandb import read_wandb
 from tests.logs.conftest import Written
 from tests.logs.writers import NOTE
 

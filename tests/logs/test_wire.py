@@ -2,7 +2,7 @@
 
 import pytest
 
-from crossover.logs.wire import WireError, integer, masked_crc32c, message, parts, text
+from crossover.logs.readers.wire import WireError, integer, masked_crc32c, message, parts, text
 
 
 def unmasked(value: int) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from crossover.base.errors import DamageError
 from crossover.logs.launches import join
 from crossover.logs.logged import Curves, LoggedRun, Scalar, flatten, parse_json, some
-from crossover.logs.wire import CutError, Value, WireError, integer, masked_crc32c, message, parts, text
+from crossover.logs.readers.wire import CutError, Value, WireError, integer, masked_crc32c, message, parts, text
 
 _TENSORS = {1: (5, "f"), 2: (6, "d"), 3: (7, None), 9: (10, None), 19: (13, None), 14: (13, None)}
 """By dtype (float, double, int32, int64, half, bfloat16) the field with the values, and how they are packed."""

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from crossover.base.errors import DamageError
 from crossover.logs.logged import LoggedRun, as_number, flatten, parse_json
-from crossover.logs.wire import CutError, Value, WireError, integer, message, parts, text
+from crossover.logs.readers.wire import CutError, Value, WireError, integer, message, parts, text
 
 _BLOCK = 32768
 _HEADER = struct.Struct("<IHB")
