@@ -10,6 +10,7 @@ dtype 1, tensor_content 4, then one field per type; HParamsPluginData session_st
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from crossover.base.errors import DamageError
@@ -73,6 +74,12 @@ def _read_file(path: Path) -> _File:
     return part
 
 
+@lru_cache(maxsize=4096)
+def _checksum(length: bytes) -> int:
+    """Of a record's length, of which there are few in a file."""
+    return masked_crc32c(length)
+
+
 def _records(path: Path) -> Iterator[tuple[bytes, int]]:
     """Every record with the checksum it should have.
 
@@ -86,7 +93,7 @@ def _records(path: Path) -> Iterator[tuple[bytes, int]]:
         while header := file.read(12):
             if not any(header) or len(header) < 12:
                 raise CutError("cut in a header")  # or zeros, where a machine crashed before it wrote
-            if masked_crc32c(header[:8]) != struct.unpack("<I", header[8:])[0]:
+            if _checksum(header[:8]) != struct.unpack("<I", header[8:])[0]:
                 raise WireError(f"wrong checksum of the length at byte {file.tell() - 12}")
             (length,) = struct.unpack("<Q", header[:8])
             if file.tell() + length + 4 > size:
