@@ -35,6 +35,7 @@ def import_(
         ),
     ] = "auto",
     where: Annotated[str | None, typer.Option(help="Rows to keep, as: flops > 1e18 and status == 'finished'.")] = None,
+    names: Annotated[str | None, typer.Option(help="Settings in the runs' names, as: lr{lr}_n{n}.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the guesses.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -53,10 +54,15 @@ def import_(
     }  # fmt: skip
     stated = {role: text for role, text in given.items() if text is not None}
     require_writable(to, paths)
-    proposal = propose(find_runs(paths, reading), stated, parse_take(take), where)
+    runs = find_runs(paths, reading)
+    if names is not None:
+        from crossover.logs.naming import read_names
+
+        read_names(runs, names)
+    proposal = propose(runs, stated, parse_take(take), where)
     settled = yes or not proposal.guesses
     extra = ["--take", take] * (take != "last") + ["--as", reading] * (reading != "auto")
-    extra += ["--where", where] if where else []
+    extra += [*(["--where", where] if where else []), *(["--names", names] if names else [])]
     confirm = _confirming(paths, to, stated, proposal, extra)
     if settled:
         write_table(to, proposal.table)

@@ -12,6 +12,7 @@ from crossover.logs.launches import join
 from crossover.logs.logged import LoggedRun, name_apart, require_content
 from crossover.logs.readers.dvclive import is_dvclive, read_dvclive
 from crossover.logs.readers.huggingface import add_events, is_companion, read_trainer, run_folder
+from crossover.logs.readers.lines import is_lines, read_lines
 from crossover.logs.readers.mlflow import is_mlflow, read_mlflow
 from crossover.logs.readers.tables import NAMELESS, Reading, is_table, read_table
 from crossover.logs.readers.tensorboard import read_event_runs
@@ -19,8 +20,9 @@ from crossover.logs.readers.wandb import read_wandb
 from crossover.logs.readers.wandb_files import is_wandb_summary, read_wandb_files
 
 _KNOWN = (
-    "run-*.wandb of Weights & Biases, events.out.tfevents* of TensorBoard, trainer_state.json of Hugging Face, "
-    "or a table or history as .csv, .tsv, .parquet, .jsonl or .json"
+    "run-*.wandb of Weights & Biases, events.out.tfevents* of TensorBoard, trainer_state.json of Hugging Face, mlruns/ of "
+    "MLflow, dvclive/ of DVCLive, printed lines as .log, .txt or .out, or a table or history as .csv, .tsv, .parquet, "
+    ".jsonl or .json"
 )
 _HALVES = ("train", "training", "validation", "val", "valid", "eval", "test")
 """Folders that Keras and others give to the two kinds of data of one run."""
@@ -65,6 +67,8 @@ def _in_file(path: Path, reading: Reading) -> list[LoggedRun]:
         return join([read_trainer(run_folder(path.absolute()).name, [path])])
     if is_table(path):
         return read_table(path, reading)
+    if is_lines(path):
+        return read_lines(path)
     raise UsageError(f"{path} is of no known kind: {_KNOWN}")
 
 
@@ -87,14 +91,15 @@ def _in_folder(folder: Path, reading: Reading, notes: list[str]) -> list[LoggedR
     tables = [path for path in files if is_table(path) and not is_companion(path)]
     tables = [path for path in tables if path.parent == folder] or [path for path in tables if path.stem in NAMELESS]
     runs = runs or [run for path in tables for run in _tried(partial(read_table, path, reading), notes)]
+    runs = runs or [run for path in files if is_lines(path) for run in _tried(partial(read_lines, path), notes)]
     if not runs:
-        raise UsageError(f"{folder} holds no run: {'; '.join(notes) or _KNOWN}")
+        raise UsageError("; ".join([f"{folder} holds no run: {_KNOWN}", *notes]))
     return runs
 
 
 def _kind(path: Path) -> bool:
     known = path.suffix in (".wandb", ".safetensors", ".yaml")
-    return known or "tfevents" in path.name or is_table(path)
+    return known or "tfevents" in path.name or is_table(path) or is_lines(path)
 
 
 def _tried(read: Callable[[], list[LoggedRun]], notes: list[str]) -> list[LoggedRun]:

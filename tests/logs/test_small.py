@@ -8,6 +8,7 @@ import pytest
 
 from crossover.base.errors import CrossoverError
 from crossover.logs import find_runs
+from crossover.logs.naming import read_names
 from tests.logs.encode import event_file, trainer_state, wandb_log
 
 KINDS = {
@@ -73,3 +74,18 @@ def test_names_with_the_ends_of_lines_stay_in_one(tmp_path: Path) -> None:
     (tmp_path / "runs.json").write_text('[{"run": "a\\nb", "lo\\nss": 2.0, "note": "\\ud800"}]')
     (run,) = find_runs([tmp_path])
     assert (run.name, run.facts) == ("a b", {"lo ss": 2.0, "note": " "})
+
+
+def test_settings_in_names_by_a_pattern(tmp_path: Path) -> None:
+    for name in ("adam_lr5e-02_wd0.1", "adam_lr1e-03_wd0.01", "other"):
+        (tmp_path / f"{name}.jsonl").write_text('{"_step": 1, "loss": 2.0}\n{"_step": 2, "loss": 1.0}\n')
+    runs = find_runs([tmp_path])
+    read_names(runs, "lr{lr}_wd{decay}")
+    assert {run.name: run.facts for run in runs} == {
+        "adam_lr5e-02_wd0.1": {"lr": 0.05, "decay": 0.1}, "adam_lr1e-03_wd0.01": {"lr": 0.001, "decay": 0.01},
+        "other": {},
+    }  # fmt: skip
+    assert runs[0].notes == ["--names fits not: other"]
+    for pattern, said in (("lr", "names no place"), ("x{a}y", "fits none of"), ("{a}_{a}", "name each place once")):
+        with pytest.raises(CrossoverError, match=said):
+            read_names(runs, pattern)
