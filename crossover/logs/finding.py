@@ -20,9 +20,9 @@ from crossover.logs.readers.wandb import read_wandb
 from crossover.logs.readers.wandb_files import is_wandb_summary, read_wandb_files
 
 _KNOWN = (
-    "run-*.wandb of Weights & Biases, events.out.tfevents* of TensorBoard, trainer_state.json of Hugging Face, mlruns/ of "
-    "MLflow, dvclive/ of DVCLive, printed lines as .log, .txt or .out, or a table or history as .csv, .tsv, .parquet, "
-    ".jsonl or .json"
+    "run-*.wandb of Weights & Biases, events.out.tfevents* of TensorBoard, trainer_state.json of Hugging Face, mlruns/ "
+    "of MLflow, dvclive/ of DVCLive, printed lines as .log, .txt or .out, or a table or history as .csv, .tsv, "
+    ".parquet, .jsonl or .json"
 )
 _HALVES = ("train", "training", "validation", "val", "valid", "eval", "test")
 """Folders that Keras and others give to the two kinds of data of one run."""

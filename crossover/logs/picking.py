@@ -69,6 +69,10 @@ def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, st
     if points:
         last = list(points)[-1]
         row.setdefault("step", min(last, end))
+    known = run.facts.get(loss or "")
+    if isinstance(known, float) and math.isnan(known):
+        row.setdefault(STATUS, "diverged")
+        notes.append((run.name, "diverged: its loss is NaN; it has no loss"))
     if loss is not None and (lost := divergence(run.curves, loss)):
         row[f"{APART}{loss}" if loss in run.facts else loss] = math.nan
         row.setdefault(STATUS, "diverged")

@@ -67,6 +67,7 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take, where: st
     a stated one cannot be read, and where nothing looks like a loss.
     """
     loss = _choose_loss(runs, stated)
+    _require_losses(runs, loss)
     table, notes = to_table(runs, take, loss.expression.strip("`").removeprefix(APART))
     table = _kept(table, where, notes)
     choices = [loss, *(choice for role in ROLES[1:] if (choice := _choice(role, table, stated)))]
@@ -86,6 +87,16 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take, where: st
     return Proposal(
         _arrange(table, columns, choices), choices, [role for role in ROLES if role.name not in known], told
     )
+
+
+def _require_losses(runs: list[LoggedRun], loss: Choice) -> None:
+    """Ask what a row is where most have no loss at all, and nobody has said what the loss is."""
+    lacking = [run.name for run in runs if loss.expression not in run.facts and loss.expression not in run.curves]
+    if not loss.stated and 2 * len(lacking) > len(runs) and not any(run.curves for run in runs):
+        raise UsageError(
+            f"'{loss.expression}' lacks in {len(lacking)} of {len(runs)} rows: is a row a step of a training "
+            f"(--as curves), or is only a part of them a run? State the loss: --loss {loss.expression}"
+        )
 
 
 def _kept(table: pd.DataFrame, where: str | None, notes: list[tuple[str, str]]) -> pd.DataFrame:

@@ -50,7 +50,8 @@ RIGHT: list[tuple[str, dict[str, list[Any]], list[str]]] = [
     ("csv-locale/suffix.csv", {"n": [1e6, 4e6, 1.6e7, 1.2e9], "d": [2e7, 8e7, 3.2e8, 2.4e10]}, []),
     ("csv-locale/bom.csv", {"n": [1e6, 4e6], "d": [2e7, 8e7], "loss": [4.51, 3.92]}, []),
     ("loss-as-text/runs.csv", {"loss": [4.51, None, None, None, None]},
-     ["without loss (loss): b, c, d, e", "e: 'OOM' in the place of the loss", "d: diverged: its loss is infinite"]),
+     ["without loss (loss): b, c, d, e", "b, c: diverged: its loss is NaN",
+      "e: 'OOM' in the place of the loss", "d: diverged: its loss is infinite"]),
     ("loss-as-text/oom.csv", {"loss": [4.51, 3.9, None, 3.1]}, ["c: 'RuntimeError: CUDA out of memory'"]),
     ("wandb-chart-export", {"run": ["d12_adamw", "d12_muon", "d16_adamw"], "loss": [4.025, 3.925, 3.85],
                             "step": [1000, 1000, 750]}, ["a run per column"]),
@@ -114,3 +115,11 @@ def test_a_column_per_model(tmp_path: Path) -> None:
     assert "where each column is a run, say --as wide" in refused("wide-one-column-per-model", tmp_path)
     rows, _ = taken("wide-one-column-per-model", tmp_path, "--as", "wide")
     assert [row["loss"] for row in rows] == pytest.approx([3.21, 2.97, 2.90, 2.71])
+
+
+def test_where_most_rows_have_no_loss_what_a_row_is_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.csv"
+    path.write_text("epoch,lr,val_loss\n0.1,0.1,\n0.2,0.1,\n0.3,0.1,4.0\n")
+    done = CliRunner().invoke(app, ["import", str(path), "--to", str(tmp_path / "x.csv"), "--yes", "--as", "runs"])
+    assert "'val_loss' lacks in 2 of 3 rows" in str(done.exception)
+    assert "--loss val_loss" in str(done.exception)

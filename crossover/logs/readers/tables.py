@@ -187,19 +187,23 @@ def _run_column(table: pd.DataFrame) -> str | None:
 
 
 def _rows(path: Path, table: pd.DataFrame) -> list[LoggedRun]:
-    column = _run_column(table)
+    column, spelt = _run_column(table), {str(name) for name in table.columns if table[name].dtype == object}
     runs = []
     for i, row in enumerate(table.to_dict("records")):
         name = f"{_stem(path)}:{i + 1}" if column is None else str(row[column])
-        facts = {str(key): kept for key, value in row.items() if key != column and (kept := _scalar(value)) is not None}
+        facts = {
+            str(key): kept for key, value in row.items()
+            if key != column and (kept := _scalar(value, nan=str(key) in spelt)) is not None
+        }  # fmt: skip
         runs.append(LoggedRun(name, path, facts))
     return runs
 
 
-def _scalar(value: Any) -> Scalar | None:
+def _scalar(value: Any, nan: bool) -> Scalar | None:
+    """A value of a cell; where NaN was written and kept apart from what lacks, it is one."""
     value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
     if isinstance(value, float) and value != value:
-        return None
+        return value if nan else None
     return flatten(value, "x").get("x")
 
 
