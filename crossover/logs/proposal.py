@@ -36,7 +36,7 @@ class Choice:
     others: list[str] = field(default_factory=list)
     """Other columns it could have been."""
     range: str = ""
-    """The smallest and the largest value, or the distinct texts."""
+    """The smallest and the largest value and the one in the middle, or the distinct texts."""
     lacking: list[str] = field(default_factory=list)
     """Names of the runs without a value."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -219,7 +219,8 @@ def _describe(choice: Choice, values: "pd.Series[object]", names: "pd.Series[str
     choice.lacking = list(names[values.isna()])
     if choice.role.numeric and len(known) and pd.api.types.is_numeric_dtype(known.dtype):
         low, high = float(known.min()), float(known.max())
-        choice.range = f"{low:.5g}" if low == high else f"{low:.5g} to {high:.5g}"
+        middle = f", median {float(known.median()):.5g}" if known.nunique() > 2 else ""
+        choice.range = f"{low:.5g}" if low == high else f"{low:.5g} to {high:.5g}{middle}"
         return
     texts = [str(value) for value in known.unique()]
     choice.range = ", ".join(texts[:4]) + (f", ... ({len(texts)})" if len(texts) > 4 else "")
