@@ -50,6 +50,7 @@ def render(
     return page(
         _HERE / "page.html.j2",
         sections=sections,
+        several=len({results.scale.name for results in studies}) > 1,
         tokens=tokens,
         lines=lines(verdicts),
         counts=counts(verdicts),

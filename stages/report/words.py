@@ -24,7 +24,17 @@ def headline(results: StudyResults) -> str:
     if above := next((side for side in pair["sides"] if side["name"] == "above"), None):
         met = _list([rung["name"] for rung in pair["rungs"] if rung["structural"]])
         last = f"Above {met}, where the two are one run, {_who(above['difference'], a, b)}{_growth(pair, above)}. "
-    return f"{last}{crossing(pair)}{_chance(pair, a, b)}{_held_out(results, pair)}"
+    return f"{last}{crossing(pair)}{_chance(pair, a, b)}{_held_out(results, pair)}{_others(results)}"
+
+
+def _others(results: StudyResults) -> str:
+    """Which of the other comparisons cross within the runs."""
+    others = results.fit["comparisons"][1:]
+    found = [pair for pair in others if pair["verdict"] == "crosses"]
+    places = [f" (at {pair['crossover']['value']:.2g} FLOP)" if pair["crossover"] else "" for pair in found]
+    named = [f"{results.label(pair['b'])}, against {results.label(pair['a'])}{place}"
+             for pair, place in zip(found, places, strict=True)]  # fmt: skip
+    return f" Of the {len(others)} other pairs {len(found)} cross: {'; '.join(named)}." if found else ""
 
 
 def _growth(pair: dict[str, Any], above: dict[str, Any]) -> str:

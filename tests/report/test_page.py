@@ -296,3 +296,19 @@ def test_regret_is_what_the_choice_at_one_width_loses_at_another() -> None:
 def test_a_crossing_is_told_with_its_place_only_inside_the_runs(place: Any, bracket: Any, says: str) -> None:
     rungs = [{"x": 2.0, "name": 16, "structural": False}, {"x": 8.0, "name": 24, "structural": False}]
     assert crossing({"verdict": "crosses", "rungs": rungs, "crossover": place, "bracket": bracket}) == says
+
+
+def test_other_pairs_that_cross_are_named_in_the_headline() -> None:
+    shown = results()
+    pair = shown.fit["comparisons"][0]
+    other = {**pair, "verdict": "crosses", "crossover": {"value": 5.3e10, "ci": [2e10, 9e10], "lever_arm_decades": 0.0}}
+    both = replace(shown, fit={**shown.fit, "comparisons": [{**pair, "verdict": "undecided"}, other]})
+    assert headline(both).endswith("Of the 1 other pairs 1 cross: b, against <b>A</b> (at 5.3e+10 FLOP).")
+
+
+def test_studies_of_two_scales_are_told_apart() -> None:
+    shown = results()
+    small = replace(shown, scale=shown.scale.model_copy(update={"name": "small"}))
+    tokens = {"passed": True, "rules": []}
+    assert "(<code>small</code>)" in render([shown, small], tokens, [], [])
+    assert "(<code>small</code>)" not in render([small], tokens, [], [])
