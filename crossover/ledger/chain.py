@@ -113,6 +113,6 @@ def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
         try:
             found.append(_ENTRY.validate_python(body))
         except ValidationError as error:
-            key = ".".join(map(str, error.errors()[0]["loc"]))
+            key = ".".join(map(str, error.errors()[0]["loc"]))[:200]
             raise DamageError(f"{where} is no forecast or outcome of this version ({key}); {remedy}") from None
     return found

@@ -198,3 +198,12 @@ def test_what_a_merged_branch_lodged_counts_too(committed: Path) -> None:
     git(root, "commit", "-qam", "merged, and altered on the way")
     with pytest.raises(DamageError, match="line 5 is not what commit"):
         read_ledger(committed)
+
+
+def test_a_long_name_makes_no_long_complaint(tmp_path: Path) -> None:
+    body = forecast().model_dump()
+    body["recipes"] = {"[" * 5000: {}}
+    (tmp_path / "ledger.jsonl").write_bytes(rechained([body]))
+    with pytest.raises(DamageError, match="is no forecast or outcome of this version") as caught:
+        read_ledger(tmp_path / "ledger.jsonl")
+    assert len(str(caught.value)) < 1000
