@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from crossover.logs.logged import Curves, LoggedRun, Scalar
+from crossover.logs.points import Points
 
 
 def join(launches: Iterable[LoggedRun], same: str = "") -> list[LoggedRun]:
@@ -53,18 +54,18 @@ def _resume(run: LoggedRun, launch: LoggedRun) -> None:
     """The launch takes over from its first step."""
     first, dropped = _first(launch.curves), 0
     for metric, points in run.curves.items():
-        kept = {step: value for step, value in points.items() if step < first}
+        kept = points.before(first)
         dropped += len(points) - len(kept)
         run.curves[metric] = kept
     for metric, points in launch.curves.items():
-        run.curves.setdefault(metric, {}).update(points)
+        run.curves[metric] = run.curves.get(metric, Points()) + points
     run.curves = {metric: points for metric, points in run.curves.items() if points}
     lost = f"; {dropped} points logged from there on before it are left out" if dropped else ""
     run.notes.append(f"resumed at step {first:g}{lost}")
 
 
 def _first(curves: Curves) -> float:
-    return min(next(iter(points)) for points in curves.values())
+    return min(points.first for points in curves.values())
 
 
 def _count(curves: Curves) -> int:
@@ -74,9 +75,10 @@ def _count(curves: Curves) -> int:
 def _is_copy(there: Curves, curves: Curves) -> bool:
     """Whether every point was logged before; what is not a number is the same as itself."""
     return all(
-        step in there.get(metric, {}) and (there[metric][step] == value or value != value)
+        step in known and (known[step] == value or value != value)
         for metric, points in curves.items()
-        for step, value in points.items()
+        for known in (there.get(metric, Points()),)
+        for step, value in zip(points.steps.tolist(), points.numbers.tolist(), strict=True)
     )
 
 

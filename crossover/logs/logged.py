@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from crossover.base.errors import DamageError
+from crossover.logs.points import Points
 
 Scalar = bool | int | float | str
-Curves = dict[str, dict[float, float]]
-"""Per metric its value by step, in the order of the steps."""
+Curves = dict[str, Points]
+"""Per metric its value by step."""
 APART = "logged/"
 """Begins the name of a metric that a setting has as well."""
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
@@ -39,13 +40,14 @@ class LoggedRun:
 
     def log(self, step: float, values: Mapping[str, float]) -> None:
         """Add what was logged at a step, where later counts; a metric whose steps fall begins another launch."""
-        known = (points for metric in values if (points := self.curves.get(metric)))
-        if any(step < next(reversed(points)) for points in known):
-            self.begin()
+        for metric in values:
+            if (known := self.curves.get(metric)) is not None and step < known.last:
+                self.begin()
+                break
         for metric, value in values.items():
-            points = self.curves.setdefault(metric, {})
-            self.twice += step in points and points[step] != value and "loss" in metric.lower()
-            points[step] = value
+            if (points := self.curves.get(metric)) is None:
+                points = self.curves[metric] = Points()
+            self.twice += points.put(step, value) and "loss" in metric.lower()
 
     def begin(self) -> None:
         """Another launch: what comes is not of the one before."""
@@ -54,12 +56,12 @@ class LoggedRun:
             self.curves = {}
 
     def tidy(self) -> None:
-        """Bring names and texts into one line each, and points of parts that were joined into the order of steps."""
+        """Bring names and texts into one line each."""
         self.name = one_line(self.name)
         self.facts = {
             one_line(name): one_line(value) if isinstance(value, str) else value for name, value in self.facts.items()
         }
-        self.curves = {one_line(name): dict(sorted(points.items())) for name, points in self.curves.items()}
+        self.curves = {one_line(name): points for name, points in self.curves.items()}
 
 
 def one_line(text: str) -> str:
@@ -95,6 +97,15 @@ def parse_json(content: str | bytes) -> Any:
     """JSON, or `ValueError` whatever is wrong with it."""
     try:
         return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def parse_lines(content: bytes) -> list[Any]:
+    """JSON in every line that is not blank, or `ValueError`."""
+    decode = json.JSONDecoder().decode
+    try:
+        return [decode(line) for line in content.decode(json.detect_encoding(content)).split("\n") if line.strip()]
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -5,11 +5,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from crossover.base.errors import UsageError
 from crossover.logs.endings import divergence
 from crossover.logs.logged import APART, LoggedRun, Scalar
+from crossover.logs.points import Points
 
 _RATE = re.compile(r"(^|[^a-z])(lr|learning_rate)(-[A-Za-z]+)?$")
 PEAK = "_max"
@@ -55,20 +57,19 @@ def to_table(runs: list[LoggedRun], take: Take, loss: str | None) -> tuple[pd.Da
 
 
 def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, str]]) -> dict[str, Scalar]:
-    points = run.curves.get(loss, {}) if loss is not None else {}
+    points = run.curves.get(loss or "", Points())
     end = _smallest(points) if take.kind == "min" else math.inf
     row: dict[str, Scalar] = {"run": run.name}
     row |= {key: value for key, value in run.facts.items() if key != "run"}
     for metric, curve in run.curves.items():
         name = f"{APART}{metric}" if metric in row else metric
-        value = _value(curve, end)
+        value = curve.at(end)
         if value is not None:
             row[name] = value
         if _RATE.search(metric):
-            row[name + PEAK] = max(curve.values())
+            row[name + PEAK] = float(np.max(curve.numbers))
     if points:
-        last = list(points)[-1]
-        row.setdefault("step", min(last, end))
+        row.setdefault("step", min(points.last, end))
     known = run.facts.get(loss or "")
     if isinstance(known, float) and math.isnan(known):
         row.setdefault(STATUS, "diverged")
@@ -84,20 +85,14 @@ def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, st
     return row
 
 
-def _smallest(points: dict[float, float]) -> float:
+def _smallest(points: Points) -> float:
     """The step of the smallest value; the end of training where there is none."""
-    finite = {step: value for step, value in points.items() if math.isfinite(value)}
-    return min(finite, key=finite.__getitem__) if finite else math.inf
+    finite = np.isfinite(points.numbers)
+    return float(points.steps[finite][np.argmin(points.numbers[finite])]) if finite.any() else math.inf
 
 
-def _value(curve: dict[float, float], end: float) -> float | None:
-    """The last value up to a step."""
-    steps = [step for step in curve if step <= end]
-    return curve[steps[-1]] if steps else None
-
-
-def _mean(run: LoggedRun, points: dict[float, float], count: int, notes: list[tuple[str, str]]) -> float:
-    values = list(points.values())[-count:]
+def _mean(run: LoggedRun, points: Points, count: int, notes: list[tuple[str, str]]) -> float:
+    values = points.numbers[-count:].tolist()
     if len(values) < count:
         notes.append((run.name, f"only {len(values)} points of the {count} to be averaged"))
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

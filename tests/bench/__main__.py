@@ -1,6 +1,6 @@
 """`make bench`: every part in a process of its own, ratios within one run; or the parts that are named.
 
-    python -m tests.bench [training] [grid] [tokens] [laws] [books] [start] [flow] [page]
+    python -m tests.bench [training] [grid] [tokens] [laws] [books] [start] [flow] [page] [logs]
     python -m tests.bench training --against REV [--batch 4]      our step beside that of another commit
 
 What each measures is said at the top of its module. `make gpu` is for a GPU.
@@ -9,7 +9,7 @@ What each measures is said at the top of its module. `make gpu` is for a GPU.
 import subprocess
 import sys
 
-PARTS = ("training", "grid", "tokens", "laws", "books", "start", "flow", "page")
+PARTS = ("training", "grid", "tokens", "laws", "books", "start", "flow", "page", "logs")
 
 
 def main() -> None:

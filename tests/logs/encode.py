@@ -4,7 +4,9 @@ import json
 import struct
 import zlib
 
-from crossover.logs.readers.wire import masked_crc32c
+import numpy as np
+
+from crossover.logs.readers.tfrecord import masked_crc32c
 
 
 def field(number: int, value: int | bytes | float) -> bytes:
@@ -21,6 +23,11 @@ def varint(value: int) -> bytes:
     return bytes([low | 0x80]) + varint(high) if high else bytes([low])
 
 
+def checksum(data: bytes) -> bytes:
+    """As TFRecords have it."""
+    return masked_crc32c(np.frombuffer(data, np.uint8)[None]).astype("<u4").tobytes()
+
+
 def event_file(losses: tuple[float, ...] = (4.0, 3.0, 2.5)) -> bytes:
     """A TensorBoard file with one scalar."""
     content = b""
@@ -28,7 +35,7 @@ def event_file(losses: tuple[float, ...] = (4.0, 3.0, 2.5)) -> bytes:
         value = field(1, b"val/loss") + field(2, loss)
         record = field(2, step) + field(5, field(1, value))
         length = struct.pack("<Q", len(record))
-        content += length + struct.pack("<I", masked_crc32c(length)) + record + struct.pack("<I", masked_crc32c(record))
+        content += length + checksum(length) + record + checksum(record)
     return content
 
 

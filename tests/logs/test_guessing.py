@@ -53,10 +53,10 @@ def test_values_must_fit_the_name() -> None:
 
 
 def run(name: str, losses: dict[float, float], **facts: Any) -> LoggedRun:
-    rates = {step: 0.1 / (step or 1) for step in losses}
-    return LoggedRun(
-        name, Path(name), facts, {"val/loss": losses, "learning_rate": rates, "tokens": {s: 8e6 * s for s in losses}}
-    )
+    logged = LoggedRun(name, Path(name), facts)
+    for step, loss in losses.items():
+        logged.log(step, {"val/loss": loss, "learning_rate": 0.1 / (step or 1), "tokens": 8e6 * step})
+    return logged
 
 
 CURVE = {1.0: 4.0, 2.0: 2.0, 3.0: 3.0, 4.0: 2.5}

@@ -11,6 +11,7 @@ from crossover.base.errors import UsageError
 from crossover.logs import find_runs
 from crossover.logs.launches import join
 from crossover.logs.logged import LoggedRun
+from crossover.logs.points import Points
 
 
 def log(losses: dict[float, float], **facts: Any) -> LoggedRun:
@@ -50,7 +51,7 @@ def test_a_copy_and_a_part() -> None:
     (run,) = join([log(FIRST), log(dict(list(FIRST.items())[:2]))])
     assert run.curves["loss"] == FIRST
     assert "a copy of 4 of its points" in run.notes[0]
-    other = LoggedRun("a", Path("b"), curves={"eval_loss": {30.0: 4.0}})
+    other = LoggedRun("a", Path("b"), curves={"eval_loss": Points([30.0], [4.0])})
     (both,) = join([log(FIRST), other])
     assert set(both.curves) == {"loss", "lr", "eval_loss"}
 

@@ -1,5 +1,7 @@
 """Event files written by torch's and by tensorboard's own writer, whole, cut and damaged."""
 
+import math
+import random
 import re
 from pathlib import Path
 
@@ -58,6 +60,31 @@ def test_our_reading_is_that_of_tensorboard(events: Written) -> None:
     theirs.Reload()
     ours = by_name(events.folder)["torch"].curves
     assert ours["val/loss"] == {item.step: item.value for item in theirs.Scalars("val/loss")}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_long_files_of_mixed_layouts_are_read_as_tensorboard_reads_them(tmp_path: Path) -> None:
+    """Most events differ in time, step and number alone and are read without parsing them anew."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.util.tensor_util import make_ndarray
+    from torch.utils.tensorboard import SummaryWriter
+
+    generator, values = random.Random(0), [0.0, -0.0, 1.0, math.inf, -math.inf, math.nan, 1e-45, 3.4e38]
+    with SummaryWriter(str(tmp_path)) as writer:
+        for step in sorted([*generator.sample(range(2**40), 300), 0, 1, 127, 128, 2**31, 2**32]):
+            for tag in ("loss", "lr", "lrs", "val/loss"):
+                writer.add_scalar(tag, generator.choice([*values, generator.gauss(0, 5)]), step)
+            writer.add_scalar("float", generator.choice(values), step, new_style=True)
+            writer.add_scalar("double", generator.gauss(0, 5), step, new_style=True, double_precision=True)
+    theirs = accumulator.EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "tensors": 0})
+    theirs.Reload()
+    ours = by_name(tmp_path)[tmp_path.name].curves
+    told = {tag: {item.step: item.value for item in theirs.Scalars(tag)} for tag in theirs.Tags()["scalars"]}
+    for tag in theirs.Tags()["tensors"]:
+        told[tag] = {item.step: float(make_ndarray(item.tensor_proto)) for item in theirs.Tensors(tag)}
+    assert set(ours) == set(told) == {"loss", "lr", "lrs", "val/loss", "float", "double"}
+    for tag, points in told.items():
+        assert ours[tag] == pytest.approx(points, rel=0, abs=0, nan_ok=True)
 
 
 def test_a_file_cut_anywhere_gives_what_was_before(scalars: bytes, tmp_path: Path) -> None:

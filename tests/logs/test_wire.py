@@ -2,7 +2,8 @@
 
 import pytest
 
-from crossover.logs.readers.wire import WireError, integer, masked_crc32c, message, parts, text
+from crossover.logs.readers.wire import WireError, integer, message, parts, text
+from tests.logs.encode import checksum
 
 
 def unmasked(value: int) -> int:
@@ -15,7 +16,7 @@ def unmasked(value: int) -> int:
     [(bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E), (b"123456789", 0xE3069283)],
 )
 def test_crc32c_by_the_vectors_of_rfc_3720(data: bytes, crc: int) -> None:
-    assert unmasked(masked_crc32c(data)) == crc
+    assert unmasked(int.from_bytes(checksum(data), "little")) == crc
 
 
 def test_fields_by_the_examples_of_the_encoding_guide() -> None:

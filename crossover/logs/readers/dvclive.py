@@ -5,8 +5,11 @@ https://dvc.org/doc/dvclive/how-it-works, "Directory structure".
 
 from pathlib import Path
 
+import numpy as np
+
 from crossover.base.errors import DamageError
 from crossover.logs.logged import APART, LoggedRun, flatten, parse_json, read_yaml
+from crossover.logs.points import Points
 from crossover.runs.text import read_text
 
 
@@ -30,7 +33,8 @@ def read_dvclive(metrics: Path) -> list[LoggedRun]:
         name, values = path.relative_to(plots).with_suffix("").as_posix(), table.columns[-1]
         if "step" in table and values != "step":
             points = table[["step", values]].dropna(subset="step").itertuples(index=False)
-            run.curves[name] = {float(step): float(value) for step, value in points if value is not None}
+            known = np.array([(step, value) for step, value in points if value is not None], float).reshape(-1, 2)
+            run.curves |= {name: Points.sort(*known.T)} if len(known) else {}
     logged = {name.replace(".", "/"): value for name, value in last.items()}
     run.facts = {f"{APART}{name}": value for name, value in logged.items() if name not in run.curves}
     if (folder / "params.yaml").exists():

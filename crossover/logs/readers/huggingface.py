@@ -13,6 +13,7 @@ from typing import Any
 
 from crossover.base.errors import DamageError
 from crossover.logs.logged import LoggedRun, as_number, flatten, parse_json, require_content
+from crossover.logs.points import Points
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _COMPANION = re.compile(
@@ -76,7 +77,7 @@ def add_events(run: LoggedRun, launches: list[LoggedRun], home: Path) -> None:
         elif agreement > 0:
             run.notes.append(f"the events in {where} are of an earlier launch of it")
         else:
-            ended = [f"{key} {points[max(points)]:.5g}" for key, points in launch.curves.items() if "loss" in key]
+            ended = [f"{key} {points[points.last]:.5g}" for key, points in launch.curves.items() if "loss" in key]
             rate = launch.facts.get("args.learning_rate")
             said = ", ".join([*ended[:1], *([f"learning rate {rate}"] if rate is not None else [])]) or "nothing"
             run.notes.append(f"left out another launch, in {where}, whose points are not the state's: {said}")
@@ -87,7 +88,7 @@ def _agreement(run: LoggedRun, launch: LoggedRun) -> float:
     same = differ = 0
     for tag, points in launch.curves.items():
         head, _, name = tag.partition("/")
-        known = run.curves.get(f"eval_{name}" if head == "eval" else name, {})
+        known = run.curves.get(f"eval_{name}" if head == "eval" else name, Points())
         for step in points.keys() & known.keys():
             alike = math.isclose(points[step], known[step], rel_tol=1e-5) or points[step] != points[step]
             same, differ = same + alike, differ + (not alike)
@@ -111,7 +112,7 @@ def _read(path: Path, remedy: str) -> Any:
 def _take(run: LoggedRun, entry: Any) -> bool:
     """Add an entry of log_history; whether it has a step, which one that a script appended may lack."""
     step = as_number(entry.get("step")) if isinstance(entry, dict) else None
-    if step is None:
+    if step is None or not math.isfinite(step):
         return False
     numbers = {key: as_number(value) for key, value in flatten(entry).items() if key != "step"}
     run.log(step, {key: number for key, number in numbers.items() if number is not None})

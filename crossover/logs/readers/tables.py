@@ -17,7 +17,18 @@ import pandas as pd
 from crossover.base.arrays import Floats
 from crossover.base.errors import DamageError, UsageError
 from crossover.logs.launches import join
-from crossover.logs.logged import LoggedRun, Scalar, as_number, flatten, one_line, parse_json, read_yaml, unwrapped
+from crossover.logs.logged import (
+    LoggedRun,
+    Scalar,
+    as_number,
+    flatten,
+    one_line,
+    parse_json,
+    parse_lines,
+    read_yaml,
+    unwrapped,
+)
+from crossover.logs.points import Points
 from crossover.runs.table import read_runs
 
 Reading = Literal["auto", "runs", "curves", "wide"]
@@ -71,7 +82,7 @@ def _read_json(path: Path, lines: bool) -> pd.DataFrame:
     """A list of rows, a mapping of columns as pandas writes it, one mapping of values, or a row per line."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        body = [parse_json(line) for line in content.splitlines() if line.strip()] if lines else parse_json(content)
+        body = parse_lines(content) if lines else parse_json(content)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist") from None
     except (ValueError, OSError, EOFError) as error:
@@ -86,13 +97,15 @@ def _read_json(path: Path, lines: bool) -> pd.DataFrame:
         raise UsageError(f"{path} holds no rows; give a list of objects, one per run or one per step")
     if isinstance(body, dict) and not any("loss" in name.lower() for name in flatten(body)):
         raise UsageError(f"{path} is one object without a loss, and no run; leave it out")
-    return _frame([{_printable(str(key)): _printable(value) for key, value in row.items()} for row in rows])
+    if b"\\" in content or not content.isascii():
+        rows = [{_printable(str(key)): _printable(value) for key, value in row.items()} for row in rows]
+    return _frame(rows, b"nan" in content.lower())
 
 
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _frame(rows: list[dict[str, Any]], nan: bool) -> pd.DataFrame:
     """Columns with a NaN that is written, in any spelling, keep it apart from what lacks, which is None there."""
     table = pd.DataFrame(rows)
-    for name in table.columns:
+    for name in table.columns if nan else ():
         values = [row.get(name) for row in rows]
         numbers = [as_number(value) for value in values]
         if any(number is not None and number != number for number in numbers):
@@ -113,7 +126,7 @@ def _unfold(table: pd.DataFrame) -> pd.DataFrame:
         values = table[column]
         if pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype):
             values = values.astype(object).map(_mapping)
-        if values.map(lambda value: isinstance(value, dict)).any():
+        if values.dtype == object and values.map(lambda value: isinstance(value, dict)).any():
             inner = pd.DataFrame([flatten(value) for value in values], index=table.index)
             parts.append(inner.rename(columns=lambda name, outer=column: f"{outer}.{name}"))
         else:
@@ -165,7 +178,7 @@ def _is_chart(table: pd.DataFrame) -> bool:
 def _charted(path: Path, table: pd.DataFrame, step: str, notes: list[str]) -> list[LoggedRun]:
     """A run per column; `NAME - METRIC` names both, anything else the run, whose metric is then a loss."""
     names = [str(name) for name in table.columns if name != step and not str(name).endswith(("__MIN", "__MAX"))]
-    runs: dict[str, LoggedRun] = {}
+    table, runs = table[np.isfinite(table[step].to_numpy(float, na_value=np.nan))], dict[str, LoggedRun]()
     steps = table[step].to_numpy(float)
     for name in names:
         run, _, metric = name.rpartition(" - ")
@@ -212,7 +225,7 @@ def _curves(path: Path, table: pd.DataFrame, step: str) -> Iterator[LoggedRun]:
     skipped = {step, column, "_timestamp"} | ({"epoch"} if step != "epoch" else set())
     for name, rows in [(_stem(path), table)] if column is None else table.groupby(column, sort=False):
         run = LoggedRun(str(name), path)
-        rows = rows[rows[step].notna()]
+        rows = rows[np.isfinite(rows[step].to_numpy(float, na_value=np.nan))]
         steps = rows[step].to_numpy(float)
         for launch in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(steps) < 0) + 1):
             run.begin()
@@ -227,17 +240,13 @@ def _curves(path: Path, table: pd.DataFrame, step: str) -> Iterator[LoggedRun]:
 def _add_column(run: LoggedRun, name: str, steps: Floats, values: "pd.Series[Any]") -> None:
     """Numbers by step are a curve; text that never changes is a setting."""
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
-        known = values.notna().to_numpy()
-        points = dict(zip(steps[known].tolist(), values.to_numpy(float, na_value=np.nan)[known].tolist(), strict=True))
+        known, numbers = values.notna().to_numpy(), values.to_numpy(float, na_value=np.nan)
     else:
-        spelt = [
-            (at, as_number(value.item() if hasattr(value, "item") else value))
-            for at, value in zip(steps, values, strict=True)
-        ]
-        points = {float(at): number for at, number in spelt if number is not None}
-    if points:
-        run.curves[name] = points
-        run.twice += int(values.notna().sum()) - len(points) if "loss" in name.lower() else 0
+        spelt = [as_number(value.item() if hasattr(value, "item") else value) for value in values]
+        known, numbers = np.array([number is not None for number in spelt], bool), np.array(spelt, float)
+    if known.any():
+        points = run.curves[name] = Points.sort(steps[known], numbers[known])
+        run.twice += int(known.sum()) - len(points) if "loss" in name.lower() else 0
         return
     text = values[values.notna()]
     if len(text) and text.astype(str).nunique() == 1:

@@ -1,22 +1,20 @@
 """TensorBoard event files: scalars in both of their forms, hyperparameters, and settings logged as JSON text.
 
-The file is a TFRecord (https://www.tensorflow.org/tutorials/load_data/tfrecord): per record the length (8 bytes), its
-masked CRC-32C (4), the bytes, and theirs (4). Every record is one protobuf `Event`. Field numbers, from the `.proto`
-files of `tensorboard/compat/proto` and `tensorboard/plugins/hparams`: Event step 2, summary 5; Summary value 1; Value
-tag 1, simple_value 2, tensor 8, metadata 9; SummaryMetadata plugin_data 1 (plugin_name 1, content 2); TensorProto
-dtype 1, tensor_content 4, then one field per type; HParamsPluginData session_start_info 3, its map hparams 1.
+Every record of the file is one protobuf `Event`. Field numbers, from the `.proto` files of `tensorboard/compat/proto`
+and `tensorboard/plugins/hparams`: Event wall_time 1, step 2, summary 5; Summary value 1; Value tag 1, simple_value 2,
+tensor 8, metadata 9; SummaryMetadata plugin_data 1 (plugin_name 1, content 2); TensorProto dtype 1, tensor_content 4,
+then one field per type; HParamsPluginData session_start_info 3, its map hparams 1.
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from crossover.base.errors import DamageError
 from crossover.logs.launches import join
 from crossover.logs.logged import Curves, LoggedRun, Scalar, flatten, parse_json, some
-from crossover.logs.readers.wire import CutError, Value, WireError, integer, masked_crc32c, message, parts, text
+from crossover.logs.readers.tfrecord import Records
+from crossover.logs.readers.wire import CutError, Value, WireError, integer, message, parts, text
 
 _TENSORS = {1: (5, "f"), 2: (6, "d"), 3: (7, None), 9: (10, None), 19: (13, None), 14: (13, None)}
 """By dtype (float, double, int32, int64, half, bfloat16) the field with the values, and how they are packed."""
@@ -61,45 +59,86 @@ def _under(prefix: str, curves: Curves) -> Curves:
 
 
 def _read_file(path: Path) -> _File:
-    part, count = _File(path.name, path), 0
+    part, records, layouts = _File(path.name, path), None, _Layouts()
     try:
-        for payload, checksum in _records(path):
-            if _take(part, payload) and masked_crc32c(payload) != checksum:
-                raise WireError(f"wrong checksum in record {count + 1}")
-            count += 1
+        records = Records(path)
+        for place, payload in records:
+            if layouts.take(part, payload):
+                records.take(place, len(payload))
+            elif _take(part, payload):
+                records.take(place, len(payload))
+                layouts.learn(payload)
     except CutError:
+        count = records.count if records else 0
         part.notes.append(f"{path.name} ends early, after {count} records: the run was killed or is still going")
     except WireError as error:
-        raise DamageError(f"{path} is damaged ({error}); copy it again, or leave it out") from None
+        raise _damage(path, error) from None
+    try:
+        if records:
+            records.verify()
+    except WireError as error:
+        raise _damage(path, error) from None
     return part
 
 
-@lru_cache(maxsize=4096)
-def _checksum(length: bytes) -> int:
-    """Of a record's length, of which there are few in a file."""
-    return masked_crc32c(length)
+def _damage(path: Path, error: WireError) -> DamageError:
+    return DamageError(f"{path} is damaged ({error}); copy it again, or leave it out")
 
 
-def _records(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Every record with the checksum it should have.
+class _Layouts:
+    """Events that differ from one before in time, step and number alone, as most of a long run's do.
 
-    The length's checksum is checked here, the record's where something is taken from it: most of a large file is
-    pictures and histograms, which nobody asks for.
+    To parse each anew takes several times as long. What lies after the step is known by its bytes without the number's.
     """
-    size = path.stat().st_size
-    if not size:
-        raise CutError("it is empty")
-    with path.open("rb") as file:
-        while header := file.read(12):
-            if not any(header) or len(header) < 12:
-                raise CutError("cut in a header")  # or zeros, where a machine crashed before it wrote
-            if _checksum(header[:8]) != struct.unpack("<I", header[8:])[0]:
-                raise WireError(f"wrong checksum of the length at byte {file.tell() - 12}")
-            (length,) = struct.unpack("<Q", header[:8])
-            if file.tell() + length + 4 > size:
-                raise CutError("cut in a record")
-            payload = file.read(length)
-            yield payload, struct.unpack("<I", file.read(4))[0]
+
+    def __init__(self) -> None:
+        self._places: dict[int, set[tuple[int, str]]] = {}
+        self._tags: dict[tuple[int, str, bytes], str] = {}
+
+    def take(self, run: _File, payload: bytes) -> bool:
+        """Add the value of an event of a known layout; whether it is one."""
+        step, after = _step(payload)
+        rest = payload[after:]
+        for place, form in self._places.get(len(rest), ()):
+            end = place + struct.calcsize(form)
+            tag = self._tags.get((place, form, rest[:place] + rest[end:]))
+            if tag is not None and after:
+                run.log(step, {tag: struct.unpack(form, rest[place:end])[0]})
+                return True
+        return False
+
+    def learn(self, payload: bytes) -> None:
+        """The layout of an event with one float or double, whose bytes occur once."""
+        _, after = _step(payload)
+        rest = payload[after:]
+        event = message(rest)
+        values = [item for summary in parts(event, 5) for item in parts(message(summary), 1)]
+        if not after or set(event) != {5} or len(values) != 1 or b"hparams" in rest:
+            return
+        found = message(values[0])
+        tensor = message(b"".join(parts(found, 8)))
+        form = "<d" if tensor.get(1) == [2] else "<f"
+        numbers = [*found.get(2, []), *tensor.get(4, []), *tensor.get(6 if form == "<d" else 5, [])]
+        data = numbers[0] if len(numbers) == 1 and tensor.get(1, [1]) in ([1], [2]) else 0
+        if isinstance(data, bytes) and len(data) == struct.calcsize(form) and rest.count(data) == 1:
+            place = rest.index(data)
+            self._places.setdefault(len(rest), set()).add((place, form))
+            self._tags[place, form, rest.replace(data, b"")] = text(found, 1)
+
+
+def _step(payload: bytes) -> tuple[int, int]:
+    """The step of an event that begins with its time and goes on with its step, and where that ends; else 0, 0."""
+    if payload[:1] != b"\x09":
+        return 0, 0
+    if payload[9:10] != b"\x10":
+        return 0, 9
+    step, at = 0, 10
+    while at < min(len(payload), 19):
+        step |= (payload[at] & 0x7F) << 7 * (at - 10)
+        at += 1
+        if payload[at - 1] < 0x80:
+            return step, at
+    return 0, 0
 
 
 def _take(run: _File, payload: bytes) -> bool:

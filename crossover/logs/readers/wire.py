@@ -1,4 +1,4 @@
-"""Protobuf's wire format and CRC-32C: the little of both that training logs need, without their libraries.
+"""Protobuf's wire format, the little of it that training logs need, without its library.
 
 Format: https://protobuf.dev/programming-guides/encoding. A message is a list of fields, each a varint of
 `number << 3 | type` and a value. What the numbers mean is said where they are used.
@@ -83,25 +83,3 @@ def integer(found: dict[int, list[Value]], number: int) -> int:
     if not isinstance(value, int):
         raise WireError(f"field {number} holds bytes where a number is due")
     return value - (1 << 64) if value >> 63 else value
-
-
-def _crc_table() -> list[int]:
-    table = list(range(256))
-    for _ in range(8):
-        table = [value >> 1 ^ (0x82F63B78 if value & 1 else 0) for value in table]
-    return table
-
-
-_CRC = _crc_table()
-
-
-def masked_crc32c(data: bytes) -> int:
-    """CRC-32C (RFC 3720, appendix B.4), rotated and shifted by a constant as TFRecord files have it.
-
-    https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
-    """
-    crc = 0xFFFF_FFFF
-    for byte in data:
-        crc = _CRC[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFF_FFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFF_FFFF
