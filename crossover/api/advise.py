@@ -12,6 +12,7 @@ from crossover.answers.choices import Candidates
 from crossover.api.columns import law_and_columns
 from crossover.api.places import Place, read_places
 from crossover.base.errors import UsageError
+from crossover.runs.losses import name_lost, read_losses
 from crossover.runs.roles import recipe_column
 from crossover.runs.table import Runs, Tabular, read_runs
 
@@ -75,13 +76,14 @@ def advise(
     runs, cells = (runs, read_runs(candidates)) if candidates is not None else _without_loss(runs, loss)
     places = {name: cells.numbers(text) for name, text in columns.items()}
     advice = advise_arrays(
-        {name: runs.numbers(text) for name, text in columns.items()}, runs.numbers(loss),
+        {name: runs.numbers(text) for name, text in columns.items()}, read_losses(runs, loss),
         Candidates(places, cells.numbers(cost) if cost else _compute(places), _labels(cells, recipes),
                    _labels(cells, pair)),
         read_places(at, columns), budget, law=chosen, recipe=_labels(runs, recipes), pair=_labels(runs, pair),
         noise=noise, sure=sure,
     )  # fmt: skip
-    return replace(advice, left_out=[*runs.left_out, *advice.left_out], pair=pair)
+    lost = name_lost(advice.left_out, runs, None, loss, *columns.values())
+    return replace(advice, left_out=[*runs.left_out, *lost], pair=pair)
 
 
 def _labels(runs: Runs, column: str | None) -> Any:

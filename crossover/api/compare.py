@@ -8,6 +8,7 @@ from crossover.answers.compare import compare as compare_arrays
 from crossover.answers.comparison import Comparisons
 from crossover.api.places import Place, read_place
 from crossover.base.errors import UsageError
+from crossover.runs.losses import name_lost, read_losses
 from crossover.runs.roles import POOLED
 from crossover.runs.table import Tabular, read_runs
 
@@ -33,8 +34,8 @@ def compare(
         table: one row per run: a file's path, a DataFrame, or columns by name as arrays of one length n.
         at: a size to extrapolate the difference to, in the unit of x: 1e22, or {"x": 1e22}, or "x=1e22".
         x: column, or expression of columns, of n positive sizes in any unit: FLOPs, tokens, parameters.
-        loss: column or expression of n losses, in any unit and of either sign (of a metric that rises, `-accuracy`);
-            missing or infinite ones are diverged runs.
+        loss: column or expression of n losses, in any unit and of either sign; of a metric that rises `-accuracy`,
+            which is refused without its sign; missing or infinite ones are diverged runs.
         by: column that names the recipe.
         pair: column that pairs runs of one size: the seed.
         only: pairs (A, B) to compare; all where absent.
@@ -65,7 +66,7 @@ def compare(
     runs = read_runs(table, where)
     target = None if at is None else read_place(at, {"x": x})["x"]
     result = compare_arrays(
-        runs.numbers(x), runs.numbers(loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
+        runs.numbers(x), read_losses(runs, loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
         pairs=only, settings=Settings(law, target), names=(x, loss),
     )  # fmt: skip
-    return replace(result, left_out=[*runs.left_out, *result.left_out])
+    return replace(result, left_out=[*runs.left_out, *name_lost(result.left_out, runs, by, x, loss)])

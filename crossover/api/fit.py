@@ -15,6 +15,7 @@ from crossover.laws.fit import fit as fit_arrays
 from crossover.laws.laws import get_law
 from crossover.laws.result import Drawn, Fit, Predicted
 from crossover.runs.estimates import Estimate
+from crossover.runs.losses import name_lost, read_losses
 from crossover.runs.roles import recipe_column
 from crossover.runs.rows import require_positive
 from crossover.runs.table import Runs, Tabular, read_runs
@@ -84,18 +85,19 @@ def fit(
 
     def of(runs: Runs) -> Fit:
         some, held = runs.split(heldout)
-        inputs, values = _columns(some, columns), some.numbers(loss)
+        inputs, values = _columns(some, columns), read_losses(some, loss)
         require_positive({loss: values})
         result = fit_arrays(
             chosen, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
             weights=None if weights is None else some.numbers(weights), seed=seed,
             clusters=None if cluster is None else np.unique(some.labels(cluster), return_inverse=True)[1],
-            predict=places, heldout=(_columns(held, columns), held.numbers(loss)) if heldout else None,
+            predict=places, heldout=(_columns(held, columns), read_losses(held, loss)) if heldout else None,
         )  # fmt: skip
         if objective == "squares_log" and weights is None and not bootstrap:
             result = replace(result, predictions=_believed(result, inputs, values))
+        lost = name_lost(result.left_out, some, None, loss, *columns.values())
         drawn = Drawn(inputs["x"], values, loss) if "x" in inputs else Drawn(name=loss)
-        return replace(result, inputs=columns, left_out=[*some.left_out, *result.left_out], drawn=drawn)
+        return replace(result, inputs=columns, left_out=[*some.left_out, *lost], drawn=drawn)
 
     runs = read_runs(table, where)
     return by_recipe(runs, recipe_column(runs, by, loss, *columns.values()), of)

@@ -6,6 +6,7 @@ from crossover.api.recipes import ByRecipe, by_recipe
 from crossover.base.errors import UsageError
 from crossover.laws.optimum import Optima
 from crossover.laws.optimum import optimum as optimum_arrays
+from crossover.runs.losses import name_lost, read_losses
 from crossover.runs.roles import recipe_column
 from crossover.runs.table import Runs, Tabular, read_runs
 
@@ -55,11 +56,11 @@ def optimum(
 
     def of(runs: Runs) -> Optima:
         result = optimum_arrays(
-            runs.numbers(lr), runs.numbers(loss), {name: runs.numbers(text) for name, text in scale.items()},
+            runs.numbers(lr), read_losses(runs, loss), {name: runs.numbers(text) for name, text in scale.items()},
             batch=None if batch is None else runs.numbers(batch),
             initial=None if initial is None else runs.numbers(initial),
         )  # fmt: skip
-        return replace(result, left_out=[*runs.left_out, *result.left_out])
+        return replace(result, left_out=[*runs.left_out, *name_lost(result.left_out, runs, None, loss)])
 
     runs = read_runs(table, where)
     return by_recipe(runs, recipe_column(runs, by, lr, loss, *scale.values()), of)

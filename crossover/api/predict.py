@@ -8,6 +8,7 @@ from crossover.answers.predict import Evidence, Prediction
 from crossover.answers.predict import predict as predict_arrays
 from crossover.api.places import Place, example, read_place
 from crossover.base.errors import UsageError
+from crossover.runs.losses import name_lost, read_losses
 from crossover.runs.roles import recipe_column
 from crossover.runs.rows import require_positive
 from crossover.runs.table import Tabular, read_runs
@@ -63,7 +64,7 @@ def predict(
     if at is None:
         raise UsageError(f"name the target with --at, as {example(columns)}")
     target, read = read_place(at, columns), read_runs(table, where)
-    recipes, values = recipe_column(read, by, *columns.values()), read.numbers(loss)
+    recipes, values = recipe_column(read, by, *columns.values()), read_losses(read, loss)
     require_positive({loss: values})
     evidence = Evidence(
         {name: read.numbers(text) for name, text in columns.items()}, values,
@@ -71,5 +72,5 @@ def predict(
         None if pair is None else read.labels(pair),
     )  # fmt: skip
     result = predict_arrays(evidence, target, count=runs, law=law)
-    axes = (" × ".join(columns.values()), loss)
-    return replace(result, left_out=[*read.left_out, *result.left_out], axes=axes)
+    lost = name_lost(result.left_out, read, recipes, loss, *columns.values())
+    return replace(result, left_out=[*read.left_out, *lost], axes=(" × ".join(columns.values()), loss))

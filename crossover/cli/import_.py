@@ -1,6 +1,7 @@
 """The command `import`: training logs of W&B, TensorBoard, Hugging Face or tables to a table of runs."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,6 +37,7 @@ def import_(
     ] = "auto",
     where: Annotated[str | None, typer.Option(help="Rows to keep, as: flops > 1e18 and status == 'finished'.")] = None,
     names: Annotated[str | None, typer.Option(help="Settings in the runs' names, as: lr{lr}_n{n}.")] = None,
+    rises: Annotated[bool, typer.Option("--higher-is-better", help="The loss rises, as accuracy does.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the guesses.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +49,7 @@ def import_(
 
     crossover import wandb/ --to runs.csv --loss val/loss --d "step * 2048"
     """
-    from crossover.logs import find_runs, parse_take, propose, require_writable, write_table
+    from crossover.logs import find_runs, parse_take, propose, read_names, require_writable
 
     given = {
         "loss": loss, "n": n, "d": d, "flops": flops, "lr": lr, "batch": batch, "recipe": recipe, "seed": seed,
@@ -56,14 +58,18 @@ def import_(
     require_writable(to, paths)
     runs = find_runs(paths, reading)
     if names is not None:
-        from crossover.logs.naming import read_names
-
         read_names(runs, names)
-    proposal = propose(runs, stated, parse_take(take), where)
-    settled = yes or not proposal.guesses
+    proposal = propose(runs, stated, replace(parse_take(take), rises=rises), where)
     extra = ["--take", take] * (take != "last") + ["--as", reading] * (reading != "auto")
     extra += [*(["--where", where] if where else []), *(["--names", names] if names else [])]
-    confirm = _confirming(paths, to, stated, proposal, extra)
+    extra += ["--higher-is-better"] * rises
+    _settle(proposal, to, yes or not proposal.guesses, _confirming(paths, to, stated, proposal, extra), as_json)
+
+
+def _settle(proposal: "Proposal", to: Path, settled: bool, confirm: str, as_json: bool) -> None:
+    """Write the table where nothing is left to guess; show what was found; ask for what is."""
+    from crossover.logs import write_table
+
     if settled:
         write_table(to, proposal.table)
     if as_json:
@@ -94,7 +100,7 @@ def _show(proposal: "Proposal", written: Path | None) -> None:
 
 
 def _said(proposal: "Proposal") -> "Iterator[Block]":
-    from crossover.logs import some
+    from crossover.base.hints import some
     from crossover.plots.blocks import table
 
     columns = ("column", "is", "because", "range", "also possible")
@@ -118,7 +124,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _lacking(choice: "Choice", runs: int) -> str:
-    from crossover.logs import some
+    from crossover.base.hints import some
 
     who = "every run" if len(choice.lacking) == runs else some(choice.lacking)
     return f"without {choice.role.name} ({choice.expression}): {who}"

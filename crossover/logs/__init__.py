@@ -6,11 +6,11 @@ libraries; `propose` makes one row per run and guesses which column is what, eac
 """
 
 from crossover.logs.finding import find_runs
-from crossover.logs.logged import some
+from crossover.logs.naming import read_names
 from crossover.logs.picking import Take, parse_take
 from crossover.logs.proposal import Choice, Proposal, propose
 from crossover.logs.writing import require_writable, write_table
 
 __all__ = [
-    "Choice", "Proposal", "Take", "find_runs", "parse_take", "propose", "require_writable", "some", "write_table",
+    "Choice", "Proposal", "Take", "find_runs", "parse_take", "propose", "read_names", "require_writable", "write_table",
 ]  # fmt: skip

@@ -4,14 +4,20 @@ A wrong unit fits as well as a right one, and moves every answer: so it is said,
 and nothing is derived from it.
 """
 
+import re
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
 from crossover.base.arrays import Floats
+from crossover.base.hints import some
 
 _LEAST = {"n": (1e3, "parameters"), "d": (1e5, "training tokens"), "flops": (1e9, "training FLOPs")}
 _UNITS = {"n": (1e6, 1e9), "d": (1e9, 1e12), "flops": (1e18, 1e21)}
 _MOST_LOSS = 15.0
+_VOCABULARY = re.compile(r"(.*[._/])?(padded_)?(vocab(ulary)?_size|vocab|n_vocab|num_tokens_in_vocab)")
+_SIZES = {"n": "parameters", "flops": "FLOPs", "d": "tokens"}
 _OTHER = (
     (("bpb", "bits_per_byte"), "bits per byte", "{x} * 0.6931 * BYTES_PER_TOKEN"),
     (("bpc", "bits_per_character"), "bits per character", "{x} * 0.6931 * CHARACTERS_PER_TOKEN"),
@@ -55,3 +61,24 @@ def _unit(column: str, expression: str, known: Floats) -> str:
     if known.max() > _MOST_LOSS:
         return f"losses of up to {known.max():g} ({expression}) are none in nats; perplexities? --loss 'log({column})'"
     return ""
+
+
+def odd_losses(columns: "dict[str, pd.Series[float]]", table: pd.DataFrame) -> Iterator[str]:
+    """Losses that a model without training has, and losses that grow with size: each run may be so, but seldom is."""
+    loss = pd.Series(columns["loss"], dtype=float)
+    for name in table.columns:
+        if _VOCABULARY.fullmatch(str(name)) and pd.api.types.is_numeric_dtype(table[name].dtype):
+            above = loss > np.log(table[name].astype(float).where(table[name] > 1))
+            if above.any():
+                runs = some(table["run"][above].astype(str).tolist())
+                yield f"{runs}: a loss above ln({name}), that of guessing; is it in nats, and did training diverge?"
+            break
+    size = next((name for name in _SIZES if name in columns), None)
+    if size is None:
+        return
+    middle = loss.groupby(columns[size]).median().dropna().sort_index()
+    if len(middle) > 2 and (np.diff(middle) > 0).all():
+        yield (
+            f"the loss grows with {_SIZES[size]}, from {middle.iloc[0]:.5g} to {middle.iloc[-1]:.5g}; "
+            "if it is a metric that rises as models get better, say --higher-is-better"
+        )

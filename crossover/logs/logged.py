@@ -19,8 +19,6 @@ _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LONGEST = 300
 """Characters of a text worth a column; longer ones are prompts, notes or whole files."""
 
-_SHOWN = 5
-
 
 @dataclass
 class LoggedRun:
@@ -138,12 +136,6 @@ def unwrapped(settings: dict[str, Any]) -> dict[str, Any]:
         key: item["value"] if isinstance(item, dict) and "value" in item and set(item) <= {"value", "desc"} else item
         for key, item in plain.items()
     }
-
-
-def some(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def name_apart(runs: Iterable[LoggedRun]) -> list[LoggedRun]:

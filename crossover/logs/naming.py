@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 from crossover.base.errors import UsageError
-from crossover.logs.logged import LoggedRun, some
+from crossover.base.hints import some
+from crossover.logs.logged import LoggedRun
 from crossover.runs.text import number
 
 _PLACE = re.compile(r"\{(\w+)\}")

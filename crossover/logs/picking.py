@@ -27,6 +27,8 @@ class Take:
     kind: Literal["last", "min", "mean"] = "last"
     count: int = 1
     """Points that `mean` averages, the last ones."""
+    rises: bool = False
+    """Whether the metric grows as models get better: `min` takes its largest value then."""
 
     def __str__(self) -> str:
         return f"mean:{self.count}" if self.kind == "mean" else self.kind
@@ -58,7 +60,7 @@ def to_table(runs: list[LoggedRun], take: Take, loss: str | None) -> tuple[pd.Da
 
 def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, str]]) -> dict[str, Scalar]:
     points = run.curves.get(loss or "", Points())
-    end = _smallest(points) if take.kind == "min" else math.inf
+    end = _best(points, take.rises) if take.kind == "min" else math.inf
     row: dict[str, Scalar] = {"run": run.name}
     row |= {key: value for key, value in run.facts.items() if key != "run"}
     for metric, curve in run.curves.items():
@@ -85,10 +87,10 @@ def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, st
     return row
 
 
-def _smallest(points: Points) -> float:
-    """The step of the smallest value; the end of training where there is none."""
-    finite = np.isfinite(points.numbers)
-    return float(points.steps[finite][np.argmin(points.numbers[finite])]) if finite.any() else math.inf
+def _best(points: Points, rises: bool) -> float:
+    """The step of the smallest value, of a metric that rises the largest; the end of training where there is none."""
+    finite, sign = np.isfinite(points.numbers), -1 if rises else 1
+    return float(points.steps[finite][np.argmin(sign * points.numbers[finite])]) if finite.any() else math.inf
 
 
 def _mean(run: LoggedRun, points: Points, count: int, notes: list[tuple[str, str]]) -> float:

@@ -2,6 +2,7 @@
 
 import keyword
 import math
+import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from crossover.base.errors import UsageError
-from crossover.logs.doubts import doubt
+from crossover.base.hints import some
+from crossover.logs.doubts import doubt, odd_losses
 from crossover.logs.guessing import as_counts, candidates
-from crossover.logs.logged import APART, LoggedRun, some
+from crossover.logs.logged import APART, LoggedRun
 from crossover.logs.names import ROLES, Role
 from crossover.logs.picking import Take, to_table
 from crossover.runs.expressions import condition, evaluate
+from crossover.runs.losses import rises
 from crossover.runs.table import Runs
 
 _UNFINISHED = ("failed", "crashed", "killed", "running", "preempted", "error", "aborted")
@@ -66,7 +69,7 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take, where: st
     `stated` maps roles to columns or expressions, or to `none`; `where` says which rows stay. Raises `UsageError` where
     a stated one cannot be read, and where nothing looks like a loss.
     """
-    loss = _choose_loss(runs, stated)
+    loss = _choose_loss(runs, stated, take.rises)
     _require_losses(runs, loss)
     table, notes = to_table(runs, take, loss.expression.strip("`").removeprefix(APART))
     table = _kept(table, where, notes)
@@ -75,6 +78,8 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take, where: st
     columns = {choice.role.name: _values(table, choice) for choice in choices}
     doubts = {choice.role.name: doubt(choice.role.name, choice.expression, columns[choice.role.name])
               for choice in choices}  # fmt: skip
+    if take.rises:
+        columns["loss"] = _turned(loss, columns["loss"])
     for choice in [] if doubts.get("n") or doubts.get("d") else list(_derived(choices, table, stated)):
         choices.append(choice)
         columns[choice.role.name] = _values(table, choice)
@@ -83,7 +88,7 @@ def propose(runs: list[LoggedRun], stated: dict[str, str], take: Take, where: st
         _describe(choice, columns[choice.role.name], table["run"])
     known = {choice.role.name for choice in choices} | {name for name, text in stated.items() if text == NONE}
     told = _notes([*((run.name, note) for run in runs for note in run.notes), *notes])
-    told += [*getattr(runs, "notes", ()), *filter(None, doubts.values())]
+    told += [*getattr(runs, "notes", ()), *filter(None, doubts.values()), *odd_losses(columns, table)]
     return Proposal(
         _arrange(table, columns, choices), choices, [role for role in ROLES if role.name not in known], told
     )
@@ -133,14 +138,29 @@ def _notes(told: list[tuple[str, str]]) -> list[str]:
     return [f"{some(runs)}: {note}" for note, runs in names.items()]
 
 
-def _choose_loss(runs: list[LoggedRun], stated: dict[str, str]) -> Choice:
+def _choose_loss(runs: list[LoggedRun], stated: dict[str, str], rising: bool) -> Choice:
     role, table = ROLES[0], to_table(runs, Take(), None)[0]
+    risers = [str(name) for name in table.columns if rises(str(name).removeprefix(APART))]
+    if rising and "loss" not in stated and risers:
+        return Choice(role, risers[0], stated=False, why="its name is that of a metric that rises", others=risers[1:])
     choice = _choice(role, table, stated)
+    named = choice.expression.strip("`") if choice else None
+    if not rising and (named in risers if choice else risers):
+        which = named or risers[0]
+        raise UsageError(f"'{which}' rises as models get better: --loss {shlex.quote(which)} --higher-is-better")
     if choice is None:
         known = textwrap.shorten(", ".join(map(str, table.columns)), 1000, placeholder=" ...")
         wide = "; where each column is a run, say --as wide" if any(len(run.curves) > 1 for run in runs) else ""
         raise UsageError(f"no column looks like {role.meaning}; name it by --{role.name}, there are {known}{wide}")
     return choice
+
+
+def _turned(loss: Choice, values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A metric that rises as one that falls: its distance from 1, or 100, where it is a share, else its negative."""
+    known = values.dropna()
+    whole = next((whole for whole in (1, 100) if known.between(0, whole).all()), None)
+    loss.why += f"; the loss is {'' if whole is None else whole} - it, since it rises"
+    return -values if whole is None else whole - values
 
 
 def _choice(role: Role, table: pd.DataFrame, stated: dict[str, str]) -> Choice | None:

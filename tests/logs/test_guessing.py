@@ -128,7 +128,36 @@ def test_names_that_meet_are_kept_apart() -> None:
 
 
 def test_without_a_loss_the_columns_are_named() -> None:
-    with pytest.raises(UsageError, match="name it by --loss, there are run, accuracy"):
-        propose([LoggedRun("a", Path("a"), {"accuracy": 1.0})], {}, Take())
+    with pytest.raises(UsageError, match="name it by --loss, there are run, width"):
+        propose([LoggedRun("a", Path("a"), {"width": 1.0})], {}, Take())
     with pytest.raises(UsageError, match="no column is called 'los'"):
         propose([LoggedRun("a", Path("a"), {"loss": 1.0})], {"loss": "los"}, Take())
+
+
+def test_a_metric_that_rises_is_asked_for_and_turned() -> None:
+    runs = [LoggedRun(name, Path(name)) for name in "abc"]
+    for number, logged in enumerate(runs):
+        for step, accuracy in enumerate((0.2, 0.5, 0.4)):
+            logged.log(step, {"eval/accuracy": accuracy + number / 10})
+    for stated in ({}, {"loss": "eval/accuracy"}):
+        with pytest.raises(UsageError, match=r"'eval/accuracy' rises .* --loss eval/accuracy --higher-is-better"):
+            propose(runs, stated, Take())
+    for take, losses in ((Take(rises=True), [0.6, 0.5, 0.4]), (Take("min", rises=True), [0.5, 0.4, 0.3])):
+        proposal = propose(runs, {}, take)
+        assert proposal.table["loss"].tolist() == pytest.approx(losses)
+        assert proposal.choices[0].expression == "eval/accuracy"
+        assert "the loss is 1 - it" in proposal.choices[0].why
+    percent = [LoggedRun(str(value), Path("x"), {"accuracy": value, "rouge1": -value}) for value in (31.0, 72.0)]
+    assert propose(percent, {}, Take(rises=True)).table["loss"].tolist() == [69.0, 28.0]
+    assert propose(percent, {"loss": "rouge1"}, Take(rises=True)).table["loss"].tolist() == [31.0, 72.0]
+
+
+def test_losses_that_no_training_has_are_said() -> None:
+    rows = [
+        LoggedRun(str(n), Path("x"), {"n": n, "loss": loss, "model.vocab_size": 1000})
+        for n, loss in ((1e6, 3.0), (2e6, 4.0), (4e6, 6.9), (8e6, 7.0))
+    ]
+    notes = propose(rows, {}, Take()).notes
+    assert notes[-2].startswith("8000000.0: a loss above ln(model.vocab_size)")
+    assert "the loss grows with parameters, from 3 to 7; " in notes[-1]
+    assert propose(rows[:2], {}, Take()).notes == []

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossover.base.errors import DamageError
+from crossover.base.hints import some
 from crossover.logs.launches import join
-from crossover.logs.logged import Curves, LoggedRun, Scalar, flatten, parse_json, some
+from crossover.logs.logged import Curves, LoggedRun, Scalar, flatten, parse_json
 from crossover.logs.readers.tfrecord import Records
 from crossover.logs.readers.wire import CutError, Value, WireError, integer, message, parts, text
 
