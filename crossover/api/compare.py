@@ -8,7 +8,7 @@ from crossover.answers.compare import compare as compare_arrays
 from crossover.answers.comparison import Comparisons
 from crossover.api.places import Place, read_place
 from crossover.base.errors import UsageError
-from crossover.runs.losses import name_lost, read_losses
+from crossover.runs.losses import find_checkpoints, name_lost, read_losses
 from crossover.runs.roles import POOLED
 from crossover.runs.table import Tabular, read_runs
 
@@ -69,4 +69,6 @@ def compare(
         runs.numbers(x), read_losses(runs, loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
         pairs=only, settings=Settings(law, target), names=(x, loss),
     )  # fmt: skip
-    return replace(result, left_out=[*runs.left_out, *name_lost(result.left_out, runs, by, x, loss)])
+    again = find_checkpoints(runs, x)
+    pairs = [replace(item, flags=[*item.flags, *again]) for item in result.pairs] if again else result.pairs
+    return replace(result, pairs=pairs, left_out=[*runs.left_out, *name_lost(result.left_out, runs, by, x, loss)])

@@ -15,7 +15,7 @@ from crossover.laws.fit import fit as fit_arrays
 from crossover.laws.laws import get_law
 from crossover.laws.result import Drawn, Fit, Predicted
 from crossover.runs.estimates import Estimate
-from crossover.runs.losses import name_lost, read_losses
+from crossover.runs.losses import find_checkpoints, name_lost, read_losses
 from crossover.runs.roles import recipe_column
 from crossover.runs.rows import require_positive
 from crossover.runs.table import Runs, Tabular, read_runs
@@ -97,7 +97,10 @@ def fit(
             result = replace(result, predictions=_believed(result, inputs, values))
         lost = name_lost(result.left_out, some, None, loss, *columns.values())
         drawn = Drawn(inputs["x"], values, loss) if "x" in inputs else Drawn(name=loss)
-        return replace(result, inputs=columns, left_out=[*some.left_out, *lost], drawn=drawn)
+        flags = (
+            result.flags if cluster else [*result.flags, *find_checkpoints(some, columns[get_law(chosen).inputs[-1]])]
+        )
+        return replace(result, inputs=columns, left_out=[*some.left_out, *lost], drawn=drawn, flags=flags)
 
     runs = read_runs(table, where)
     return by_recipe(runs, recipe_column(runs, by, loss, *columns.values()), of)

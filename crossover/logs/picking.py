@@ -74,17 +74,23 @@ def _row(run: LoggedRun, take: Take, loss: str | None, notes: list[tuple[str, st
         row.setdefault("step", min(points.last, end))
     known = run.facts.get(loss or "")
     if isinstance(known, float) and math.isnan(known):
-        row.setdefault(STATUS, "diverged")
-        notes.append((run.name, "diverged: its loss is NaN; it has no loss"))
+        _diverge(row, "its loss is NaN", notes)
     if loss is not None and (lost := divergence(run.curves, loss)):
         row[f"{APART}{loss}" if loss in run.facts else loss] = math.nan
-        row.setdefault(STATUS, "diverged")
-        notes.append((run.name, f"diverged: {lost.why}; it has no loss"))
+        _diverge(row, lost.why, notes)
     elif take.kind == "mean" and points and loss is not None:
         row[f"{APART}{loss}" if loss in run.facts else loss] = _mean(run, points, take.count, notes)
     if take.kind != "last" and not points:
         notes.append((run.name, f"no curve of '{loss}', so --take {take} does not apply"))
     return row
+
+
+def _diverge(row: dict[str, Scalar], why: str, notes: list[tuple[str, str]]) -> None:
+    """Say so, also where a tracker says that the run finished; what that said stays beside it."""
+    if row.get(STATUS, "diverged") != "diverged":
+        row[f"{APART}{STATUS}"] = row[STATUS]
+    row[STATUS] = "diverged"
+    notes.append((str(row["run"]), f"diverged: {why}; it has no loss"))
 
 
 def _best(points: Points, rises: bool) -> float:

@@ -117,9 +117,11 @@ def _kept(table: pd.DataFrame, where: str | None, notes: list[tuple[str, str]]) 
 
 def _unfinished(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Runs of which a tracker says that they did not end as planned."""
-    name = next((name for name in ("status", "state", "Status", "State") if name in table), None)
-    said = [] if name is None else [(str(run), str(text)) for run, text in zip(table["run"], table[name], strict=True)]
-    return [(run, f"its {name} is {text}") for run, text in said if text.lower() in _UNFINISHED]
+    return [
+        (str(run), f"its {name.lower().removeprefix(APART)} is {text}")
+        for name in (f"{APART}status", "status", "state", "Status", "State") if name in table
+        for run, text in zip(table["run"], table[name], strict=True) if str(text).lower() in _UNFINISHED
+    ]  # fmt: skip
 
 
 def _instead(choices: list[Choice]) -> list[tuple[str, str]]:
@@ -208,7 +210,10 @@ def _operand(text: str, table: pd.DataFrame) -> str:
 
 def _values(table: pd.DataFrame, choice: Choice) -> "pd.Series[object]":
     if choice.role.name == "recipe":
-        return _labels(table, choice.expression)
+        labels = _labels(table, choice.expression)
+        if not choice.stated:
+            _require_apart(labels, choice.expression)
+        return labels
     if choice.role.name == "seed":
         return evaluate(table, choice.expression)
     values = evaluate(table, choice.expression)
@@ -232,6 +237,18 @@ def _labels(table: pd.DataFrame, text: str) -> "pd.Series[object]":
     known = pd.concat([column.notna() for column in columns], axis=1).all(axis=1)
     joined = [",".join(map(str, row)) for row in zip(*columns, strict=True)]
     return pd.Series(joined, index=table.index, dtype=object).where(known, None)
+
+
+def _require_apart(labels: "pd.Series[object]", column: str) -> None:
+    """Ask whether names that differ in case or blanks alone are one."""
+    spelt: dict[str, str] = {}
+    for label in map(str, labels.dropna().unique()):
+        other = spelt.setdefault(" ".join(label.lower().split()), label)
+        if other != label:
+            raise UsageError(
+                f"'{column}' holds '{other}' and '{label}', which differ in case or blanks alone; "
+                f"are they one? --recipe 'lower({_operand(column, labels.to_frame(column))})', else --recipe {column}"
+            )
 
 
 def _describe(choice: Choice, values: "pd.Series[object]", names: "pd.Series[str]") -> None:

@@ -91,10 +91,10 @@ class _Reader:
                 return self._join(isinstance(op, ast.And), values)
             case ast.Compare(left=left, ops=ops, comparators=others):
                 return self._compare([left, *others], ops)
-            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](self._number(argument))
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in (*_FUNCTIONS, "lower"):
+                return self._lower(argument) if name == "lower" else _FUNCTIONS[name](self._number(argument))
         raise UsageError(f"'{ast.unparse(node)}' is not allowed in '{self.text}'; use columns, numbers, + - * / **, "
-                         f"comparisons, and/or/not, in [..], {', '.join(_FUNCTIONS)}")  # fmt: skip
+                         f"comparisons, and/or/not, in [..], {', '.join(_FUNCTIONS)}, lower")  # fmt: skip
 
     def _column(self, name: str) -> Any:
         match = re.fullmatch(r"_quoted_(\d+)", name)
@@ -109,6 +109,12 @@ class _Reader:
         if isinstance(value, str) or (isinstance(value, pd.Series) and not pd.api.types.is_numeric_dtype(value.dtype)):
             raise UsageError(f"'{ast.unparse(node)}' in '{self.text}' is text, and a number is needed")
         return float(value) if isinstance(value, int) else value
+
+    def _lower(self, node: ast.expr) -> "pd.Series[Any]":
+        """Text in lower case, without blanks around it and with single ones within: names that are meant alike."""
+        value = self.read(node)
+        series = value if isinstance(value, pd.Series) else pd.Series(value, index=self.table.index)
+        return series.map(lambda item: " ".join(item.lower().split()) if isinstance(item, str) else item)
 
     def _join(self, every: bool, nodes: list[ast.expr]) -> "pd.Series[bool]":
         return reduce(operator.and_ if every else operator.or_, map(self._truth, nodes))

@@ -1,4 +1,4 @@
-"""The loss of a table of runs: that it falls as models get better, and which runs have none."""
+"""The loss of a table of runs: that it falls as models get better, who has none, and which rows are of one run."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from crossover.base.errors import UsageError
 from crossover.base.hints import some
 from crossover.runs.table import LeftOut, Runs
 
-NAMES = ("run", "run_name", "run_id", "name", "id")
+NAMES = ("run", "run_name", "run_id", "name", "exp_name", "id")
 """Columns that name runs, the likeliest first."""
 _LOST = re.compile(r"(?:(.*): )?(?:diverged|a value is)(?:,)? missing or infinite")
 """The reason for which runs without a value are left out, of a recipe or of all."""
@@ -50,3 +50,18 @@ def name_lost(left_out: Sequence[LeftOut], runs: Runs, by: str | None, *expressi
         who = f" ({some(runs.table[column][rows].astype(str).tolist())})" if match and rows.any() else ""
         found.append(replace(item, reason=item.reason + who))
     return found
+
+
+def find_checkpoints(runs: Runs, size: str) -> list[str]:
+    """What is to be said where rows are checkpoints of runs: a name that comes again, at other sizes each time."""
+    column = next((name for name in NAMES if name in runs.table.columns), None)
+    if column is None:
+        return []
+    names, sizes = runs.table[column].astype(str).to_numpy(), runs.numbers(size)
+    count, apart = len(set(names)), len(set(zip(names, sizes, strict=True)))
+    if 2 * count > len(names) or apart < len(names):
+        return []
+    return [
+        f"{len(names)} rows are checkpoints of {count} runs, by '{column}', and the rows of one run err together: "
+        f"intervals that take each as a run are too narrow; fit --bootstrap 1000 --cluster {column} draws whole runs"
+    ]

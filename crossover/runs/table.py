@@ -60,10 +60,13 @@ class Runs:
         return array
 
     def labels(self, column: str) -> npt.NDArray[np.object_]:
-        """A column as text [n], in backticks or not. Raises `UsageError` where it is missing in a row."""
+        """A column, or `lower(column)`, as text [n]. Raises `UsageError` where it is missing in a row."""
         if column not in self.table.columns:
             column = column.removeprefix("`").removesuffix("`")
-        values = self.table[require(self.table, column)]
+        if column not in self.table.columns and column.startswith("lower("):
+            values = evaluate(self.table, column)
+        else:
+            values = self.table[require(self.table, column)]
         if values.isna().any():
             raise UsageError(
                 f"{self.path}: '{column}' is missing in {int(values.isna().sum())} row(s); filter them out"

@@ -161,3 +161,22 @@ def test_losses_that_no_training_has_are_said() -> None:
     assert notes[-2].startswith("8000000.0: a loss above ln(model.vocab_size)")
     assert "the loss grows with parameters, from 3 to 7; " in notes[-1]
     assert propose(rows[:2], {}, Take()).notes == []
+
+
+def test_names_that_differ_in_case_or_blanks_alone_are_asked_for() -> None:
+    spelt = ["muon", "MUON ", "adam w", "Adam  W"]
+    rows = [LoggedRun(str(i), Path("x"), {"loss": 3.0 - i, "optimizer": name}) for i, name in enumerate(spelt)]
+    with pytest.raises(UsageError, match=r"'muon' and 'MUON ', .* --recipe 'lower\(optimizer\)'"):
+        propose(rows, {}, Take())
+    assert propose(rows, {"recipe": "optimizer"}, Take()).table["recipe"].tolist() == spelt
+    merged = propose(rows, {"recipe": "lower(optimizer)"}, Take()).table["recipe"].tolist()
+    assert merged == ["muon", "muon", "adam w", "adam w"]
+
+
+def test_a_run_that_its_tracker_calls_finished_has_diverged() -> None:
+    ended = run("a", {1.0: 4.0, 2.0: float("nan")}, status="FINISHED")
+    crashed = run("b", {1.0: 4.0, 2.0: float("nan")}, status="crashed")
+    proposal = propose([ended, crashed], {}, Take())
+    assert proposal.table["status"].tolist() == ["diverged"] * 2
+    assert proposal.table["logged/status"].tolist() == ["FINISHED", "crashed"]
+    assert any(note == "b: its status is crashed" for note in proposal.notes)

@@ -1,9 +1,16 @@
-"""What is no loss, and the names of runs that have none."""
+"""What is no loss, the names of runs that have none, and rows that are of one run."""
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import crossover
 from crossover.base.errors import UsageError
+from crossover.cli.app import app
+from crossover.logs import Take, find_runs, propose
 from crossover.runs.losses import rises
 
 RUNS = {
@@ -41,3 +48,34 @@ def test_its_negative_is() -> None:
     for text in ("-accuracy", "1 - accuracy"):
         rungs = crossover.compare(runs, loss=text).pairs[0].rungs
         assert [rung.difference.value for rung in rungs] == pytest.approx([0.1] * 4)
+
+
+def checkpoints(scatter: float = 0.01) -> pd.DataFrame:
+    """35 checkpoints of each of 22 runs, whose rows err together."""
+    generator = np.random.default_rng(0)
+    n, d = np.repeat(np.geomspace(1e6, 1e8, 22), 35), np.tile(np.geomspace(1e8, 1e10, 35), 22)
+    loss = 1.8 + 400 * n**-0.34 + 410 * d**-0.28 + np.repeat(generator.normal(0, scatter, 22), 35)
+    return pd.DataFrame({"run": np.repeat([f"m{i}" for i in range(22)], 35), "n": n, "d": d, "loss": loss})
+
+
+def test_checkpoints_given_as_runs_are_said_and_their_runs_drawn_whole() -> None:
+    table = checkpoints()
+    found, clustered = (crossover.fit(table, n="n", d="d", **options) for options in
+                        ({}, {"cluster": "run", "bootstrap": 100}))  # fmt: skip
+    assert "770 rows are checkpoints of 22 runs, by 'run'" in found.flags[-1]
+    assert not any("checkpoints" in flag for flag in clustered.flags)
+    assert clustered.params["E"].se > 2 * found.params["E"].se
+    halves = table.assign(recipe=np.repeat(["a", "b"], 385), flops=6 * table["n"] * table["d"])
+    assert "770 rows are checkpoints of 22 runs" in crossover.compare(halves).pairs[0].flags[-1]
+    assert not any("checkpoints" in flag for flag in crossover.fit(table[table["d"] > 9e9], x="n").flags)
+
+
+def test_an_import_keeps_the_names_of_checkpoints(tmp_path: Path) -> None:
+    checkpoints().to_csv(tmp_path / "all.csv", index=False)
+    proposal = propose(find_runs([tmp_path / "all.csv"]), {}, Take())
+    assert any(note.startswith("m0: 770 rows bear 22 names in 'run', kept as 'logged/run'") for note in proposal.notes)
+    assert proposal.table["logged/run"].nunique() == 22
+    proposal.table.to_csv(tmp_path / "taken.csv", index=False)
+    done = CliRunner().invoke(app, ["fit", str(tmp_path / "taken.csv"), "--n", "n", "--d", "d", "--bootstrap", "100",
+                                    "--cluster", "logged/run"])  # fmt: skip
+    assert done.exit_code == 0

@@ -18,6 +18,7 @@ from crossover.base.arrays import Floats
 from crossover.base.errors import DamageError, UsageError
 from crossover.logs.launches import join
 from crossover.logs.logged import (
+    APART,
     LoggedRun,
     Scalar,
     as_number,
@@ -201,6 +202,7 @@ def _run_column(table: pd.DataFrame) -> str | None:
 
 def _rows(path: Path, table: pd.DataFrame) -> list[LoggedRun]:
     column, spelt = _run_column(table), {str(name) for name in table.columns if table[name].dtype == object}
+    again = column is not None and bool(table[column].duplicated().any())
     runs = []
     for i, row in enumerate(table.to_dict("records")):
         name = f"{_stem(path)}:{i + 1}" if column is None else str(row[column])
@@ -208,7 +210,12 @@ def _rows(path: Path, table: pd.DataFrame) -> list[LoggedRun]:
             str(key): kept for key, value in row.items()
             if key != column and (kept := _scalar(value, nan=str(key) in spelt)) is not None
         }  # fmt: skip
-        runs.append(LoggedRun(name, path, facts))
+        runs.append(LoggedRun(name, path, facts | ({f"{APART}{column}": name} if again else {})))
+    if again:
+        runs[0].notes.append(
+            f"{len(table)} rows bear {table[column].nunique()} names in '{column}', kept as '{APART}{column}': if they "
+            f"are checkpoints, fit with --bootstrap 1000 --cluster {APART}{column}"
+        )
     return runs
 
 
