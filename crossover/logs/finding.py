@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crossover.base.errors import CrossoverError, DamageError, UsageError
 from crossover.base.files import sha256_file
+from crossover.base.hints import some
 from crossover.logs.launches import join
 from crossover.logs.logged import LoggedRun, name_apart, require_content
 from crossover.logs.readers.dvclive import is_dvclive, read_dvclive
@@ -26,6 +27,9 @@ _KNOWN = (
 )
 _HALVES = ("train", "training", "validation", "val", "valid", "eval", "test")
 """Folders that Keras and others give to the two kinds of data of one run."""
+
+_RESULTS = re.compile(r"(all|train|eval|test|predict)_results\.json|wandb-.*\.json|metrics\.(json|csv)")
+"""What trainers and loggers write beside their logs."""
 
 
 class Found(list[LoggedRun]):
@@ -90,6 +94,8 @@ def _in_folder(folder: Path, reading: Reading, notes: list[str]) -> list[LoggedR
         runs += [run for path in files if belongs(path) for run in _tried(partial(read, path), notes)]
     tables = [path for path in files if is_table(path) and not is_companion(path)]
     tables = [path for path in tables if path.parent == folder] or [path for path in tables if path.stem in NAMELESS]
+    if runs and (passed := [_name(path, folder) for path in tables if not _RESULTS.fullmatch(path.name)]):
+        notes.append(f"passed over beside logs of runs: {some(passed)}; name a table to read it")
     runs = runs or [run for path in tables for run in _tried(partial(read_table, path, reading), notes)]
     runs = runs or [run for path in files if is_lines(path) for run in _tried(partial(read_lines, path), notes)]
     if not runs:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crossover.base.errors import CrossoverError
-from crossover.logs import find_runs
+from crossover.logs import Take, find_runs, propose
 from tests.logs.conftest import Written
 
 
@@ -103,3 +103,22 @@ def test_broken_ones_are_one_line(tmp_path: Path, content: str, said: str) -> No
         find_runs([tmp_path])
     assert "trainer_state.json" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("logged", "loss", "said"),
+    [
+        ([], 2.5, "eval_loss at its end is that of all_results.json"),
+        ([{"step": 3, "eval_loss": 2.9}], 2.5, "eval_loss at its end is that of all_results.json"),
+        ([{"step": 6, "eval_loss": 2.5}], 2.5, ""),
+        ([{"step": 6, "eval_loss": 2.6}], 2.6, "all_results.json says eval_loss 2.5, the state 2.6"),
+    ],
+)
+def test_the_evaluation_after_the_end(tmp_path: Path, logged: list[dict[str, Any]], loss: float, said: str) -> None:
+    """As `run_clm.py` does: it saves the state, then evaluates, then saves what came."""
+    state = {"global_step": 6, "log_history": [{"step": 2, "loss": 3.5}, {"step": 4, "loss": 3.0}, *logged]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    (tmp_path / "all_results.json").write_text(json.dumps({"eval_loss": 2.5, "perplexity": 12.2}))
+    proposal = propose(find_runs([tmp_path]), {}, Take())
+    assert proposal.table["loss"].tolist() == [loss]
+    assert said in " ".join(proposal.notes)

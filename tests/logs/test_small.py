@@ -89,3 +89,12 @@ def test_settings_in_names_by_a_pattern(tmp_path: Path) -> None:
     for pattern, said in (("lr", "names no place"), ("x{a}y", "fits none of"), ("{a}_{a}", "name each place once")):
         with pytest.raises(CrossoverError, match=said):
             read_names(runs, pattern)
+
+
+def test_tables_beside_logs_are_passed_over_by_name(tmp_path: Path) -> None:
+    (tmp_path / "run-abc.wandb").write_bytes(wandb_log())
+    for name in ("all_results.json", "metrics.csv", "mine.csv"):
+        (tmp_path / name).write_text("loss,n\n1.0,2\n" if name.endswith("csv") else '{"eval_loss": 1.0}')
+    runs = find_runs([tmp_path])
+    assert [run.name for run in runs] == ["abc"]
+    assert runs.notes == ["passed over beside logs of runs: mine.csv; name a table to read it"]

@@ -144,3 +144,17 @@ def test_a_folder_without_runs_says_what_is_known(tmp_path: Path) -> None:
 def test_curves_are_demanded_in_vain(tmp_path: Path) -> None:
     with pytest.raises(CrossoverError, match="has no column of steps"):
         find_runs([put(tmp_path / "runs.csv", [{"loss": 1.0}])], "curves")
+
+
+def test_a_grouped_chart_gives_its_groups_and_says_that_they_are_means(tmp_path: Path) -> None:
+    """As W&B exports a chart that is grouped by a setting or two: the mean of each group, its least and greatest."""
+    columns = {"Step": [0, 100, 200]}
+    for name, losses in (("optimizer: adamw, lr: 0.01", [5.0, 4.0, 3.5]), ("optimizer: muon, lr: 0.02", [5, 3.9, 3.3])):
+        columns[f"{name} - val/loss"] = losses
+        columns[f"{name} - val/loss__MIN"] = [loss - 0.1 for loss in losses]
+        columns[f"{name} - val/loss__MAX"] = [loss + 0.1 for loss in losses]
+    pd.DataFrame(columns).to_csv(tmp_path / "wandb_export.csv", index=False)
+    runs = find_runs([tmp_path / "wandb_export.csv"])
+    assert [run.facts for run in runs] == [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "muon", "lr": 0.02}]
+    assert runs[1].curves == {"val/loss": {0: 5, 100: 3.9, 200: 3.3}}
+    assert "2 columns have a least value below their greatest" in runs[0].notes[-1]

@@ -59,6 +59,7 @@ def read_trainer(name: str, states: list[Path]) -> LoggedRun:
     if _place(state) < math.inf:
         run.notes.append(f"read from {state.parent.name}, the last one there: the run did not save its final state")
     _add_siblings(run, state, states)
+    _add_results(run, run_folder(state), as_number(body.get("global_step")))
     return run
 
 
@@ -134,6 +135,22 @@ def _add_siblings(run: LoggedRun, state: Path, states: list[Path]) -> None:
             except DamageError as error:
                 run.notes.append(f"the number of parameters is not known: {error}")
             return
+
+
+def _add_results(run: LoggedRun, folder: Path, end: float | None) -> None:
+    """The evaluation after the end of training, which scripts save beside the state they saved before it."""
+    path = next((path for name in ("all_results", "eval_results") if (path := folder / f"{name}.json").exists()), None)
+    if path is None or end is None:
+        return
+    for name, value in flatten(_read(path, "copy it again, or move it away")).items():
+        number, known = as_number(value), run.curves.get(name, Points())
+        if number is None or not re.match("eval_.*loss", name):
+            continue
+        if not known or known.last < end:
+            run.log(end, {name: number})
+            run.notes.append(f"{name} at its end is that of {path.name}")
+        elif known[known.last] != number:
+            run.notes.append(f"{path.name} says {name} {number:.5g}, the state {known[known.last]:.5g}, which counts")
 
 
 def _parameters(path: Path) -> int:

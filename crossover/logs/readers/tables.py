@@ -31,6 +31,7 @@ from crossover.logs.logged import (
 )
 from crossover.logs.points import Points
 from crossover.runs.table import read_runs
+from crossover.runs.text import number
 
 Reading = Literal["auto", "runs", "curves", "wide"]
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -181,15 +182,32 @@ def _charted(path: Path, table: pd.DataFrame, step: str, notes: list[str]) -> li
     names = [str(name) for name in table.columns if name != step and not str(name).endswith(("__MIN", "__MAX"))]
     table, runs = table[np.isfinite(table[step].to_numpy(float, na_value=np.nan))], dict[str, LoggedRun]()
     steps = table[step].to_numpy(float)
+    means = 0
     for name in names:
         run, _, metric = name.rpartition(" - ")
-        known = runs.setdefault(run or name, LoggedRun(run or name, path))
+        known = runs.setdefault(run or name, LoggedRun(run or name, path, _group(run)))
         _add_column(known, metric if run else "loss", steps, table[name])
+        means += {f"{name}__MIN", f"{name}__MAX"} <= set(table) and not table[f"{name}__MIN"].equals(
+            table[f"{name}__MAX"]
+        )
     found = [run for run in runs.values() if run.curves]
     if not found:
         raise UsageError(f"{path} has no column of numbers beside '{step}'; leave it out")
     found[0].notes += [*notes, f"a run per column, {len(found)} in all, by the column '{step}'"]
+    if means:
+        found[0].notes.append(
+            f"{means} columns have a least value below their greatest: they are means of groups or of steps; "
+            "export the chart ungrouped and without smoothing to keep each run's own"
+        )
     return found
+
+
+def _group(name: str) -> dict[str, Scalar]:
+    """The settings that name a group, as W&B writes them: `optimizer: adamw, lr: 0.01`."""
+    pairs = [part.partition(": ") for part in name.split(", ")]
+    if not all(colon and key.strip() and value.strip() for key, colon, value in pairs):
+        return {}
+    return {key: value if (plain := number(value)) is None else plain for key, _, value in pairs}
 
 
 def _run_column(table: pd.DataFrame) -> str | None:
