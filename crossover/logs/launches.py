@@ -7,6 +7,7 @@ over from its first step, since what was trained after its checkpoint is lost. W
 noted with counts.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -30,7 +31,8 @@ def _parts(log: LoggedRun) -> Iterator[LoggedRun]:
     if log.twice:
         log.notes.append(f"{log.twice} losses replaced by later ones of the same step")
     for place, curves in enumerate([*log.earlier, log.curves]):
-        yield replace(log, curves=curves, earlier=[], facts=dict(log.facts), notes=[] if place else log.notes)
+        part = replace(log, curves=curves, earlier=[], facts=dict(log.facts))
+        yield replace(part, notes=[], purge=math.inf) if place else part
 
 
 def _continue(run: LoggedRun, launch: LoggedRun, same: str) -> bool:
@@ -41,7 +43,7 @@ def _continue(run: LoggedRun, launch: LoggedRun, same: str) -> bool:
         run.curves |= launch.curves
     elif _is_copy(run.curves, launch.curves):
         run.notes.append(f"left out a copy of {_count(launch.curves)} of its points in {launch.source.name}")
-    elif same or not (_first(launch.curves) <= _first(run.curves) or _differ(run.facts, launch.facts)):
+    elif same or launch.purge < math.inf or _goes_on(run, launch):
         _resume(run, launch)
     else:
         return False
@@ -50,9 +52,14 @@ def _continue(run: LoggedRun, launch: LoggedRun, same: str) -> bool:
     return True
 
 
+def _goes_on(run: LoggedRun, launch: LoggedRun) -> bool:
+    """Whether it begins after the run began, and nothing known of both differs."""
+    return _first(launch.curves) > _first(run.curves) and not _differ(run.facts, launch.facts)
+
+
 def _resume(run: LoggedRun, launch: LoggedRun) -> None:
     """The launch takes over from its first step."""
-    first, dropped = _first(launch.curves), 0
+    first, dropped = min(_first(launch.curves), launch.purge), 0
     for metric, points in run.curves.items():
         kept = points.before(first)
         dropped += len(points) - len(kept)

@@ -31,6 +31,8 @@ class LoggedRun:
     curves: Curves = field(default_factory=dict)
     earlier: list[Curves] = field(default_factory=list)
     """While it is read: launches that ended before `curves`, which is the last one (`crossover.logs.launches`)."""
+    purge: float = math.inf
+    """While it is read: the step from which on its log says that what was logged before it is void."""
     twice: int = 0
     """Losses that another value at the same step replaced."""
     notes: list[str] = field(default_factory=list)

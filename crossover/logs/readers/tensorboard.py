@@ -1,9 +1,9 @@
 """TensorBoard event files: scalars in both of their forms, hyperparameters, and settings logged as JSON text.
 
 Every record of the file is one protobuf `Event`. Field numbers, from the `.proto` files of `tensorboard/compat/proto`
-and `tensorboard/plugins/hparams`: Event wall_time 1, step 2, summary 5; Summary value 1; Value tag 1, simple_value 2,
-tensor 8, metadata 9; SummaryMetadata plugin_data 1 (plugin_name 1, content 2); TensorProto dtype 1, tensor_content 4,
-then one field per type; HParamsPluginData session_start_info 3, its map hparams 1.
+and `tensorboard/plugins/hparams`: Event wall_time 1, step 2, summary 5, session_log 7 (its status 1); Summary value 1;
+Value tag 1, simple_value 2, tensor 8, metadata 9; SummaryMetadata plugin_data 1 (plugin_name 1, content 2); TensorProto
+dtype 1, tensor_content 4, then one field per type; HParamsPluginData session_start_info 3, its map hparams 1.
 """
 
 import struct
@@ -21,6 +21,10 @@ _TENSORS = {1: (5, "f"), 2: (6, "d"), 3: (7, None), 9: (10, None), 19: (13, None
 """By dtype (float, double, int32, int64, half, bfloat16) the field with the values, and how they are packed."""
 _CONTENT = {1: "<f", 2: "<d", 3: "<i", 9: "<q", 19: "<e"}
 """By dtype how one value lies in `tensor_content`."""
+
+
+_START = 1
+"""A session's status: `purge_step` writes that a training goes on from its event's step."""
 
 
 @dataclass
@@ -44,7 +48,7 @@ def read_event_runs(name: str, home: Path, files: list[Path]) -> list[LoggedRun]
         below = path.parent.relative_to(home).as_posix()
         prefix = "" if below == "." or part.is_session else f"{below}/"
         joined |= {below} if prefix and part.curves else set()
-        launch = LoggedRun(name, home, part.facts, _under(prefix, part.curves), notes=part.notes)
+        launch = LoggedRun(name, home, part.facts, _under(prefix, part.curves), purge=part.purge, notes=part.notes)
         launch.earlier = [_under(prefix, curves) for curves in part.earlier]
         launches.append(launch)
     if not any(launch.curves or launch.facts for launch in launches):
@@ -146,6 +150,8 @@ def _take(run: _File, payload: bytes) -> bool:
     """Add the values of an event; whether there were any."""
     event = message(payload)
     step, found = integer(event, 2), False
+    if step > 0 and any(integer(message(session), 1) == _START for session in parts(event, 7)):
+        run.purge = step
     for summary in parts(event, 5):
         for item in parts(message(summary), 1):
             found |= _take_value(run, step, message(item))
