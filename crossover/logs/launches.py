@@ -4,26 +4,44 @@ A launch is a stretch of a log in which no metric's steps fall: a file, or a par
 (W&B, MLflow) says which launches are one run. Elsewhere a launch whose points were all there before is a copy; one that
 begins where the launch before it began, or has other settings, is a run of its own; any other is a resume, which takes
 over from its first step, since what was trained after its checkpoint is lost. Whatever is joined, split or dropped is
-noted with counts.
+noted with counts. A log whose steps fall again and again is that of several trainings at once, and refused.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from crossover.base.errors import DamageError
 from crossover.logs.logged import Curves, LoggedRun, Scalar
 from crossover.logs.points import Points
 
+_LAUNCHES, _SHORT = 3, 3
+"""More launches than the one in one log, of which half have no more points than the other, are several trainings."""
+
 
 def join(launches: Iterable[LoggedRun], same: str = "") -> list[LoggedRun]:
-    """The runs of launches in the order of their time; `same` is the identifier of a run that all of them are."""
-    runs = list[LoggedRun]()
-    for launch in (part for log in launches for part in _parts(log)):
+    """The runs of launches in the order of their time; `same` is the identifier of a run that all of them are.
+
+    Raises `DamageError` for a log into which several trainings wrote at once.
+    """
+    runs, logs = list[LoggedRun](), list(launches)
+    for log in () if same else logs:
+        _require_one_writer(log)
+    for launch in (part for log in logs for part in _parts(log)):
         if not runs or not _continue(runs[-1], launch, same):
             runs.append(launch)
     for place, run in enumerate(runs[1:], 2):
         run.notes.append(f"launch {place} of {len(runs)}: it begins where the one before it began, or is set otherwise")
     return runs
+
+
+def _require_one_writer(log: LoggedRun) -> None:
+    lengths = [max(map(len, curves.values())) for curves in (*log.earlier, log.curves) if curves]
+    if len(lengths) > _LAUNCHES and sorted(lengths)[len(lengths) // 2] <= _SHORT:
+        raise DamageError(
+            f"{log.source}: its steps fall {len(lengths) - 1} times in {sum(lengths)} points; several trainings seem "
+            "to write into it at once; give each a log, or a column that names it"
+        )
 
 
 def _parts(log: LoggedRun) -> Iterator[LoggedRun]:

@@ -78,6 +78,8 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Scalar]:
         return found
     if isinstance(value, str) and len(value) > _LONGEST:
         return {}
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        value = as_number(value)
     return {prefix: value} if isinstance(value, (bool, int, float, str)) and prefix else {}
 
 

@@ -17,8 +17,6 @@ from crossover.base.files import read_json, write_json, write_sealed
 from crossover.ledger.chain import read_ledger
 from crossover.ledger.outcomes import recorded
 from crossover.ledger.scoring import score_all
-from crossover.logs import Take, find_runs, propose, write_table
-from crossover.logs.readers.huggingface import read_trainer
 from crossover.runs.expressions import condition, evaluate
 from crossover.runs.table import read_runs
 from flows.studies.prices import forecast, look_up
@@ -30,10 +28,10 @@ from stages.study.corpora import Tokenizer
 from stages.study.params import load_params
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from tests.conftest import REPOSITORY, TINY, make_cell
+from tests.fuzz.logs import LOGS
 from tests.ledger.test_chain import forecast as forecast_entry
 from tests.ledger.test_chain import outcome as outcome_entry
 from tests.ledger.test_chain import rechained
-from tests.logs.encode import event_file, trainer_state, wandb_log
 
 _TOKENS = [
     b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"1.5", b"9" * 30, b"{}", b"[]", b'""', b"\x00",
@@ -79,6 +77,8 @@ class Parser:
     """May raise `CrossoverError` and nothing else."""
     examples: list[bytes]
     suffix: str = ""
+    quiet: bool = False
+    """Whether a warning of a library is as bad as a traceback."""
 
 
 def _params(path: Path) -> None:
@@ -107,17 +107,6 @@ def _runs(path: Path) -> None:
             runs.labels(str(column))
         except CrossoverError:
             continue
-
-
-def _logs(path: Path) -> None:
-    """Read, proposed, and written in every kind."""
-    proposal = propose(find_runs([path]), {}, Take())
-    for suffix in (".csv", ".jsonl", ".parquet"):
-        write_table(path.with_suffix(suffix), proposal.table)
-
-
-def _trainer_state(path: Path) -> None:
-    propose([read_trainer("run", [path])], {}, Take("min"))
 
 
 def _plan(path: Path) -> None:
@@ -241,13 +230,9 @@ def parsers(folder: Path) -> dict[str, Parser]:
         "runs.jsonl": Parser(_runs, [jsonl], ".jsonl"),
         "runs.parquet": Parser(_runs, [parquet], ".parquet"),
         "runs.csv.gz": Parser(_runs, [gzip.compress(csv)], ".csv.gz"),
-        "events": Parser(_logs, [event_file()], ".tfevents"),
-        "wandb log": Parser(_logs, [wandb_log()], ".wandb"),
-        "history": Parser(_logs, [b'[{"_step": 0, "loss": 4.0}, {"_step": 5, "val": {"loss": 3.0}}]'], ".json"),
-        "trainer state": Parser(_trainer_state, [trainer_state()]),
         "token index": Parser(read_index, [(folder / "index.json").read_bytes()]),
         "plan": Parser(_plan, [_example_plan(folder)]),
         "record": Parser(_record, [sealed]),
         "ledger": Parser(_ledger, [rechained([forecast_entry().model_dump(), outcome_entry().model_dump()])]),
         "tokenizer": Parser(_tokenizer, [_encoder()]),
-    }
+    } | {name: Parser(log.read, log.examples, log.suffix, quiet=True) for name, log in LOGS.items()}

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ PARSERS = parsers(_FOLDER)
 
 
 @pytest.mark.timeout(7200 if CASES > 1000 else 300)
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", PARSERS)
 def test_a_value_or_one_line(name: str, tmp_path: Path) -> None:
     parser = PARSERS[name]
@@ -26,18 +26,21 @@ def test_a_value_or_one_line(name: str, tmp_path: Path) -> None:
     @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(parser.examples), EDITS)
     def attempt(whole: bytes, edits: list[Edit]) -> None:
-        read(parser, tmp_path / f"file{parser.suffix}", broken(whole, edits))
+        read(parser, tmp_path / "in" / f"file{parser.suffix}", broken(whole, edits))
 
     for whole in parser.examples:
-        read(parser, tmp_path / f"file{parser.suffix}", whole)
+        read(parser, tmp_path / "in" / f"file{parser.suffix}", whole)
     attempt()
 
 
 def read(parser: Parser, path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     begun, complaint = time.process_time(), ""
     try:
-        parser.read(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if parser.quiet else "ignore")
+            parser.read(path)
     except CrossoverError as error:
         complaint = str(error)
     assert time.process_time() < begun + 5, "it hangs"

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -28,10 +29,10 @@ def checksum(data: bytes) -> bytes:
     return masked_crc32c(np.frombuffer(data, np.uint8)[None]).astype("<u4").tobytes()
 
 
-def event_file(losses: tuple[float, ...] = (4.0, 3.0, 2.5)) -> bytes:
+def event_file(losses: Iterable[float] = (4.0, 3.0, 2.5), steps: Iterable[int] | None = None) -> bytes:
     """A TensorBoard file with one scalar."""
     content = b""
-    for step, loss in enumerate(losses):
+    for step, loss in enumerate(losses) if steps is None else zip(steps, losses, strict=True):
         value = field(1, b"val/loss") + field(2, loss)
         record = field(2, step) + field(5, field(1, value))
         length = struct.pack("<Q", len(record))
@@ -39,10 +40,10 @@ def event_file(losses: tuple[float, ...] = (4.0, 3.0, 2.5)) -> bytes:
     return content
 
 
-def wandb_log(losses: tuple[float, ...] = (4.0, 3.0, 2.5)) -> bytes:
+def wandb_log(losses: Iterable[float] = (4.0, 3.0, 2.5), steps: Iterable[int] | None = None) -> bytes:
     """A log of a run with one setting and one metric."""
     records = [field(17, field(1, b"abc") + field(4, field(1, field(1, b"lr") + field(16, b"0.01"))))]
-    for step, loss in enumerate(losses):
+    for step, loss in enumerate(losses) if steps is None else zip(steps, losses, strict=True):
         item = field(1, field(2, b"loss") + field(16, json.dumps(loss).encode()))
         records.append(field(2, item + field(2, field(1, step))))
     content = b":W&B\xe1\xbe\x00"

@@ -48,7 +48,8 @@ def read_event_runs(name: str, home: Path, files: list[Path]) -> list[LoggedRun]
         below = path.parent.relative_to(home).as_posix()
         prefix = "" if below == "." or part.is_session else f"{below}/"
         joined |= {below} if prefix and part.curves else set()
-        launch = LoggedRun(name, home, part.facts, _under(prefix, part.curves), purge=part.purge, notes=part.notes)
+        launch = LoggedRun(name, home, part.facts, _under(prefix, part.curves), notes=part.notes)
+        launch.purge, launch.twice = part.purge, part.twice
         launch.earlier = [_under(prefix, curves) for curves in part.earlier]
         launches.append(launch)
     if not any(launch.curves or launch.facts for launch in launches):
