@@ -112,10 +112,12 @@ def _said(proposal: "Proposal") -> "Iterator[Block]":
     for choice in proposal.choices:
         if choice.lacking:
             yield f"note: {_lacking(choice, len(proposal.table))}"
-    for role in proposal.unknown:
-        alike = [str(name) for name in proposal.table.columns if role.name == "n" and "param" in str(name).lower()]
-        which = f", of {some(alike)}" if alike else ""
-        yield f"note: no column looks like {role.meaning}; --{role.name} states one{which}"
+    if proposal.unknown:
+        looked = ", ".join(f"{role.meaning} (--{role.name})" for role in proposal.unknown)
+        yield f"note: no column looks like {looked}; the flag states one, or an expression"
+    alike = [str(name) for name in proposal.table.columns if "param" in str(name).lower()]
+    if alike and any(role.name == "n" for role in proposal.unknown):
+        yield f"note: --n may be one of {some(alike)}"
     yield from (f"note: {note}" for note in proposal.notes)
 
 

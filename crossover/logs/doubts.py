@@ -47,8 +47,9 @@ def _too_small(role: str, column: str, expression: str, known: Floats) -> str:
     units = ", or ".join(
         f"--{role} '{column} * {factor:.0e}'".replace("e+0", "e").replace("e+", "e") for factor in _UNITS[role]
     )
+    low, high = known.min(), known.max()
     return (
-        f"{_LEAST[role][1]} of {known.min():g} to {known.max():g} ({expression}) cannot be counts; "
+        f"{_LEAST[role][1]} of {low:g}{f' to {high:g}' if high > low else ''} ({expression}) cannot be counts; "
         f"if they are multiples, say so: {units}"
     )
 

@@ -16,6 +16,7 @@ Curves = dict[str, Points]
 APART = "logged/"
 """Begins the name of a metric that a setting has as well."""
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
+_DEEPEST = 20
 _LONGEST = 300
 """Characters of a text worth a column; longer ones are prompts, notes or whole files."""
 
@@ -69,12 +70,15 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(mark if mark.isprintable() else " " for mark in text)
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Scalar]:
-    """The scalars of nested mappings by their path, as `optimizer.lr`; lists, nulls and long texts are left out."""
+def flatten(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Scalar]:
+    """The scalars of nested mappings by their path, as `optimizer.lr`; lists, nulls and long texts are left out.
+
+    So is what lies more than twenty deep: YAML can name a mapping within itself.
+    """
     if isinstance(value, dict):
         found: dict[str, Scalar] = {}
-        for key, item in value.items():
-            found |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+        for key, item in value.items() if depth < _DEEPEST else ():
+            found |= flatten(item, f"{prefix}.{key}" if prefix else str(key), depth + 1)
         return found
     if isinstance(value, str) and len(value) > _LONGEST:
         return {}

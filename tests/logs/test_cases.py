@@ -108,7 +108,7 @@ def test_other_units_of_the_loss_are_named_and_which_parameters_is_asked(tmp_pat
     assert (rows[0]["d"], rows[0]["flops"]) == (1_981_808_640, 1e18)
     assert "n" not in rows[0]
     assert "'val_bpb' is in bits per byte" in said
-    assert "--n states one, of params_wte" in said
+    assert "--n may be one of params_wte" in said
 
 
 def test_a_column_per_model(tmp_path: Path) -> None:

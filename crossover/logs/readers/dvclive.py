@@ -3,14 +3,13 @@
 https://dvc.org/doc/dvclive/how-it-works, "Directory structure".
 """
 
+import math
 from pathlib import Path
 
-import numpy as np
-
-from crossover.base.errors import DamageError
-from crossover.logs.logged import APART, LoggedRun, flatten, parse_json, read_yaml
-from crossover.logs.points import Points
-from crossover.runs.text import read_text
+from crossover.base.errors import DamageError, UsageError
+from crossover.logs.launches import join
+from crossover.logs.logged import APART, LoggedRun, as_number, flatten, parse_json, read_yaml
+from crossover.runs.table import read_runs
 
 
 def is_dvclive(metrics: Path) -> bool:
@@ -20,23 +19,36 @@ def is_dvclive(metrics: Path) -> bool:
 
 
 def read_dvclive(metrics: Path) -> list[LoggedRun]:
-    """The run of a folder. Raises `DamageError` for a broken file."""
+    """The runs of a folder, one unless it was begun anew. Raises `DamageError` for a broken file."""
     folder = metrics.parent
     run = LoggedRun(folder.absolute().parent.name if folder.name == "dvclive" else folder.name, metrics)
     try:
         last = flatten(parse_json(metrics.read_bytes()))
     except ValueError as error:
         raise DamageError(f"{metrics} is not valid JSON ({error}); copy it again, or leave it out") from None
-    plots = folder / "plots" / "metrics"
+    plots, names = folder / "plots" / "metrics", set[str]()
     for path in sorted(plots.rglob("*.tsv")):
-        table, _ = read_text(path, keep_nan=True)
-        name, values = path.relative_to(plots).with_suffix("").as_posix(), table.columns[-1]
-        if "step" in table and values != "step":
-            points = table[["step", values]].dropna(subset="step").itertuples(index=False)
-            known = np.array([(step, value) for step, value in points if value is not None], float).reshape(-1, 2)
-            run.curves |= {name: Points.sort(*known.T)} if len(known) else {}
+        name = path.relative_to(plots).with_suffix("").as_posix()
+        names.add(name)
+        run.begin()
+        _add_plot(run, name, path)
     logged = {name.replace(".", "/"): value for name, value in last.items()}
-    run.facts = {f"{APART}{name}": value for name, value in logged.items() if name not in run.curves}
+    run.facts = {f"{APART}{name}": value for name, value in logged.items() if name not in names}
     if (folder / "params.yaml").exists():
         run.facts |= flatten(read_yaml(folder / "params.yaml"))
-    return [run]
+    return join([run])
+
+
+def _add_plot(run: LoggedRun, name: str, path: Path) -> None:
+    try:
+        table = read_runs(path, keep_nan=True).table
+    except UsageError as error:
+        run.notes.append(f"skipped: {error}")
+        return
+    if "step" not in table or table.columns[-1] == "step":
+        run.notes.append(f"skipped: {path} has no step and value in its columns")
+        return
+    for step, value in zip(table["step"].tolist(), table[table.columns[-1]].tolist(), strict=True):
+        at, number = as_number(step), as_number(value)
+        if at is not None and math.isfinite(at) and number is not None:
+            run.log(at, {name: number})

@@ -30,6 +30,8 @@ def read_wandb_files(summary: Path) -> list[LoggedRun]:
         raise DamageError(
             f"{summary} is not valid JSON ({error}); copy the run folder again, or leave it out"
         ) from None
+    if not isinstance(values, dict):
+        raise DamageError(f"{summary} holds no object; copy the run folder again, or leave it out")
     logged = flatten({name: value for name, value in values.items() if name != "_wandb"})
     if (config := summary.with_name("config.yaml")).exists():
         run.facts = flatten(unwrapped(read_yaml(config)))
