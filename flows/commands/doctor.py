@@ -193,6 +193,11 @@ def _store(store: "Store", deep: bool) -> Iterator[Ailment]:
     """Damaged cells, one line per kind of damage."""
     local = type(store)(store.root)  # what a remote holds is checked when it is fetched
     kinds: dict[str, list[Path]] = {}
+    closed = [why for folder in _cells(store.root) if (why := local.closed(folder.name))]
+    if closed:
+        more = f" (and {len(closed) - 1} more)" if len(closed) > 1 else ""
+        what, _, remedy = closed[0].partition("; ")
+        yield Ailment("store", what + more, remedy)
     for folder in _cells(store.root):
         try:
             record = local.record(folder.name)

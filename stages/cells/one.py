@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from crossover.base.files import replacing, sha256_file
-from stages.cells.command import Left, run_command
+from stages.cells.command import Left, alone, run_command
 from stages.cells.plan import Plan
 from stages.evaluate.losses import Evaluation, evaluate, summarise
 from stages.model.transformer import Transformer, build
 from stages.shards.reading import Stream, map_prefix, read_prefix
+from stages.store.names import WORK
 from stages.store.store import Provenance, Record, Store
 from stages.study.cell import Cell
 from stages.study.tables import CURVE, write_parquet
@@ -45,6 +46,17 @@ class Worker:
         self.plan.require_this_source()
         cell = self.plan.cells[fingerprint]
         record = self.store.record(fingerprint)
+        if record and self.store.complete(fingerprint, self.plan.evaluation(cell)):
+            self.store.settle(record)
+            return record
+        if not cell.trainer:
+            return self._complete(cell, fingerprint, record, observe, stopping)
+        with alone(self.store.folder(fingerprint) / WORK, stopping):
+            return self._complete(cell, fingerprint, self.store.record(fingerprint), observe, stopping)
+
+    def _complete(
+        self, cell: Cell, fingerprint: str, record: Record | None, observe: Observer, stopping: Callable[[], bool]
+    ) -> Record:
         if record is None:
             return self._train(cell, fingerprint, observe, stopping)
         if not self.store.complete(fingerprint, self.plan.evaluation(cell)):
@@ -67,7 +79,7 @@ class Worker:
         if cell.trainer:
             trained: Trained | Left = self._command(cell, fingerprint, observe, stopping)
         else:
-            checkpoint = Checkpoint(folder / "checkpoint.safetensors", fingerprint)
+            checkpoint = Checkpoint(_own(folder / "checkpoint.safetensors"), fingerprint)
             trained = self._run(cell, checkpoint, observe, stopping)
         files = {"curve.parquet": _write_curve(folder / "curve.parquet", cell, trained)}
         if not trained.diverged:
@@ -95,7 +107,7 @@ class Worker:
         return train(cell, tokens, self.device, checkpoint, CHECKPOINT_SECONDS, observe, stopping, ranks=self.ranks)
 
     def _command(self, cell: Cell, fingerprint: str, observe: Observer, stopping: Callable[[], bool]) -> Left:
-        return run_command(self.plan, cell, self.store.folder(fingerprint) / "work", self.device, observe, stopping)
+        return run_command(self.plan, cell, self.store.folder(fingerprint) / WORK, self.device, observe, stopping)
 
     def _again(self, cell: Cell, record: Record, observe: Observer, stopping: Callable[[], bool]) -> Transformer | Left:
         """The final model from its kept weights, retrained where none were kept; a program evaluates its own."""
@@ -140,13 +152,23 @@ def _write_weights(path: Path, trained: Trained | Left) -> str | None:
     """Digest of the kept weights; None where a program left none."""
     if isinstance(trained, Trained):
         with replacing(path) as draft:
+            draft.touch()
+            mode = draft.stat().st_mode
             save_file(trained.parameters, draft)
+            draft.chmod(mode)  # it is written for its owner alone, whatever the umask says
     elif trained.weights:
         with replacing(path) as draft:
             shutil.copyfile(trained.weights, draft)
     else:
         return None
     return sha256_file(path)
+
+
+def _own(checkpoint: Path) -> Path:
+    """Where a checkpoint is kept; one of another user's that may not be read is given up for one of our own."""
+    if checkpoint.exists() and not os.access(checkpoint, os.R_OK):
+        checkpoint.unlink()
+    return checkpoint
 
 
 def _finite(value: float) -> float | None:

@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from crossover.base.canonical import digest
 from crossover.base.errors import DamageError
 from crossover.base.files import read_json, read_sealed, replacing, sha256_file, sha256_text, write_sealed
 from stages.store.deleting import delete_cell
+from stages.store.marker import where_permitted
 from stages.store.names import FILES, RECORD, WORK, is_evaluation, is_fingerprint
 from stages.store.remote import Remote
 from stages.study.cell import Cell
@@ -40,9 +42,14 @@ STORE = Path("data/store")
 
 
 def _read_sealed(path: Path) -> dict[str, Any] | None:
-    """As `read_sealed`; also the form of before, whose digest is of the body as `json.dumps` tells it."""
+    """As `read_sealed`; also the form of before, whose digest is of the body as `json.dumps` tells it.
+
+    What another user of a shared store has closed to this one is absent; `Store.failure` says so.
+    """
     try:
         return read_sealed(path)
+    except PermissionError:
+        return None
     except DamageError:
         older = read_json(path, "delete it and run again")
         body: dict[str, Any] | None = older.get("body") if isinstance(older, dict) else None
@@ -164,6 +171,8 @@ class Store:
     def record(self, fingerprint: str) -> Record | None:
         """The record of a finished cell, or None. Raises `DamageError` where it was altered."""
         record = self._read_record(fingerprint)
+        if record and any(not os.access(self.folder(fingerprint) / name, os.R_OK) for name in self._there(record)):
+            return None
         if record is None and self.remote and self.remote.fetch(fingerprint, self.folder(fingerprint)):
             return self._fetched(fingerprint)
         return record
@@ -182,6 +191,9 @@ class Store:
         if record.fingerprint != fingerprint or record.payload.fingerprint != fingerprint:
             raise DamageError(f"{path} belongs to another cell; delete the folder and run again")
         return record
+
+    def _there(self, record: Record) -> list[str]:
+        return [name for name in record.files if (self.folder(record.fingerprint) / name).exists()]
 
     def status(self, fingerprint: str) -> Literal["done", "diverged"] | None:
         """The status of a finished cell, or None. Raises `DamageError`. For many cells: `record` checks more."""
@@ -216,7 +228,8 @@ class Store:
         folder = self.folder(record.fingerprint)
         if not folder.is_symlink():  # what lies behind a link is another store's
             for name in ("checkpoint.safetensors", "failure.json"):
-                (folder / name).unlink(missing_ok=True)
+                with where_permitted():
+                    (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / WORK, ignore_errors=True)
         if self.remote and not self.remote.has(record.fingerprint):
             evaluations = [path.name for path in folder.glob("evaluation-*") if is_evaluation(path.name)]
@@ -278,13 +291,27 @@ class Store:
         self.finish(accepted)
 
     def failure(self, fingerprint: str) -> str | None:
-        """Why the last attempt at an unfinished cell crashed, or None."""
+        """Why the last attempt at an unfinished cell crashed, or why a finished one is of no use here; or None."""
+        if closed := self.closed(fingerprint):
+            return closed
         body = _read_sealed(self.folder(fingerprint) / "failure.json")
         return body["error"] if body else None
 
+    def closed(self, fingerprint: str) -> str | None:
+        """Who has to open a file of a cell that this user may not read; None where there is no such file."""
+        for path in (self._path(fingerprint, name) for name in (RECORD, *FILES)):
+            try:
+                path.open("rb").close()
+            except PermissionError:
+                return f"{path} may not be read; ask {_owner(path)} for `chmod -R a+rX {path.parent}`"
+            except OSError:
+                continue
+        return None
+
     def put_failure(self, fingerprint: str, error: str) -> None:
         """Remember why an attempt crashed, until a later one succeeds."""
-        write_sealed(self.folder(fingerprint) / "failure.json", {"error": error})
+        with where_permitted():
+            write_sealed(self.folder(fingerprint) / "failure.json", {"error": error})
 
     def materialise(self, record: Record, target: Path) -> None:
         """Copy a finished cell to `target/<fingerprint>`, the record last. Raises `DamageError` for an altered file.
@@ -310,6 +337,13 @@ class Store:
             place(cells / fingerprint / RECORD, self.folder(fingerprint) / RECORD)
             taken += 1
         return taken
+
+
+def _owner(path: Path) -> str:
+    for place in (path, path.parent):  # a closed folder hides its files
+        with suppress(OSError, KeyError):
+            return place.owner()
+    return "its owner"
 
 
 def _read_evaluation(path: Path) -> dict[str, Any] | None:

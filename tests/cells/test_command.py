@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from crossover.base.errors import Interrupted, UsageError
-from stages.cells.command import TrainerError, _new_rows, run_command
+from stages.cells.command import TrainerError, _new_rows, alone, run_command
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, make_plan
 from stages.cells.trainer import TimeLimitError, Trainer
@@ -280,3 +280,28 @@ def test_a_curve_is_told_once_however_it_is_written(tmp_path: Path) -> None:
         pytest.approx(5 - step / 10) for step in (7, 8, 9)
     ]
     assert steps == list(range(10))
+
+
+def test_two_clones_that_share_a_store_train_a_cell_once(tokenized: Project, tmp_path: Path) -> None:
+    """They used to write into one folder, and both failed. The second waits, and takes what the first made."""
+    slow = f"import time; open('{tmp_path}/begun', 'a').write('x'); time.sleep(1)"
+    plan, store = planned(tokenized, LEFT.replace("CHANGE", slow)), Store(tmp_path / "store")
+    found = []
+
+    def clone() -> None:
+        found.append(Worker(plan, store, CPU).complete(fingerprint(plan), lambda _: None, lambda: False))
+
+    threads = [threading.Thread(target=clone) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "begun").read_text() == "x"
+    assert found[0] == found[1]
+
+
+def test_who_waits_for_another_clone_can_be_stopped(tokenized: Project, tmp_path: Path) -> None:
+    plan, store = planned(tokenized, LEFT), Store(tmp_path)
+    name = fingerprint(plan)
+    with alone(store.folder(name) / "work", lambda: False), pytest.raises(Interrupted, match="while another process"):
+        Worker(plan, store, CPU).complete(name, lambda _: None, lambda: True)
