@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from crossover.base.errors import CrossoverError
+from crossover.base.errors import CrossoverError, UsageError
+from crossover.base.secrets import masked
 from flows.artifacts import artifact_key
 from flows.studies.snapshots import commit_snapshot, workspace_snapshot
 from flows.workspace import Workspace, override
@@ -22,6 +24,8 @@ from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import read_snapshot
 from stages.diff.words import markdown
 from stages.study.processes import die_with_this_parent
+
+_NEVER = {"trainer", "trainers", "corpus", "corpora", "tokenizer", "path", "file", "files"}
 
 
 @flow(name="scheduled", flow_run_name="{results_branch} from {branch}", persist_result=False)
@@ -38,24 +42,46 @@ def scheduled(
     branch: whose source and params.yaml are used.
     results_branch: where dvc.lock, the small results and the verdicts are committed.
     studies: as study-scale, instead of the branch's active ones.
-    params: values of params.yaml by dotted name, for this run: {"scales.pocket.widths": [16, 24]}.
+    params: sizes, seeds and recipes by dotted name, for this run: {"scales.pocket.widths": [16, 24]}.
     options: of `crossover run`: ["--runner", "ray"].
     git_remote: where the results branch is pushed, if anywhere.
     """
     die_with_this_parent()
     workspace = Workspace(Path.cwd(), branch, results_branch)
     try:
+        overrides = _overrides(studies, params)
         if git_remote:
             workspace.fetch(git_remote)
         with workspace.opened():
-            return _run(workspace, _overrides(studies, params), options or [], git_remote)
+            return _run(workspace, overrides, options or [], git_remote)
     except CrossoverError as error:
-        return Failed(message=str(error))
+        return Failed(message=masked(str(error)))
 
 
 def _overrides(studies: list[str] | None, params: dict[str, Any] | None) -> dict[str, Any]:
     active = {key: dict(zip(("study", "scale"), key.split("-", 1), strict=False)) for key in studies or []}
+    for name, value in (params or {}).items():
+        _refuse_what_runs(name, value)
     return {**({"active": active} if active else {}), **(params or {})}
+
+
+def _refuse_what_runs(name: str, value: Any) -> None:
+    """Values of a run say how big and how often, never which program is run or which file is read."""
+    parts = [*name.split("."), *_keys(value)]
+    if parts[0] not in ("scales", "studies") or (strange := _NEVER & set(parts)):
+        which = f"'{min(strange)}'" if parts[0] in ("scales", "studies") else f"'{parts[0]}'"
+        raise UsageError(
+            f"params: {name} would set {which}, and a run may set sizes, seeds and recipes alone; commit it"
+        )
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Of nested mappings and lists."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield str(key)
+        yield from _keys(item)
+    for item in value if isinstance(value, list) else ():
+        yield from _keys(item)
 
 
 def _run(workspace: Workspace, overrides: dict[str, Any], options: list[str], git_remote: str | None) -> State:

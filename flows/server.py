@@ -1,17 +1,20 @@
 """Which Prefect server a flow reports to: the configured one, the one `crossover serve` runs here, or one of its own.
 
 A flow that starts no server leaves it to Prefect to start a hidden one in every worker process, which hangs Dask and
-process pools; so there is always a real server, on loopback, with its database in `.prefect`.
+process pools; so there is always a real server, on loopback, with its database in `.prefect`. Any page in a browser
+reaches loopback: so the server asks for a password, which lies in `.prefect` for its owner alone, answers pages of its
+own origin alone, and wants a token with whatever changes something.
 """
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -37,8 +40,9 @@ def prefect_api() -> Iterator[str]:
         require_answer(configured)
         yield configured
     elif running := _running_here():
-        with _reporting_to(running):
-            yield running
+        url, password = running
+        with environment(PREFECT_API_AUTH_STRING=password), _reporting_to(url):
+            yield url
     else:
         with own_server(free_port()) as url, _reporting_to(url):
             yield url
@@ -85,24 +89,45 @@ def _configured() -> str | None:
     return url
 
 
-def _running_here() -> str | None:
+def _running_here() -> tuple[str, str] | None:
+    """API and password of the server that runs in this folder."""
     try:
-        url: str = json.loads(_FOUND.read_text())["api"]
-    except (OSError, ValueError, KeyError):
+        found = json.loads(_FOUND.read_text())
+        url, password = str(found["api"]), str(found["password"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return url if answers(url) else None
+    return (url, password) if answers(url) else None
+
+
+@contextmanager
+def environment(**values: str | None) -> Iterator[None]:
+    """Variables for this process and its children, for a while; None takes one away."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        os.environ.update({name: value} if value is not None else {})
 
 
 @contextmanager
 def _reporting_to(url: str) -> Iterator[None]:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 
-    os.environ["PREFECT_API_URL"] = url  # for children
+    here = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: os.environ["PREFECT_API_AUTH_STRING"]}
     try:
-        with temporary_settings({PREFECT_API_URL: url}):
+        with (
+            environment(PREFECT_API_URL=url, PREFECT_API_KEY=None),  # a key of Prefect's cloud would come first
+            temporary_settings(here, restore_defaults=[PREFECT_API_KEY]),
+        ):
             yield
     finally:
-        del os.environ["PREFECT_API_URL"]
         _send_the_rest()
 
 
@@ -146,29 +171,36 @@ def free_port() -> int:
 def own_server(port: int) -> Iterator[str]:
     """A Prefect server on loopback with its database in `.prefect`; ends with this process. Yields its API's URL.
 
-    Raises `CrossoverError` where one runs already, here or at that port, or where it does not start.
+    Meanwhile $PREFECT_API_AUTH_STRING has its password. Raises `CrossoverError` where one runs already, here or at that
+    port, or where it does not start.
     """
     url = f"http://127.0.0.1:{port}/api"
-    if running := _running_here() or (answers(url) and url):
-        raise CrossoverError(f"a Prefect server runs already at {running}; end it first, or choose another port")
+    if running := _running_here() or (answers(url) and (url, "")):
+        raise CrossoverError(f"a Prefect server runs already at {running[0]}; end it first, or choose another port")
     HOME.mkdir(exist_ok=True)
+    HOME.chmod(0o700)
     (HOME / ".gitignore").write_text("*\n")
-    log = HOME / "server.log"
-    environment = {
+    log, password = HOME / "server.log", f"crossover:{secrets.token_urlsafe(24)}"
+    settings = {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{(HOME / 'prefect.db').resolve()}",
         "PREFECT_UI_API_URL": url,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         **os.environ,
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url.removesuffix("/api"),
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         server = subprocess.Popen(  # noqa: S603
-            mortal(*command), env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            mortal(*command), env=settings, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         _await(server, url, log)
-        write_json(_FOUND, {"api": url, "pid": server.pid})
-        yield url
+        write_json(_FOUND, {"api": url, "pid": server.pid, "password": password})
+        with environment(PREFECT_API_AUTH_STRING=password):
+            yield url
     finally:
         _FOUND.unlink(missing_ok=True)
         end(server)

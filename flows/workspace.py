@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crossover.base.errors import CrossoverError, UsageError
+from crossover.base.secrets import masked
 from flows.graph import dvc, last_error
 from stages.store.store import store_from_environment
 from stages.study.processes import mortal
@@ -190,7 +191,7 @@ class Workspace:
         ):
             assert process.stderr
             for line in process.stderr:
-                hear(line.rstrip())
+                hear(masked(line.rstrip()))
             code = process.wait()
             output.seek(0)
             return code, output.read()
@@ -201,14 +202,14 @@ class Workspace:
     def _dvc(self, *words: str) -> list[str]:
         code, lines = dvc(*words, folder=self.folder)
         if code:
-            raise CrossoverError(f"dvc {' '.join(words)} in {self.folder}: {last_error(lines)}")
+            raise CrossoverError(masked(f"dvc {' '.join(words)} in {self.folder}: {last_error(lines)}"))
         return lines
 
     def _git(self, *words: str, folder: Path | None = None) -> str:
         command = ["git", "-C", str(folder or self.repository), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
-            raise CrossoverError(f"{' '.join(command)}: {done.stderr.strip()}")
+            raise CrossoverError(masked(f"{' '.join(command)}: {done.stderr.strip()}"))
         return done.stdout.strip()
 
 

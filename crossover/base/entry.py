@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from crossover.base.errors import CrossoverError, Interrupted
 from crossover.base.extras import needs
+from crossover.base.secrets import masked
 
 _SURROUNDINGS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
@@ -35,7 +36,7 @@ def _guarded(main: Callable[[], None]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except CrossoverError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {masked(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("error: interrupted; finished cells are kept, run the same command again", file=sys.stderr)

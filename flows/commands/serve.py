@@ -40,6 +40,7 @@ def serve(
         worker = _start_worker()
         try:
             print(f"{api.removesuffix('/api')}/deployments: {deployed.count('successfully created')} deployments")
+            print(f"The pages ask for a password once: {os.environ['PREFECT_API_AUTH_STRING']}")
             print("Ctrl-C ends server, worker and whatever runs.", flush=True)
             while not stop.wait(1.0):
                 if worker.poll() is not None:

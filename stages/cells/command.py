@@ -17,6 +17,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -44,6 +45,12 @@ from stages.train.observer import Observer, Window
 
 _GRACE = 15.0  # seconds it has to save what it has
 _POLL = 0.2
+_PASSED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|PYTHON\w+|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH|XDG_\w+|"
+    r"(OMP|MKL|OPENBLAS|CUDA|NVIDIA|NCCL|ROCR|HIP|TORCH|PYTORCH|TRITON|MALLOC|KMP|GOMP)_\w+|"
+    r"HF_HOME|HF_HUB_OFFLINE|WANDB_MODE"
+)
+"""Variables that a program gets: where things lie and how the machine is used. Keys it reads from files below HOME."""
 
 
 class TrainerError(CrossoverError):
@@ -144,12 +151,13 @@ def _paths(plan: Plan, split: SplitName, tokens: int) -> list[str]:
 
 
 def _environment(device: torch.device) -> dict[str, str]:
-    """One core, or the worker's GPU as the only one."""
+    """What a program needs of ours, and no key of anything: one core, or the worker's GPU as the only one."""
+    ours = {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)}
     if device.type != "cuda":
-        return {"OMP_NUM_THREADS": "1", **os.environ}
+        return {"OMP_NUM_THREADS": "1", **ours}
     seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     number = device.index or 0
-    return {**os.environ, "CUDA_VISIBLE_DEVICES": seen[number] if seen else str(number)}
+    return {**ours, "CUDA_VISIBLE_DEVICES": seen[number] if seen else str(number)}
 
 
 def _watch(process: "subprocess.Popen[bytes]", curve: Path, observe: Observer, stopping: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """A diff as Markdown, for a pull request or a page of Prefect, and the pieces that a terminal shows too."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,11 @@ from stages.diff.comparing import Cells, Diff, Moved
 
 _MANY = 60  # rows of one table
 _LONG = 100  # characters of a value
+_HARMLESS = {
+    "&": "&amp;", "<": "&lt;", "@": "&#64;", "](": "]&#40;", "][": "]&#91;", "]:": "]&#58;", "://": ":&#47;&#47;",
+    "www.": "www&#46;",
+}  # fmt: skip
+"""Letters that Markdown takes for more, and what it shows as them."""
 
 
 def markdown(diff: Diff) -> str:
@@ -21,7 +27,7 @@ def markdown(diff: Diff) -> str:
         parts += ["#### Quantities that moved", _table(heads, rows)]
     rest = [*apart(diff), *lone_verdicts(diff), *cells(diff), *params(diff)]
     if rest:
-        parts.append("\n".join(f"* {_escaped(line, keep='`|')}" for line in rest))
+        parts.append("\n".join(f"* {_around_code(line)}" for line in rest))
     return "\n\n".join(parts) + "\n"
 
 
@@ -31,10 +37,26 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines] + more)
 
 
-def _escaped(text: str, keep: str = "") -> str:
-    """Text on one line that ends no cell, opens no element and calls nobody by name."""
-    for letter, harmless in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("@", "&#64;"), ("`", "&#96;")):
-        text = text if letter in keep else text.replace(letter, harmless)
+def _around_code(line: str) -> str:
+    """A line of which what stands in backticks stays as it is, if they are paired."""
+    parts = re.sub("`+", "`", line).split("`")
+    if len(parts) % 2 == 0:
+        return _escaped(line)
+    return _one_line("`".join(part if place % 2 else _harmless(part) for place, part in enumerate(parts)))
+
+
+def _escaped(text: str) -> str:
+    """Text on one line that ends no cell, opens no element, calls nobody by name and leads nowhere."""
+    return _one_line(_harmless(text).replace("|", "\\|").replace("`", "&#96;"))
+
+
+def _harmless(text: str) -> str:
+    for letters, instead in _HARMLESS.items():
+        text = text.replace(letters, instead)
+    return text
+
+
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossover.base.errors import CrossoverError
 from crossover.base.files import replacing
+from crossover.base.secrets import masked
 from stages.store.names import RECORD, is_fingerprint, travels
 
 
@@ -96,9 +97,9 @@ class Remote:
             yield
         except ImportError as error:
             raise CrossoverError(
-                f"the store {self.url} needs another package ({error}); install it, s3fs for S3"
+                masked(f"the store {self.url} needs another package ({error}); install it, s3fs for S3")
             ) from None
         except Exception as error:
             if not isinstance(error, OSError | ValueError) and not type(error).__module__.startswith("botocore"):
                 raise
-            raise CrossoverError(f"the store {self.url} cannot be reached ({error})") from None
+            raise CrossoverError(masked(f"the store {self.url} cannot be reached ({error})")) from None

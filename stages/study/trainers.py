@@ -1,5 +1,6 @@
 """params.yaml's trainers: programs that train a cell instead of our loop, and what of them is identity."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,22 @@ class Command(Strict):
     """A program that trains a cell instead of our loop (docs/bring-your-trainer.md)."""
 
     command: Annotated[str, Field(min_length=1)]
-    """Started in the project's root without a shell; it gets one argument, the folder with `cell.json`."""
+    """A program below `trainers/`, or `python` and one. Started in the project's root without a shell; it gets one
+    argument, the folder with `cell.json`."""
     sources: Annotated[list[str], Field(min_length=1)]
     """Globs below `trainers/`, which DVC watches; what they match is part of the identity of every cell it trains."""
+
+    @field_validator("command")
+    @classmethod
+    def _is_below_trainers(cls, command: str) -> str:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"{command} is no command line ({error})") from None
+        program = next((word for word in words[:2] if word != "python"), "")
+        if not program.startswith("trainers/") or ".." in program.split("/"):
+            raise ValueError(f"`{command}` runs no program below trainers/; write `python trainers/own.py` for example")
+        return command
 
     @field_validator("sources")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from crossover.base.errors import Interrupted, UsageError
 from stages.cells.command import TrainerError, _new_rows, alone, run_command
@@ -22,6 +23,7 @@ from stages.shards.index import read_index
 from stages.shards.reading import read_prefix
 from stages.store.store import Store
 from stages.study.params import Params
+from stages.study.trainers import Command
 from stages.train.loop import train
 from stages.train.observer import Window
 from tests.conftest import REPOSITORY, TINY, Project, make_project
@@ -51,10 +53,10 @@ def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def planned(project: Project, script: str | None = None, options: dict[str, Any] | None = None) -> Plan:
     """A plan of one cell by our loop and one by a program, of the project's text."""
-    command = {"command": f"{sys.executable} trainers/plain.py", "sources": ["trainers/plain.py"]}
+    command = {"command": "python trainers/plain.py", "sources": ["trainers/plain.py"]}
     if script is not None:
         (project.root / "trainers/own.py").write_text(script)
-        command = {"command": f"{sys.executable} trainers/own.py", "sources": ["trainers/own.py"]}
+        command = {"command": "python trainers/own.py", "sources": ["trainers/own.py"]}
     values = json.loads(json.dumps(TINY))
     recipes = {"ours": {}, "own": {"trainer": "own", "options": options or {}}}
     values["studies"]["tiny"].update(recipes=recipes, seeds=1)
@@ -305,3 +307,25 @@ def test_who_waits_for_another_clone_can_be_stopped(tokenized: Project, tmp_path
     name = fingerprint(plan)
     with alone(store.folder(name) / "work", lambda: False), pytest.raises(Interrupted, match="while another process"):
         Worker(plan, store, CPU).complete(name, lambda _: None, lambda: True)
+
+
+def test_a_program_gets_no_keys(tokenized: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "GH_TOKEN", "HF_TOKEN", "PREFECT_API_AUTH_STRING", "CROSSOVER_STORE"):
+        monkeypatch.setenv(name, "secret")
+    script = LEFT.replace("CHANGE", f"import os; open('{tmp_path}/seen', 'w').write(json.dumps(dict(os.environ)))")
+    left(planned(tokenized, script), tmp_path / "work")
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert "secret" not in seen.values()
+    assert {"PATH", "HOME", "OMP_NUM_THREADS"} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["python -c 'import os'", "bash trainers/x.sh", "/bin/sh", "python trainers/../x.py", "python -m trainers.x",
+     "python", "trainers", "'", "curl http://evil.example", "python /tmp/x.py"],
+)  # fmt: skip
+def test_nothing_but_a_program_of_ours_is_run(command: str) -> None:
+    with pytest.raises(ValidationError, match=r"no program below trainers|no command line"):
+        Command(command=command, sources=["trainers/x.py"])
+    assert Command(command="python trainers/x.py --fast", sources=["trainers/x.py"])
+    assert Command(command="trainers/run 'a b'", sources=["trainers/run"])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -275,6 +276,23 @@ def test_markdown_cannot_be_broken_by_a_value() -> None:
         for title in ("plain", "<img src=x> @everyone\n# loud")
     )
     assert "* `title`: plain → &lt;img src=x> &#64;everyone # loud" in markdown(compare(old, new))
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["![a](http://evil.example/x.png)", "[free](//evil.example)", "[a][b] [b]: http://evil.example", "http://evil.example",
+     "www.evil.example", "` [a](http://evil.example) `", "``` [a](http://evil.example)", "<https://evil.example>"],
+)  # fmt: skip
+def test_markdown_leads_nowhere(title: str) -> None:
+    """Rendered by a library for Markdown; of bare addresses, which GitHub makes links of, none is left."""
+    from markdown_it import MarkdownIt
+
+    old, new = (read_snapshot("x", {"params.yaml": json.dumps({"title": text}).encode()}) for text in ("plain", title))
+    text = markdown(compare(old, new))
+    shown = MarkdownIt("commonmark").enable("table").render(text)
+    assert not re.search("<a |<img |href|src=", shown)
+    assert "evil.example" in shown
+    assert not re.search(r"://|www\.", re.sub("`[^`]*`", "", text))
 
 
 def shifts_of(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:

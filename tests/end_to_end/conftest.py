@@ -1,5 +1,6 @@
 """One real Prefect server on loopback for all flow tests, and a project whose text is tokenized and planned once."""
 
+import base64
 import json
 import os
 import shutil
@@ -89,9 +90,17 @@ def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return {**summary, "stderr": errors}
 
 
+def who(api: str) -> dict[str, str]:
+    """The headers of somebody who knows the password and has asked for a token."""
+    password = base64.b64encode(os.environ["PREFECT_API_AUTH_STRING"].encode()).decode()
+    headers = {"Authorization": f"Basic {password}", "Prefect-Csrf-Client": "tests"}
+    with urlopen(Request(f"{api}/csrf-token?client=tests", headers=headers), timeout=120) as reply:
+        return {**headers, "Prefect-Csrf-Token": json.load(reply)["token"]}
+
+
 def ask(api: str, path: str, **body: Any) -> list[dict[str, Any]]:
     """A filter request to the Prefect API."""
-    request = Request(f"{api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = Request(f"{api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json", **who(api)})
     with urlopen(request, timeout=120) as reply:
         answer: list[dict[str, Any]] = json.load(reply)
         return answer

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def project(tmp_path: Path) -> Project:
     (project.root / "trainers/own.py").write_text(SCRIPT.replace("LIMIT", str(tmp_path / "limit")))
 
     def change(values: dict[str, Any]) -> None:
-        values["trainers"] = {"own": {"command": f"{sys.executable} trainers/own.py", "sources": ["trainers/own.py"]}}
+        values["trainers"] = {"own": {"command": "python trainers/own.py", "sources": ["trainers/own.py"]}}
         values["studies"]["tiny"]["recipes"] = {"constant": {}, "inverse": {"trainer": "own"}}
         values["scales"]["mini"]["widths"] = [8, 16, 24]
 

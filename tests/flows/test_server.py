@@ -1,0 +1,64 @@
+"""The Prefect server that we start, asked as any page in a browser of the same machine could ask it."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from flows.server import free_port, own_server
+from tests.end_to_end.conftest import ask, who
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("server"))
+    try:
+        with own_server(free_port()) as url:
+            yield url
+    finally:
+        os.chdir(before)
+
+
+def refused(url: str, body: bytes | None = None, **headers: str) -> int:
+    request = Request(url, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    with pytest.raises(HTTPError) as error:
+        urlopen(request, timeout=60)
+    error.value.close()
+    return error.value.code
+
+
+@pytest.mark.slow
+def test_who_knows_no_password_learns_and_changes_nothing(api: str) -> None:
+    asked = {"Content_Type": "application/json", "Origin": "http://evil.example"}
+    assert refused(f"{api}/flow_runs/filter", b"{}", **asked) in (401, 403)
+    assert refused(f"{api}/deployments/filter", b"{}", **asked) in (401, 403)
+    assert refused(f"{api}/admin/settings") == refused(f"{api}/csrf-token?client=x") == 401
+    assert ask(api, "flow_runs/filter") == []
+
+
+@pytest.mark.slow
+def test_a_password_without_a_token_changes_nothing(api: str) -> None:
+    """A browser that has logged in sends the password by itself, with whatever page asks it to."""
+    known = {name: value for name, value in who(api).items() if name == "Authorization"}
+    assert refused(f"{api}/flows/", json.dumps({"name": "x"}).encode(), Content_Type="application/json", **known) == 403
+
+
+@pytest.mark.slow
+def test_no_other_origin_is_answered(api: str) -> None:
+    for origin, allowed in (("http://evil.example", None), (api.removesuffix("/api"), api.removesuffix("/api"))):
+        with urlopen(Request(f"{api}/health", headers={"Origin": origin}), timeout=60) as reply:
+            assert reply.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+@pytest.mark.slow
+def test_the_password_is_its_owners_alone(api: str) -> None:
+    home = Path(".prefect")
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert json.loads((home / "server.json").read_text())["password"] == os.environ["PREFECT_API_AUTH_STRING"]
+    assert "crossover:" not in (home / "server.log").read_text()
