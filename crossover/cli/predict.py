@@ -78,7 +78,9 @@ def predict(
     lodge: Annotated[
         bool, typer.Option("--lodge", help="Write the forecast, or with --score what came, to data/ledger.jsonl.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="What the forecast is called in the ledger.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the forecast is called in the ledger; with --score FILE the one to score.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Is every lodged forecast as it was?")] = False,
     score: Annotated[bool, typer.Option("--score", help="Score them; a file holds what came of other runs.")] = False,
     as_json: Json = False,
@@ -96,7 +98,7 @@ def predict(
     if check or score:
         if study or at:
             raise UsageError(_ALONE)
-        _ledger(check, score, file, where, lodge, as_json)
+        _ledger(check, score, file, where, name, lodge, as_json)
         return
     require_outputs(file, plot, html)
     place = one_place(at)
@@ -120,16 +122,18 @@ def predict(
     note_written(*written)
 
 
-def _ledger(check: bool, score: bool, file: Path | None, where: str | None, lodge: bool, as_json: bool) -> None:
+def _ledger(
+    check: bool, score: bool, file: Path | None, where: str | None, name: str | None, lodge: bool, as_json: bool
+) -> None:
     """The questions that stand alone: is the ledger as it was, and how did its forecasts do?"""
-    if check and (score or file or lodge):
+    if (check and (score or file or lodge)) or (name and not file):
         raise UsageError(_ALONE)
     if lodge and file is None:
         raise UsageError("--score --lodge needs a file with what came; own studies are scored by their results")
     if check:
         _check(as_json)
     else:
-        _score(file, where, lodge, as_json)
+        _score(file, where, name, lodge, as_json)
 
 
 def _of_table(
@@ -210,13 +214,17 @@ def _check(as_json: bool) -> None:
               f"commit {LEDGER}")  # fmt: skip
 
 
-def _score(file: Path | None, where: str | None, lodge: bool, as_json: bool) -> None:
+def _score(file: Path | None, where: str | None, name: str | None, lodge: bool, as_json: bool) -> None:
+    from crossover.base.hints import nearest
     from crossover.ledger.chain import LEDGER, append, read_ledger
     from crossover.ledger.outcomes import recorded
     from crossover.ledger.scoring import score_all
 
-    lookup = _own_losses if file is None else _table_losses(file, where)
     ledger = read_ledger()
+    names = [item.name for item in ledger.forecasts]
+    if name is not None and name not in names:
+        raise UsageError(f"{LEDGER}: no forecast is called '{name}'; {nearest(name, names)}")
+    lookup = _own_losses if file is None else _table_losses(file, where, name)
     if file is not None and not any(lookup(item) for item in ledger.forecasts if item.study is None):
         raise UsageError(f"{file} has no finished run at the target of any lodged forecast, by that forecast's columns")
     if file is not None and lodge:
@@ -252,8 +260,8 @@ def _outcomes(file: Path, ledger: "Ledger", lookup: "Lookup") -> "list[Outcome]"
     return found
 
 
-def _table_losses(file: Path, where: str | None) -> "Lookup":
-    """Looks forecasts of tables up in this one, by their own columns; own studies in their results."""
+def _table_losses(file: Path, where: str | None, name: str | None) -> "Lookup":
+    """Looks forecasts of tables up in this one, by their own columns, one by its name; own studies in their results."""
     from crossover.ledger.outcomes import table_losses
     from crossover.runs.table import read_runs
 
@@ -262,6 +270,8 @@ def _table_losses(file: Path, where: str | None) -> "Lookup":
     def look(forecast: "Forecast") -> "Mapping[str, Realised]":
         if forecast.study:
             return _own_losses(forecast)
+        if name is not None and forecast.name != name:
+            return {}
         try:
             return table_losses(forecast, table)
         except UsageError:  # another forecast's table, with other columns
