@@ -78,9 +78,7 @@ def predict(
     lodge: Annotated[
         bool, typer.Option("--lodge", help="Write the forecast, or with --score what came, to data/ledger.jsonl.")
     ] = False,
-    name: Annotated[
-        str | None, typer.Option(help="What the forecast is called in the ledger; with --score FILE the one to score.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in the ledger; with --score FILE which to score.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Is every lodged forecast as it was?")] = False,
     score: Annotated[bool, typer.Option("--score", help="Score them; a file holds what came of other runs.")] = False,
     as_json: Json = False,

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crossover.base.errors import CrossoverError
+from crossover.base.errors import CrossoverError, UsageError
 from crossover.logs import find_runs
 from crossover.logs.readers.tables import Reading
 
@@ -158,3 +158,13 @@ def test_a_grouped_chart_gives_its_groups_and_says_that_they_are_means(tmp_path:
     assert [run.facts for run in runs] == [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "muon", "lr": 0.02}]
     assert runs[1].curves == {"val/loss": {0: 5, 100: 3.9, 200: 3.3}}
     assert "2 columns have a least value below their greatest" in runs[0].notes[-1]
+
+
+def test_rows_whose_step_is_no_number_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("_step,loss\n0,4\n1e999,3\n10,2\n,1\n")
+    (run,) = find_runs([tmp_path / "a.csv"])
+    assert run.curves == {"loss": {0: 4.0, 10: 2.0}}
+    assert "left out 2 row(s) without a step" in run.notes
+    (tmp_path / "b.csv").write_text("_step,loss\n,4\n,3\n")
+    with pytest.raises(UsageError, match="no row has a number in the column of steps"):
+        find_runs([tmp_path / "b.csv"])

@@ -5,6 +5,7 @@ A metric's file has a line `timestamp value step` per point, in the order of the
 1 running, 2 scheduled, 3 finished, 4 failed, 5 killed.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +40,15 @@ def read_mlflow(meta: Path) -> list[LoggedRun]:
         for line in path.read_text(errors="replace").splitlines():
             parts = line.split()
             values = [number(part) for part in parts]
-            if len(parts) == 3 and (step := values[2]) is not None and (value := values[1]) is not None:
+            if len(parts) == 3 and math.isfinite(step := _or_nan(values[2])) and (value := values[1]) is not None:
                 run.log(step, {name: value})
             elif line.strip():
                 run.notes.append(f"left out a line of metrics/{name} that is no `timestamp value step`")
     return join([run], same=str(about.get("run_id")))
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -60,6 +60,8 @@ def read_table(path: Path, reading: Reading = "auto") -> list[LoggedRun]:
     table, notes = _read(path)
     table = _unfold(table.rename(columns=str))
     step = None if reading == "runs" else _step_column(path, table, stated=reading in ("curves", "wide"))
+    if step is not None:
+        table = _of_finite(table, step, notes)
     if reading in ("curves", "wide") and step is None:
         raise UsageError(f"{path} has no column of steps ({', '.join(_STEPS)}); leave out --as {reading}")
     if step and (reading == "wide" or (reading == "auto" and _is_chart(table))):
@@ -154,7 +156,7 @@ def _step_column(path: Path, table: pd.DataFrame, stated: bool) -> str | None:
     name = next((name for name in _STEPS if name in table and pd.api.types.is_numeric_dtype(table[name])), None)
     if name is None or stated or name == "_step":
         return name
-    run, steps = _run_column(table), table[name].dropna().to_numpy(float)
+    run, steps = _run_column(table), _of_finite(table, name, [])[name].to_numpy(float)
     if run is not None:
         return name if table[run].duplicated().any() else None
     if len(steps) < 3:
@@ -172,6 +174,15 @@ def _step_column(path: Path, table: pd.DataFrame, stated: bool) -> str | None:
     )
 
 
+def _of_finite(table: pd.DataFrame, step: str, notes: list[str]) -> pd.DataFrame:
+    """The rows that have a step."""
+    known = np.isfinite(table[step].to_numpy(float, na_value=np.nan))
+    if not known.any():
+        raise UsageError(f"no row has a number in the column of steps, '{step}'; --as runs reads a row as a run")
+    notes += [f"left out {int((~known).sum())} row(s) without a step"] * (not known.all())
+    return table[known]
+
+
 def _is_chart(table: pd.DataFrame) -> bool:
     """Whether it is a chart as W&B exports it: a column per run or group, each with its least and greatest value."""
     return any(str(name).endswith("__MIN") for name in table.columns)
@@ -180,8 +191,7 @@ def _is_chart(table: pd.DataFrame) -> bool:
 def _charted(path: Path, table: pd.DataFrame, step: str, notes: list[str]) -> list[LoggedRun]:
     """A run per column; `NAME - METRIC` names both, anything else the run, whose metric is then a loss."""
     names = [str(name) for name in table.columns if name != step and not str(name).endswith(("__MIN", "__MAX"))]
-    table, runs = table[np.isfinite(table[step].to_numpy(float, na_value=np.nan))], dict[str, LoggedRun]()
-    steps = table[step].to_numpy(float)
+    runs, steps = dict[str, LoggedRun](), table[step].to_numpy(float)
     means = 0
     for name in names:
         run, _, metric = name.rpartition(" - ")
@@ -250,7 +260,6 @@ def _curves(path: Path, table: pd.DataFrame, step: str) -> Iterator[LoggedRun]:
     skipped = {step, column, "_timestamp"} | ({"epoch"} if step != "epoch" else set())
     for name, rows in [(_stem(path), table)] if column is None else table.groupby(column, sort=False):
         run = LoggedRun(str(name), path)
-        rows = rows[np.isfinite(rows[step].to_numpy(float, na_value=np.nan))]
         steps = rows[step].to_numpy(float)
         for launch in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(steps) < 0) + 1):
             run.begin()
