@@ -47,11 +47,11 @@ def scheduled(
     git_remote: where the results branch is pushed, if anywhere.
     """
     die_with_this_parent()
-    workspace = Workspace(Path.cwd(), branch, results_branch)
+    log, workspace = get_run_logger(), Workspace(Path.cwd(), branch, results_branch)
     try:
         overrides = _overrides(studies, params)
-        if git_remote:
-            workspace.fetch(git_remote)
+        if git_remote and (apart := workspace.fetch(git_remote)):
+            log.warning("others sent results meanwhile; ours are kept as refs/crossover/unsent/%s", apart)
         with workspace.opened():
             return _run(workspace, overrides, options or [], git_remote)
     except CrossoverError as error:

@@ -4,6 +4,8 @@
                                         repository's own, so nothing is trained twice
 refs/heads/<results branch>             one commit per run that found something new: the source commit's files with
                                         the run's params.yaml, dvc.lock, small results, verdicts and findings
+refs/crossover/unsent/<commit>          commits of results that were made here while others sent theirs
+.crossover/leftovers/<time>             files in the worktree that no run made
 """
 
 import fcntl
@@ -12,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from stages.study.processes import mortal
 _RESULTS = ("dvc.lock", "data/results", "data/verdicts", "docs/findings.md", "docs/regimes.png")
 _OURS = (*_RESULTS, "params.yaml")
 """What a run changes among the files in git."""
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,19 @@ class Workspace:
             raise UsageError(f"branch '{name}' is one that people work on; {remedy}")
 
     def _refuse_edits(self) -> None:
-        lines = self._git("status", "--porcelain", folder=self.folder).splitlines()
-        names = [line.split(maxsplit=1)[1] for line in lines]
-        foreign = [name for name in names if not name.startswith((*_OURS, "data/"))]
-        if foreign:
+        """Edits of files in git are somebody's work, and stop the run; other files are put aside."""
+        status = self._git("status", "--porcelain", "-z", "--no-renames", "-uall", folder=self.folder)
+        lines = [line.split(maxsplit=1) for line in status.split("\0") if line]
+        foreign = [(kind, name) for kind, name in lines if not name.startswith((*_OURS, "data/"))]
+        if edited := [name for kind, name in foreign if kind != "??"]:
             raise CrossoverError(
-                f"{self.folder} has changes that no run made ({', '.join(foreign[:5])}); commit them to "
+                f"{self.folder} has changes that no run made ({', '.join(edited[:5])}); commit them to "
                 f"{self.branch} or discard them with `git -C {self.folder} checkout .`"
             )
+        aside = self.repository / f".crossover/leftovers/{time.time_ns()}"
+        for _, name in foreign:
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.folder / name, aside / name)
 
     def _clean(self) -> None:
         self._git("reset", "--quiet", "--hard", folder=self.folder)
@@ -140,10 +149,28 @@ class Workspace:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout.strip() or None
 
-    def fetch(self, git_remote: str) -> None:
-        """The results branch as others left it, where it is not here yet."""
-        if self.previous is None and self._git("ls-remote", "--heads", git_remote, self.results_branch):
-            self._git("fetch", "--quiet", git_remote, f"{self.results_branch}:{self.results_branch}")
+    def fetch(self, git_remote: str) -> str | None:
+        """Bring the results branch to where others left it: what they sent comes first, and ours goes on from there.
+
+        A commit that was made here meanwhile, and could not be sent, is kept beside the branch and returned.
+        """
+        branch, ours = f"refs/heads/{self.results_branch}", self.previous
+        if not self._git("ls-remote", "--heads", git_remote, branch):
+            return None
+        self._git("fetch", "--quiet", "--no-tags", git_remote, branch)
+        theirs = self._git("rev-parse", "FETCH_HEAD")
+        if ours is not None and self._is_within(theirs, ours):
+            return None
+        apart = None if ours is None or self._is_within(ours, theirs) else ours
+        if apart:
+            self._git("update-ref", f"refs/crossover/unsent/{apart}", apart)
+        self._git("update-ref", branch, theirs)
+        return apart
+
+    def _is_within(self, commit: str, other: str) -> bool:
+        """Whether a commit is another one or one of those before it."""
+        command = ["git", "-C", str(self.repository), "merge-base", "--is-ancestor", commit, other]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
 
     def bring(self) -> None:
         """Artifacts of the last results: from the DVC remote, where there is one, else from the cache."""
@@ -156,8 +183,26 @@ class Workspace:
         """Artifacts to the DVC remote, where there is one, and the results branch to a git remote, if asked."""
         if self._has_remote():
             self._dvc("push")
-        if git_remote:
-            self._git("push", "--quiet", git_remote, f"{self.results_branch}:{self.results_branch}")
+        for attempt in range(_ATTEMPTS) if git_remote else ():
+            try:
+                self._git("push", "--quiet", git_remote or "", f"{self.results_branch}:{self.results_branch}")
+                return
+            except CrossoverError:
+                if attempt == _ATTEMPTS - 1 or not self._follow(git_remote or ""):
+                    raise
+
+    def _follow(self, git_remote: str) -> bool:
+        """Put what could not be sent behind what others have sent meanwhile; whether they have."""
+        ours = self.fetch(git_remote)
+        if ours is None:
+            return False
+        tip, message = self.previous or "", self._git("log", "-1", "--format=%B", ours)
+        self._record(self._git("rev-parse", f"{ours}^{{tree}}"), tip, self._source_of(ours), message)
+        return True
+
+    def _source_of(self, commit: str) -> str:
+        """The source commit that results are of: the last parent of the last commit of them that has one."""
+        return self._git("rev-parse", f"{commit}^@").splitlines()[-1]
 
     def commit(self, message: str) -> str | None:
         """Commit what the run left to the results branch; None where it equals the commit before."""
@@ -166,8 +211,12 @@ class Workspace:
         tree = self._git("write-tree", folder=self.folder)
         if previous and tree == self._git("rev-parse", f"{previous}^{{tree}}"):
             return None
+        return self._record(tree, previous, source, message)
+
+    def _record(self, tree: str, previous: str | None, source: str, message: str) -> str:
+        """A commit of results after the previous one, and after its source where that is newer."""
         parents = [previous] if previous else []
-        if not previous or self._git("merge-base", previous, source) != source:
+        if not previous or not self._is_within(source, previous):
             parents.append(source)
         options = [word for parent in parents for word in ("-p", parent)]
         new = self._git(*self._identity(), "commit-tree", tree, *options, "-m", message)

@@ -1,6 +1,7 @@
 """The worktree of scheduled runs, on real git and DVC: it is nobody's checkout, and always clean when a run begins."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,77 @@ def test_overrides_keep_comments_and_refuse_unknown_places(tmp_path: Path) -> No
     assert path.read_text() == "scales:   # how big\n  mini: {widths: [8], lr: 0.5}\n"
     with pytest.raises(UsageError, match=r"no 'scale\.mini'"):
         override(path, {"scale.mini.widths": [8]})
+
+
+def test_an_untracked_leftover_is_put_aside_and_stops_nothing(workspace: Workspace) -> None:
+    with workspace.opened():
+        pass
+    for name in ("left over.txt", "crossover/x/core.1"):
+        (workspace.folder / name).parent.mkdir(exist_ok=True)
+        (workspace.folder / name).write_text("mine")
+    with workspace.opened():
+        assert not (workspace.folder / "left over.txt").exists()
+    kept = {path.name: path.read_text() for path in (workspace.repository / ".crossover/leftovers").rglob("*.*")}
+    assert kept == {"left over.txt": "mine", "core.1": "mine"}
+
+
+@pytest.fixture
+def two(committed: Project, tmp_path: Path) -> tuple[Workspace, Workspace, str]:
+    """Two machines that send results to one branch of one remote."""
+    remote = tmp_path / "remote.git"
+    committed.run("git", "clone", "-q", "--bare", ".", str(remote))
+    places = []
+    for name in ("a", "b"):
+        committed.run("git", "clone", "-q", str(remote), str(tmp_path / name))
+        places.append(Workspace(tmp_path / name, "main", "results/nightly"))
+    return places[0], places[1], str(remote)
+
+
+def night(workspace: Workspace, loss: str, remote: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """What the scheduled flow does around a run, which leaves a loss."""
+    workspace.fetch(remote)
+    with workspace.opened():
+        leave_results(workspace, loss)
+        workspace.commit(f"loss {loss}")
+        meanwhile()
+        workspace.send(remote)
+
+
+def messages(remote: str) -> list[str]:
+    command = ["git", "-C", remote, "log", "--first-parent", "--format=%s", "results/nightly", "--not", "main"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_a_push_that_came_second_goes_behind_the_first(two: tuple[Workspace, Workspace, str]) -> None:
+    """It used to be rejected, and with it every night after."""
+    a, b, remote = two
+    night(a, "5.0", remote)
+    night(b, "4.0", remote, meanwhile=lambda: night(a, "4.5", remote))
+    assert messages(remote) == ["loss 4.0", "loss 4.5", "loss 5.0"]
+    night(a, "3.0", remote)
+    assert messages(remote)[0] == "loss 3.0"
+    assert shown(a, "data/results/tiny-mini/metrics.json") == '{"loss": 3.0}\n'
+
+
+def test_a_night_that_could_not_send_is_made_good_by_the_next(two: tuple[Workspace, Workspace, str]) -> None:
+    a, b, remote = two
+    a.fetch(remote)
+    with a.opened():
+        leave_results(a, "5.0")
+        unsent = a.commit("loss 5.0")  # the network was down
+    night(b, "4.0", remote)
+    night(a, "3.0", remote)
+    assert messages(remote) == ["loss 3.0", "loss 4.0"]
+    assert a.commit_of(f"refs/crossover/unsent/{unsent}") == unsent
+
+
+def test_a_push_that_fails_otherwise_is_told_at_once(two: tuple[Workspace, Workspace, str]) -> None:
+    a, _, remote = two
+    hook = Path(remote) / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho no room; exit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(CrossoverError, match="no room"):
+        night(a, "5.0", remote)
+    hook.unlink()
+    night(a, "5.0", remote)
+    assert messages(remote) == ["loss 5.0"]
