@@ -17,6 +17,7 @@ from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.runs.expressions import condition, evaluate, require
 from crossover.runs.text import read_text
+from crossover.runs.unpacking import require_moderate
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ def _read(path: Path, keep_nan: bool) -> tuple[pd.DataFrame, list[str]]:
     kind = (path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix).lower()
     if kind not in readers:
         raise UsageError(f"{path} is none of {', '.join(readers)}; rename or convert it")
+    require_moderate(path)
     try:
         found = readers[kind](path)
     except FileNotFoundError:

@@ -32,6 +32,7 @@ from crossover.logs.logged import (
 from crossover.logs.points import Points
 from crossover.runs.table import read_runs
 from crossover.runs.text import number
+from crossover.runs.unpacking import require_moderate
 
 Reading = Literal["auto", "runs", "curves", "wide"]
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -84,6 +85,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def _read_json(path: Path, lines: bool) -> pd.DataFrame:
     """A list of rows, a mapping of columns as pandas writes it, one mapping of values, or a row per line."""
+    require_moderate(path)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         body = parse_lines(content) if lines else parse_json(content)
