@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import astuple
@@ -31,6 +32,7 @@ _DEVICE_WORDS = ("CUDA", "cuBLAS", "CUBLAS", "cuDNN", "CUDNN", "Triton", "HIP er
 """Of errors that leave a context in which nothing works any more, and are no `AcceleratorError`."""
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """For glibc: memory that a step frees stays for the next one. To give it back and fault it in again costs a tenth."""
+QUIET_SECONDS = float(os.environ.get("CROSSOVER_QUIET_SECONDS", "60"))
 _GRACE = 20.0  # seconds a worker has for its last checkpoint
 
 
@@ -120,12 +122,18 @@ class Trainer:
             raise WorkerLostError(_epitaph(process)) from None
 
     def _listen(self, process: "subprocess.Popen[str]", observe: Observer) -> str:
-        for kind, value in _answers(process):
-            if kind == "finished":
-                return str(value)
-            if kind == "failed":
-                raise CellError(value)
-            observe(Window(*value))
+        heard, over = [time.monotonic()], threading.Event()
+        threading.Thread(target=_notice_silence, args=(process.pid, heard, over), daemon=True).start()
+        try:
+            for kind, value in _answers(process):
+                heard[0] = time.monotonic()
+                if kind == "finished":
+                    return str(value)
+                if kind == "failed":
+                    raise CellError(value)
+                observe(Window(*value))
+        finally:
+            over.set()
         raise WorkerLostError(_epitaph(process))
 
     @property
@@ -160,6 +168,22 @@ def _answers(process: "subprocess.Popen[str]") -> Iterator[tuple[str, Any]]:
         except ValueError:
             return
         yield kind, value
+
+
+def _notice_silence(pid: int, heard: list[float], over: threading.Event) -> None:
+    """Say once of a worker that has said nothing for a minute, and used no processor, why nothing goes on."""
+    import psutil
+
+    used = -1.0
+    while not over.wait(QUIET_SECONDS / 4):
+        with suppress(psutil.Error):
+            worker = psutil.Process(pid)
+            stopped, now = worker.status() == psutil.STATUS_STOPPED, sum(worker.cpu_times()[:4])
+            if time.monotonic() - heard[0] > QUIET_SECONDS and (stopped or now == used):
+                why = f"was stopped; `kill -CONT {pid}` lets it go on" if stopped else "waits for something, as a disk"
+                print(f"worker {pid} has done nothing for {QUIET_SECONDS:g} s: it {why}", file=sys.stderr, flush=True)
+                return
+            used = now
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:

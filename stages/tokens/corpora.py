@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,7 +129,7 @@ class _C4Reader:
             path = Path(corpus.path) / name
             if not path.exists():
                 raise UsageError(f"{path} is missing; correct the shard counts of corpus c4")
-            return lambda: datasets.load_dataset("json", data_files=str(path), split="train", streaming=True)
+            return lambda: datasets.load_dataset("json", data_files=_literal(path), split="train", streaming=True)
         return lambda: datasets.load_dataset(
             corpus.path, data_files={"train": name}, revision=corpus.revision, split="train", streaming=True
         )
@@ -170,8 +170,13 @@ class _FilesReader:
         datasets = _library()
         options = {"sample_by": "document"} if _reader(path) == "text" else {}
         return lambda: datasets.load_dataset(
-            _reader(path), data_files=str(path), split="train", streaming=True, **options
+            _reader(path), data_files=_literal(path), split="train", streaming=True, **options
         )
+
+
+def _literal(path: Path) -> str:
+    """A path for a library that takes paths for globs, those of the folders above included."""
+    return escape(str(path.absolute()))
 
 
 def _reader(path: Path) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -329,3 +330,30 @@ def test_nothing_but_a_program_of_ours_is_run(command: str) -> None:
         Command(command=command, sources=["trainers/x.py"])
     assert Command(command="python trainers/x.py --fast", sources=["trainers/x.py"])
     assert Command(command="trainers/run 'a b'", sources=["trainers/run"])
+
+
+@pytest.mark.slow
+def test_a_worker_that_somebody_stopped_is_named_and_goes_on(
+    tokenized: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stages.cells.trainer.QUIET_SECONDS", 2.0)
+    plan, store = planned(tokenized, LEFT.replace("CHANGE", "import time; time.sleep(6)")), Store(tmp_path)
+    worker, found = Trainer(), []
+    thread = threading.Thread(target=lambda: found.append(worker.complete(plan, fingerprint(plan), store)))
+    thread.start()
+    until(lambda: (store.folder(fingerprint(plan)) / "work/cell.json").exists(), 60)
+    assert worker.pid
+    os.kill(worker.pid, signal.SIGSTOP)
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "lets it go on" in said
+
+    until(told, 30)
+    assert f"worker {worker.pid} has done nothing for 2 s: it was stopped; `kill -CONT {worker.pid}`" in said
+    os.kill(worker.pid, signal.SIGCONT)
+    thread.join(60)
+    worker.stop()
+    assert found == ["done"]

@@ -233,3 +233,12 @@ def test_kills_leave_the_same_bytes(done: Project, tmp_path: Path, wanted: int) 
     victim.repro()
     assert victim.losses() == done.losses()
     assert ran(victim.repro()) == []
+
+
+@pytest.mark.slow
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """Libraries that take a path for a glob or for markup would lose it."""
+    project = make_project(tmp_path / "a [b] (c)* 'd'" / "my [project]")
+    project.run("dvc", "--wait-for-lock", "repro", "report")
+    assert (project.root / "data/report/index.html").exists()
+    assert " 6 " in project.run("crossover", "status").stdout
