@@ -5,6 +5,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,17 @@ def test_what_a_cell_keeps_is_open_as_the_umask_says(project: Project) -> None:
     kept = list((project.root / "data/store").glob("*/*"))
     assert {path.name for path in kept} >= {"record.json", "curve.parquet", "weights.safetensors"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o664}
+
+
+@pytest.mark.slow
+def test_a_store_on_another_file_system(project: Project) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == project.root.stat().st_dev:
+        pytest.skip("there is one file system here")
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        project.environment["CROSSOVER_STORE"] = place
+        project.run("dvc", "--wait-for-lock", "repro", "fit@tiny-mini")
+        assert len([path for path in Path(place).iterdir() if len(path.name) == 64]) == 6
+        shutil.rmtree(project.root / "data/studies/tiny-mini/cells")
+        again = project.run("dvc", "--wait-for-lock", "repro", "fit@tiny-mini", "--force").stdout
+        assert "6 of 6 cells are in the store, 0 to train" in again
