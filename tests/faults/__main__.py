@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.arena import Arena
-from tests.faults.services import KINDS
+from tests.faults.sharing import KINDS
 from tests.faults.together import side_by_side
 
 DOCUMENT = Path("docs/chaos.md")

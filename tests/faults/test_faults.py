@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.__main__ import TOGETHER, inflict
 from tests.faults.arena import Arena
-from tests.faults.services import KINDS
+from tests.faults.sharing import KINDS
 
 NAMES = list(KINDS)
 SOME = ["worker killed (SIGKILL, as by the kernel when memory is out)", "power cut at the n-th flush or rename",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Project
 
-_AS_OTHERS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown", "--inh-caps=-all")
+AS_OTHERS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown", "--inh-caps=-all")
 """Root without the right to pass over permissions."""
 
 
@@ -20,7 +20,7 @@ def as_a_user(project: Project, *words: str) -> "subprocess.CompletedProcess[str
     """A command for which permissions count."""
     if os.getuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("root passes over permissions, and there is no setpriv to keep it from that")
-    command = [*(_AS_OTHERS if os.getuid() == 0 else ()), *words]
+    command = [*(AS_OTHERS if os.getuid() == 0 else ()), *words]
     return project.run(*command, check=False)
 
 
