@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.server import free_port
+from flows.server import environment, free_port
 from tests.end_to_end.conftest import FlowProject, ask, copy_of
 from tests.processes import alive, descendants, until
 
@@ -63,7 +63,9 @@ def serving(project: FlowProject) -> Iterator[tuple["subprocess.Popen[str]", str
         try:
             assert serve.stdout
             assert f":{port}/deployments: 1 deployments" in serve.stdout.readline()
-            yield serve, f"http://127.0.0.1:{port}/api"
+            password = serve.stdout.readline().rpartition(": ")[2].strip()
+            with environment(PREFECT_API_AUTH_STRING=password):
+                yield serve, f"http://127.0.0.1:{port}/api"
         finally:
             serve.send_signal(signal.SIGINT)
 
