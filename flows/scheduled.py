@@ -67,11 +67,11 @@ def _overrides(studies: list[str] | None, params: dict[str, Any] | None) -> dict
 
 def _refuse_what_runs(name: str, value: Any) -> None:
     """Values of a run say how big and how often, never which program is run or which file is read."""
-    parts = [*name.split("."), *_keys(value)]
-    if parts[0] not in ("scales", "studies") or (strange := _NEVER & set(parts)):
-        which = f"'{min(strange)}'" if parts[0] in ("scales", "studies") else f"'{parts[0]}'"
+    first, *rest = *name.split("."), *_keys(value)
+    strange = [first] if first not in ("scales", "studies") else [part for part in rest if part in _NEVER]
+    if strange:
         raise UsageError(
-            f"params: {name} would set {which}, and a run may set sizes, seeds and recipes alone; commit it"
+            f"params: {name} would set '{strange[0]}', and a run may set sizes, seeds and recipes alone; commit it"
         )
 
 

@@ -123,7 +123,7 @@ def _reporting_to(url: str) -> Iterator[None]:
     here = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: os.environ["PREFECT_API_AUTH_STRING"]}
     try:
         with (
-            environment(PREFECT_API_URL=url, PREFECT_API_KEY=None),  # a key of Prefect's cloud would come first
+            environment(PREFECT_API_URL=url, PREFECT_API_KEY=None),
             temporary_settings(here, restore_defaults=[PREFECT_API_KEY]),
         ):
             yield
@@ -199,7 +199,9 @@ def own_server(port: int) -> Iterator[str]:
     try:
         _await(server, url, log)
         write_json(_FOUND, {"api": url, "pid": server.pid, "password": password})
-        with environment(PREFECT_API_AUTH_STRING=password):
+        with environment(
+            PREFECT_API_AUTH_STRING=password, PREFECT_API_KEY=None
+        ):  # a key of Prefect's cloud comes first
             yield url
     finally:
         _FOUND.unlink(missing_ok=True)

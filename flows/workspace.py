@@ -183,12 +183,16 @@ class Workspace:
         """Artifacts to the DVC remote, where there is one, and the results branch to a git remote, if asked."""
         if self._has_remote():
             self._dvc("push")
-        for attempt in range(_ATTEMPTS) if git_remote else ():
+        if git_remote:
+            self._push(git_remote)
+
+    def _push(self, git_remote: str) -> None:
+        for left in reversed(range(_ATTEMPTS)):
             try:
-                self._git("push", "--quiet", git_remote or "", f"{self.results_branch}:{self.results_branch}")
+                self._git("push", "--quiet", git_remote, f"{self.results_branch}:{self.results_branch}")
                 return
             except CrossoverError:
-                if attempt == _ATTEMPTS - 1 or not self._follow(git_remote or ""):
+                if not left or not self._follow(git_remote):
                     raise
 
     def _follow(self, git_remote: str) -> bool:
@@ -196,13 +200,9 @@ class Workspace:
         ours = self.fetch(git_remote)
         if ours is None:
             return False
-        tip, message = self.previous or "", self._git("log", "-1", "--format=%B", ours)
-        self._record(self._git("rev-parse", f"{ours}^{{tree}}"), tip, self._source_of(ours), message)
+        tree, message = self._git("rev-parse", f"{ours}^{{tree}}"), self._git("log", "-1", "--format=%B", ours)
+        self._record(tree, self.previous, self.source, message)
         return True
-
-    def _source_of(self, commit: str) -> str:
-        """The source commit that results are of: the last parent of the last commit of them that has one."""
-        return self._git("rev-parse", f"{commit}^@").splitlines()[-1]
 
     def commit(self, message: str) -> str | None:
         """Commit what the run left to the results branch; None where it equals the commit before."""

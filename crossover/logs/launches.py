@@ -16,7 +16,7 @@ from crossover.logs.logged import Curves, LoggedRun, Scalar
 from crossover.logs.points import Points
 
 _LAUNCHES, _SHORT = 3, 3
-"""More launches than the one in one log, of which half have no more points than the other, are several trainings."""
+"""A log of more launches than the first number, half of which have at most as many points as the second says."""
 
 
 def join(launches: Iterable[LoggedRun], same: str = "") -> list[LoggedRun]:

@@ -26,9 +26,8 @@ def as_a_user(project: Project, *words: str) -> "subprocess.CompletedProcess[str
 
 @pytest.fixture
 def trained(project: Project) -> Project:
+    project.run(sys.executable, "-m", "stages.tokens")
     for stage in ("plan", "train"):
-        if stage == "plan":
-            project.run(sys.executable, "-m", "stages.tokens")
         project.run(sys.executable, "-m", "stages.cells", stage, "tiny", "mini")
     return project
 

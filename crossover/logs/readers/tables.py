@@ -62,7 +62,7 @@ def read_table(path: Path, reading: Reading = "auto") -> list[LoggedRun]:
     table = _unfold(table.rename(columns=str))
     step = None if reading == "runs" else _step_column(path, table, stated=reading in ("curves", "wide"))
     if step is not None:
-        table = _of_finite(table, step, notes)
+        table = _of_finite(path, table, step, notes)
     if reading in ("curves", "wide") and step is None:
         raise UsageError(f"{path} has no column of steps ({', '.join(_STEPS)}); leave out --as {reading}")
     if step and (reading == "wide" or (reading == "auto" and _is_chart(table))):
@@ -158,7 +158,7 @@ def _step_column(path: Path, table: pd.DataFrame, stated: bool) -> str | None:
     name = next((name for name in _STEPS if name in table and pd.api.types.is_numeric_dtype(table[name])), None)
     if name is None or stated or name == "_step":
         return name
-    run, steps = _run_column(table), _of_finite(table, name, [])[name].to_numpy(float)
+    run, steps = _run_column(table), _of_finite(path, table, name, [])[name].to_numpy(float)
     if run is not None:
         return name if table[run].duplicated().any() else None
     if len(steps) < 3:
@@ -176,11 +176,11 @@ def _step_column(path: Path, table: pd.DataFrame, stated: bool) -> str | None:
     )
 
 
-def _of_finite(table: pd.DataFrame, step: str, notes: list[str]) -> pd.DataFrame:
+def _of_finite(path: Path, table: pd.DataFrame, step: str, notes: list[str]) -> pd.DataFrame:
     """The rows that have a step."""
     known = np.isfinite(table[step].to_numpy(float, na_value=np.nan))
     if not known.any():
-        raise UsageError(f"no row has a number in the column of steps, '{step}'; --as runs reads a row as a run")
+        raise UsageError(f"{path}: no row has a number in the column of steps, '{step}'; --as runs reads rows as runs")
     notes += [f"left out {int((~known).sum())} row(s) without a step"] * (not known.all())
     return table[known]
 
