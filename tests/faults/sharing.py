@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flows.workspace import Workspace
+from tests.cells.test_command import LEFT
+from tests.conftest import Project
 from tests.faults.arena import Arena, NotSurvivedError
 from tests.faults.kinds import kind
 from tests.faults.services import KINDS
-from tests.processes import descendants, until
+from tests.processes import descendants, kill_all, until
 from tests.store.test_shared import AS_OTHERS
 
 __all__ = ["KINDS"]
@@ -101,6 +104,51 @@ def two_clones(arena: Arena) -> set[str]:
         for path in (arena.store.root / ".clones").glob("*.json"):
             path.unlink()
     return set()
+
+
+@kind("two clones with one store run the same trainer program at once")
+def two_trainers(arena: Arena) -> set[str]:
+    """In projects of their own. Of either, workers may be killed; run again, both have what the program left, once."""
+    place = arena.root.parent / "trainers"
+    shutil.rmtree(place, ignore_errors=True)
+    clones = [_with_a_program(arena, place / name) for name in "ab"]
+    store = {"CROSSOVER_STORE": str(place / "store")}
+    there = [("bash", "-c", f"cd '{clone}' && exec {' '.join(arena.stage('train'))}") for clone in clones]
+    with arena.running(*there[0], **store) as one, arena.running(*there[1], **store) as two:
+        time.sleep(arena.random.uniform(2, 7))
+        kill_all(descendants(arena.random.choice([one, two]).pid, "stages.cells.trainer"))
+        for process in (one, two):
+            arena.end(process)
+    for command in there:
+        code, errors = arena.run(*command, **store)
+        if code:
+            raise NotSurvivedError(f"not trained: {errors}")
+    cells, begun = list((place / "store").glob("*/record.json")), (place / "begun").read_text()
+    shutil.rmtree(place, ignore_errors=True)
+    if len(cells) != 4 or not 4 <= len(begun) <= 6:
+        raise NotSurvivedError(f"{len(cells)} of 4 cells were trained, in {len(begun)} runs")
+    return set()
+
+
+def _with_a_program(arena: Arena, root: Path) -> Path:
+    """The project again, its cells trained by a program that takes half a second and leaves what is asked for."""
+    shutil.copytree(arena.root, root, symlinks=True)
+    shutil.rmtree(root / "data/store")
+    begin = f"import time; open('{root.parent}/begun', 'a').write('x'); time.sleep(.5)"
+    (root / "trainers/own.py").write_text(LEFT.replace("CHANGE", begin))
+    program = {"own": {"command": "python trainers/own.py", "sources": ["trainers/own.py"]}}
+    recipes = {"constant": {"trainer": "own"}, "inverse": {"trainer": "own", "options": {"other": True}}}
+
+    def change(values: dict[str, Any]) -> None:
+        values["studies"]["tiny"]["recipes"] = recipes
+        values["scales"]["mini"]["widths"] = [8]
+        values["trainers"] = program
+
+    Project(root).params(change)
+    code, errors = arena.run("bash", "-c", f"cd '{root}' && exec {' '.join(arena.stage('plan'))}")
+    if code:
+        raise NotSurvivedError(errors)
+    return root
 
 
 @kind("a push of results that others came before", whole=True)
