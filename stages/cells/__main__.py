@@ -15,6 +15,7 @@ from crossover.base.entry import guarded
 from crossover.base.errors import CrossoverError
 from crossover.base.files import write_json
 from stages.cells.assemble import write_tables
+from stages.cells.locking import alone
 from stages.cells.plan import Plan, folder, make_plan, read_plan
 from stages.cells.pool import TRIED, in_words, run_pool, try_pool, worker_count
 from stages.shards.index import read_index
@@ -58,11 +59,12 @@ def train(study: str, scale: str) -> None:
     failures = tried | try_pool(made, list(failures), store, _workers(scale))  # a worker may have been killed by chance
     if failures:
         _go_on_without(made, failures, store, home.name)
-    shutil.rmtree(home / "cells", ignore_errors=True)
-    for fingerprint in cells:
-        if record := store.record(fingerprint):
-            store.materialise(record, home / "cells")
-            store.settle(record)
+    with alone(home):
+        shutil.rmtree(home / "cells", ignore_errors=True)
+        for fingerprint in cells:
+            if record := store.record(fingerprint):
+                store.materialise(record, home / "cells")
+                store.settle(record)
 
 
 def _go_on_without(plan: Plan, failures: dict[str, str], store: Store, key: str) -> None:

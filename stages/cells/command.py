@@ -13,7 +13,6 @@ A SIGTERM asks it to save what it has and to leave; started again with the same 
 diverged (by the rule of our own loop, applied to its curve) needs no losses.
 """
 
-import fcntl
 import json
 import math
 import os
@@ -22,8 +21,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,27 +99,6 @@ def run_command(
         last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise TrainerError(f"trainers.{cell.trainer} ended with exit code {process.returncode}: {last[0]} (all: {log})")
     return _taken(plan, cell, folder, seconds)
-
-
-@contextmanager
-def alone(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
-    """Have the folder to oneself: of two clones with one store that train a cell at once, one waits for the other.
-
-    Raises `Interrupted` where `stopping` says so before. The lock goes with the process, however that ends.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CREAT, 0o666)
-    try:
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if stopping():
-                raise Interrupted("stopped while another process trained the cell")
-            time.sleep(_POLL)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _words(command: str) -> list[str]:

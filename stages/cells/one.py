@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from crossover.base.files import replacing, sha256_file
-from stages.cells.command import Left, alone, run_command
+from stages.cells.command import Left, run_command
+from stages.cells.locking import alone
 from stages.cells.plan import Plan
 from stages.evaluate.losses import Evaluation, evaluate, summarise
 from stages.model.transformer import Transformer, build

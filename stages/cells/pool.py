@@ -17,7 +17,7 @@ from typing import Any
 from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan
 from stages.cells.progress import Progress
-from stages.cells.trainer import CellError, Trainer, WorkerLostError
+from stages.cells.trainer import CellError, HostError, Trainer, WorkerLostError
 from stages.store.store import Store
 from stages.study.costs import count_flops
 
@@ -77,7 +77,10 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
 
 
 def try_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None) -> dict[str, str]:
-    """The same, but what failed is returned, and why; the store remembers it."""
+    """The same, but what failed is returned, and why; the store remembers it.
+
+    Raises `CrossoverError` after the others where the machine failed: that says nothing of the cells.
+    """
     if not fingerprints:
         return {}
     cells = plan.cells
@@ -86,13 +89,19 @@ def try_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, workers_in_words(count))
     try:
         with terminable():
-            failures = _run(count, plan, costliest, store, progress)
+            failed = _run(count, plan, costliest, store, progress)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; finished cells and checkpoints are kept, run the same command again") from None
     finally:
         progress.close()
-    for fingerprint, error in failures.items():
-        store.put_failure(fingerprint, error)
+    failures = {name: str(error) for name, error in failed.items()}
+    for fingerprint, why in failures.items():
+        store.put_failure(fingerprint, why)
+    if hosts := {name: why for name, why in failures.items() if isinstance(failed[name], HostError)}:
+        raise CrossoverError(
+            f"this machine could not finish {len(hosts)} cell(s), the others are kept: {in_words(plan, hosts)}; "
+            "mend that and run the same command again"
+        )
     return failures
 
 
@@ -101,9 +110,9 @@ def in_words(plan: Plan, failures: dict[str, str]) -> str:
     return "; ".join(f"{name[:12]} (width {plan.cells[name].width}): {error}" for name, error in failures.items())
 
 
-def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, str]:
+def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, CellError]:
     """All cells, a thread per worker; what failed, and why."""
-    failures: dict[str, str] = {}
+    failures: dict[str, CellError] = {}
     pool = Pool()
 
     def work(fingerprint: str) -> None:
@@ -112,7 +121,7 @@ def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress
         except Interrupted:
             return
         except CellError as error:
-            failures[fingerprint] = str(error)
+            failures[fingerprint] = error
             progress.failed(fingerprint, str(error))
         else:
             progress.done(fingerprint, status)

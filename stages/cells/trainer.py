@@ -5,6 +5,7 @@ The two talk in lines of JSON over the worker's standard input and output, so a 
 and leaves. A cell that takes too long is stopped by killing its worker; the next cell gets a new one.
 """
 
+import errno
 import json
 import os
 import queue
@@ -19,7 +20,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from crossover.base.errors import CrossoverError, Interrupted
+from crossover.base.errors import CrossoverError, DamageError, Interrupted
 from stages.cells.plan import Plan, plan_from_json
 from stages.store.store import Store
 from stages.train.observer import Observer, Window, nobody
@@ -40,12 +41,21 @@ class CellError(CrossoverError):
     """A cell could not be finished."""
 
 
+class HostError(CellError):
+    """The machine could not finish it: its disk is full, its tokens are damaged. It says nothing of the cell."""
+
+
 class WorkerLostError(CellError):
     """The worker died in the middle of a cell; another attempt goes on from the cell's checkpoint."""
 
 
 class TimeLimitError(CellError):
     """The cell took longer than it may."""
+
+
+_ERRORS = {"failed": CellError, "host failed": HostError}
+"""By what a worker says."""
+_HOST = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class Trainer:
@@ -129,8 +139,8 @@ class Trainer:
                 heard[0] = time.monotonic()
                 if kind == "finished":
                     return str(value)
-                if kind == "failed":
-                    raise CellError(value)
+                if kind in _ERRORS:
+                    raise _ERRORS[kind](value)
                 observe(Window(*value))
         finally:
             over.set()
@@ -286,9 +296,16 @@ def _attempt(work: Callable[[], str], say: Callable[[str, Any], None]) -> None:
         if lost(error):
             print(f"{error}; the worker leaves", file=sys.stderr, flush=True)
             os._exit(_DEVICE_LOST)
-        say("failed", f"{type(error).__name__}: {error}")  # the cell failed, not the worker
+        kind = "host failed" if of_the_host(error) else "failed"  # in either case not the worker
+        say(kind, f"{type(error).__name__}: {error}")
     else:
         say("finished", status)
+
+
+def of_the_host(error: Exception) -> bool:
+    """Whether an error says that this machine, or what lies on it, fails every cell alike."""
+    spoken = any(f"os error {number})" in str(error) for number in _HOST)  # of safetensors, which is written in Rust
+    return isinstance(error, DamageError) or (isinstance(error, OSError) and error.errno in _HOST) or spoken
 
 
 def lost(error: Exception) -> bool:

@@ -15,7 +15,8 @@ import torch
 from pydantic import ValidationError
 
 from crossover.base.errors import Interrupted, UsageError
-from stages.cells.command import TrainerError, _new_rows, alone, run_command
+from stages.cells.command import TrainerError, _new_rows, run_command
+from stages.cells.locking import alone
 from stages.cells.one import Worker
 from stages.cells.plan import Plan, make_plan
 from stages.cells.trainer import TimeLimitError, Trainer

@@ -1,5 +1,6 @@
 """The pool with real worker processes: they share the work, die with their parent, and a lost one costs its cell."""
 
+import errno
 import math
 import os
 import shutil
@@ -13,14 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from crossover.base.errors import CrossoverError, Interrupted
+from crossover.base.errors import CrossoverError, DamageError, Interrupted
 from stages.cells.assemble import write_tables
+from stages.cells.locking import alone
 from stages.cells.plan import Plan, make_plan, read_plan
 from stages.cells.pool import run_pool
 from stages.cells.progress import Progress
-from stages.cells.trainer import TimeLimitError, Trainer
+from stages.cells.trainer import TimeLimitError, Trainer, of_the_host
 from stages.model.transformer import build
 from stages.shards.index import read_index
 from stages.store.store import Store
@@ -163,6 +166,48 @@ def test_no_trainer_outlives_its_parent(tokenized: Project, number: signal.Signa
     again = project.run(sys.executable, "-m", "stages.cells", "train", "tiny", "mini")
     assert again.returncode == 0
     assert not list((project.root / "data/store").glob("*/checkpoint.safetensors"))
+
+
+def test_what_the_machine_fails_is_an_error_though_others_are_there(tokenized: Project) -> None:
+    """Of a recipe it says nothing: were they rows `failed`, the study would end without these cells, and well."""
+    shard, train = tokenized.root / "data/tokens/words-bpe300/train/00000.bin", ("-m", "stages.cells", "train")
+    tokenized.run(sys.executable, *train, "tiny", "mini")
+    cells = [path for path in (tokenized.root / "data/store").iterdir() if len(path.name) == 64]
+    shutil.rmtree(cells[0])
+    whole = shard.read_bytes()
+    shard.write_bytes(b"\0" + whole[1:])
+    done = tokenized.run(sys.executable, *train, "tiny", "mini", check=False)
+    shard.write_bytes(whole)
+    assert done.returncode == 1
+    assert "this machine could not finish 1 cell(s), the others are kept" in done.stderr
+    assert "Traceback" not in done.stderr
+    tokenized.run(sys.executable, *train, "tiny", "mini")
+    assert (cells[0] / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "hosts"),
+    [(OSError(errno.ENOSPC, "No space left on device"), True), (PermissionError(errno.EACCES, "closed"), False),
+     (DamageError("00000.bin is missing or altered"), True), (TypeError("os error"), False),
+     (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), True)],
+)  # fmt: skip
+def test_what_is_the_machines_fault(error: Exception, hosts: bool) -> None:
+    assert of_the_host(error) == hosts
+
+
+def test_one_stage_lays_out_the_cells_at_a_time(tokenized: Project) -> None:
+    """Two that did so at once took away each other's files."""
+    home = tokenized.root / "data/studies/tiny-mini"
+    command = [sys.executable, "-m", "stages.cells", "train", "tiny", "mini"]
+    tokenized.run(*command)
+    shutil.rmtree(home / "cells")
+    with alone(home):
+        process = subprocess.Popen(command, cwd=tokenized.root, env=tokenized.environment)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(5)
+        assert not (home / "cells").exists()
+    assert process.wait(60) == 0
+    assert (home / "cells").exists()
 
 
 @pytest.mark.slow
