@@ -55,8 +55,8 @@ def train(study: str, scale: str) -> None:
         flush=True,
     )
     tried = {name: why for name in missing if TRIED in os.environ and (why := store.failure(name))}
-    failures = try_pool(made, [name for name in missing if name not in tried], store, _workers(scale))
-    failures = tried | try_pool(made, list(failures), store, _workers(scale))  # a worker may have been killed by chance
+    fresh = [name for name in missing if name not in tried]
+    failures = tried | try_pool(made, fresh, store, _workers(scale), attempts=2)  # a worker may have died by chance
     if failures:
         _go_on_without(made, failures, store, home.name)
     with alone(home):

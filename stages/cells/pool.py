@@ -76,24 +76,18 @@ def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
         raise CrossoverError(f"{len(failures)} cell(s) failed, the others are kept: {in_words(plan, failures)}")
 
 
-def try_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None) -> dict[str, str]:
-    """The same, but what failed is returned, and why; the store remembers it.
+def try_pool(
+    plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None, attempts: int = 1
+) -> dict[str, str]:
+    """The same, but what failed in every attempt is returned, and why; the store remembers it.
 
     Raises `CrossoverError` after the others where the machine failed: that says nothing of the cells.
     """
     if not fingerprints:
         return {}
-    cells = plan.cells
-    costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
-    count = min(len(costliest), workers or worker_count())
-    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, workers_in_words(count))
-    try:
-        with terminable():
-            failed = _run(count, plan, costliest, store, progress)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; finished cells and checkpoints are kept, run the same command again") from None
-    finally:
-        progress.close()
+    failed = _attempt(plan, fingerprints, store, workers)
+    if failed and attempts > 1:
+        return try_pool(plan, list(failed), store, workers, attempts - 1)
     failures = {name: str(error) for name, error in failed.items()}
     for fingerprint, why in failures.items():
         store.put_failure(fingerprint, why)
@@ -103,6 +97,20 @@ def try_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
             "mend that and run the same command again"
         )
     return failures
+
+
+def _attempt(plan: Plan, fingerprints: list[str], store: Store, workers: int | None) -> dict[str, CellError]:
+    cells = plan.cells
+    costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
+    count = min(len(costliest), workers or worker_count())
+    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, workers_in_words(count))
+    try:
+        with terminable():
+            return _run(count, plan, costliest, store, progress)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; finished cells and checkpoints are kept, run the same command again") from None
+    finally:
+        progress.close()
 
 
 def in_words(plan: Plan, failures: dict[str, str]) -> str:

@@ -49,6 +49,10 @@ class WorkerLostError(CellError):
     """The worker died in the middle of a cell; another attempt goes on from the cell's checkpoint."""
 
 
+class DeviceLostError(WorkerLostError, HostError):
+    """The worker left since its device was of no more use; another one may find it again."""
+
+
 class TimeLimitError(CellError):
     """The cell took longer than it may."""
 
@@ -129,7 +133,7 @@ class Trainer:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            raise WorkerLostError(_epitaph(process)) from None
+            raise _epitaph(process) from None
 
     def _listen(self, process: "subprocess.Popen[str]", observe: Observer) -> str:
         heard, over = [time.monotonic()], threading.Event()
@@ -144,7 +148,7 @@ class Trainer:
                 observe(Window(*value))
         finally:
             over.set()
-        raise WorkerLostError(_epitaph(process))
+        raise _epitaph(process)
 
     @property
     def pid(self) -> int | None:
@@ -203,7 +207,7 @@ def _kill(process: "subprocess.Popen[str]") -> None:
     process.wait()
 
 
-def _epitaph(process: "subprocess.Popen[str]") -> str:
+def _epitaph(process: "subprocess.Popen[str]") -> WorkerLostError:
     try:
         code = process.wait(5)
     except subprocess.TimeoutExpired:  # it has only closed its output
@@ -213,7 +217,8 @@ def _epitaph(process: "subprocess.Popen[str]") -> str:
         -signal.SIGKILL: "; out of memory? lower the number of workers or the batch",
         _DEVICE_LOST: "; device lost",
     }
-    return f"its worker died (exit code {code}){hints.get(code, '')}"
+    kind = DeviceLostError if code == _DEVICE_LOST else WorkerLostError
+    return kind(f"its worker died (exit code {code}){hints.get(code, '')}")
 
 
 def _requests(lines: TextIO) -> Iterator[dict[str, Any]]:
