@@ -66,6 +66,7 @@ def write_corpus(path: Path, documents: int = 500, seed: int = 0) -> None:
     generator = random.Random(seed)
     words = ["".join(generator.choices("abcdefghilmnoprstu", k=generator.randint(2, 8))) for _ in range(300)]
     weights = [1 / (rank + 1) for rank in range(300)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         for _ in range(documents):
             text = " ".join(generator.choices(words, weights, k=generator.randint(30, 120)))
@@ -90,7 +91,7 @@ TINY = {
             "seen_tokens": 1024,
         }
     },
-    "corpora": {"words": {"kind": "files", "train": ["words.jsonl"], "validation_share": 0.2}},
+    "corpora": {"words": {"kind": "files", "train": ["data/sources/words.jsonl"], "validation_share": 0.2}},
     "claims": {
         "same": {
             "statement": "the two rules end within a tenth of a nat of each other", "paper": "ours", "study": "tiny",
@@ -122,10 +123,11 @@ class Project:
 
     def forget(self) -> None:
         """Take away everything made so far: data, but for the ledger that git keeps, and what DVC remembers."""
-        for made in (self.root / "data", self.root / ".dvc/cache"):
-            shutil.rmtree(made, ignore_errors=True)
+        made = [path for path in self.root.glob("data/*") if path.name != "sources"]
+        for path in (*made, self.root / ".dvc/cache"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         (self.root / "dvc.lock").unlink(missing_ok=True)
-        (self.root / "data").mkdir()
+        (self.root / "data").mkdir(exist_ok=True)
         (self.root / "data/ledger.jsonl").touch()
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -160,7 +162,7 @@ def make_project(root: Path) -> Project:
     for name in ("config", ".gitignore"):
         shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
     shutil.copytree(REPOSITORY / ".dvc/plots", root / ".dvc/plots")
-    write_corpus(root / "words.jsonl")
+    write_corpus(root / "data/sources/words.jsonl")
     project = Project(root)
     project.forget()
     project.params()

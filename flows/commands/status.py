@@ -23,13 +23,17 @@ def status(study: Studies = None, scale: Scale = None, runs: Runs = False, as_js
     from crossover.cli.output import print_json
     from crossover.plots.blocks import show, table
     from flows.studies.states import study_status
+    from stages.shards.index import read_index
+    from stages.shards.manifest import INDEX
     from stages.study.params import load_params
+    from stages.tokens.identity import changed_texts
 
     params, keys = load_params(), active_keys(study, scale)
     if runs:
         _show_runs({key: _runs(params, key) for key in keys}, as_json)
         return
-    states = [study_status(params, params.active[key].study, params.active[key].scale) for key in keys]
+    changed = changed_texts(params, read_index()) if INDEX.exists() else {}
+    states = [study_status(params, params.active[key].study, params.active[key].scale, changed) for key in keys]
     if as_json:
         print_json({f"{state.study}-{state.scale}": state.to_json() for state in states})
         return

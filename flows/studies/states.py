@@ -5,6 +5,7 @@ has changed since, and the payloads say which field. It is *missing* when it was
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -40,8 +41,11 @@ class StudyStatus:
 
 
 @no_collection()
-def study_status(params: Params, study: str, scale: str) -> StudyStatus:
-    """Where one study stands. Needs no torch; cells beyond the tokenized text are missing."""
+def study_status(params: Params, study: str, scale: str, changed: Mapping[str, str] | None = None) -> StudyStatus:
+    """Where one study stands. Needs no torch; cells beyond the tokenized text are missing.
+
+    `changed` says of texts why they are no longer what they would be.
+    """
     store, before = store_from_environment(), cache(lambda: planned_before(study, scale))  # often nobody asks
     index = read_index() if INDEX.exists() else Index(texts={})
     states: dict[str | Cell, str] = {}  # by fingerprint where there is one: a text has its hash at hand
@@ -62,6 +66,8 @@ def study_status(params: Params, study: str, scale: str) -> StudyStatus:
             reasons.update(changed_fields(record.payload, payload(row.cell, params, size, index)))
         if state == "failed" and fingerprint:
             notes.append(f"{fingerprint[:12]} (width {row.cell.width}) failed: {store.failure(fingerprint)}")
+    if why := (changed or {}).get(size.text):
+        notes.append(f"text {size.text} is not what it would be now: {why}")
     notes += [f"{count} stale: {reason}" for reason, count in reasons.most_common()]
     if "the training source changed" in reasons:
         notes.append(

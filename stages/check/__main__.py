@@ -13,7 +13,14 @@ from stages.cells.plan import read_plan
 from stages.cells.runs import read_runs
 from stages.check.gate import conclude
 from stages.check.losses import check_losses, loss_table
-from stages.check.tokens import check_shards, check_splits, shard_table, split_table
+from stages.check.tokens import (
+    check_documents,
+    check_shards,
+    check_splits,
+    document_table,
+    shard_table,
+    split_table,
+)
 from stages.shards.index import read_index
 from stages.store.store import store_from_environment
 from stages.study.params import load_params
@@ -27,7 +34,11 @@ RESULTS = Path("data/results")
 def tokens() -> None:
     """Check every text that the active studies need."""
     index = read_index()
-    findings = check_shards(shard_table(index)) + check_splits(split_table(index, texts_needed(load_params())))
+    needs = texts_needed(load_params())
+    findings = [
+        *check_shards(shard_table(index)), *check_splits(split_table(index, needs)),
+        *check_documents(document_table(index)),
+    ]  # fmt: skip
     conclude(findings, RESULTS / "tokens.check.json", "tokens")
 
 

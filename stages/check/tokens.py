@@ -1,7 +1,9 @@
 """The gate on tokenized text, before anything is trained on it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stages.check.gate import Finding, Rule, run_gate
@@ -51,6 +53,44 @@ def _held(text: Text | None, split: SplitName) -> dict[str, float | None]:
         return {"tokens": None, "bytes_per_token": None}
     part = text.split(split)
     return {"tokens": part.tokens, "bytes_per_token": part.bytes_per_token}
+
+
+def document_table(index: Index, root: Path = TOKENS) -> pd.DataFrame:
+    """One row per held-out document of every text: is it, token by token, one of the training documents as well?"""
+    rows = []
+    for name, text in index.texts.items():
+        held_out = list(_documents(root / name, text, "validation"))
+        unseen = set(held_out)
+        for document in _documents(root / name, text, "train"):
+            unseen.discard(document)
+        rows += [
+            {"document": f"{name}/validation/{number}", "trained_on": document not in unseen}
+            for number, document in enumerate(held_out)
+        ]
+    return pd.DataFrame(rows, columns=["document", "trained_on"])
+
+
+def _documents(folder: Path, text: Text, split: SplitName) -> Iterator[bytes]:
+    """The tokens of every document that lies wholly in a split, as raw bytes."""
+    dtype, left = np.dtype(text.dtype).newbyteorder("<"), b""
+    for shard in text.split(split).shards:
+        path = folder / split / shard.file
+        tokens = np.fromfile(path, dtype) if path.exists() else np.empty(0, dtype)
+        start = 0
+        for end in (np.flatnonzero(tokens == text.end_of_text) + 1).tolist():
+            yield left + tokens[start:end].tobytes()
+            start, left = end, b""
+        left += tokens[start:].tobytes()
+
+
+def check_documents(table: pd.DataFrame) -> list[Finding]:
+    """Rules on single held-out documents."""
+    import great_expectations.expectations as gxe
+
+    says = "no held-out document is trained on"
+    return run_gate(
+        table, "document", [Rule(says, gxe.ExpectColumnValuesToBeInSet(column="trained_on", value_set=[False]))]
+    )
 
 
 def check_shards(table: pd.DataFrame) -> list[Finding]:

@@ -13,7 +13,7 @@ from crossover.base.errors import UsageError
 from crossover.base.fields import Count, Fraction, Name, NotNegative, Positive, Strict
 from crossover.base.hints import nearest
 from stages.study.claims import Claim, Interest
-from stages.study.corpora import C4, Corpus, Files, Pydocs, Tokenizer
+from stages.study.corpora import C4, SOURCES, Corpus, Files, Pydocs, Tokenizer
 from stages.study.trainers import Command
 
 PARAMS = Path("params.yaml")
@@ -299,6 +299,18 @@ class Params(Strict):
         for name, study in self.studies.items():
             for trainer in study.trainers:
                 _look_up(self.trainers, trainer, f"studies.{name}: trainer")
+        return self
+
+    @model_validator(mode="after")
+    def _changes_of_sources_are_noticed(self) -> Self:
+        named = {f"scales.{name}.tokenizer.file": scale.tokenizer.outside for name, scale in self.scales.items()}
+        named |= {f"corpora.{name}": corpus.outside for name, corpus in self.corpora.items()}
+        for where, path in named.items():
+            if path:
+                raise ValueError(
+                    f"{where}: '{path}' lies outside {SOURCES}, where DVC would not notice that it changed; "
+                    "put the files there, or links to them"
+                )
         return self
 
     def study(self, name: str) -> Study:

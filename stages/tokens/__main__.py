@@ -15,18 +15,17 @@ from pathlib import Path
 from tokenizers import Tokenizer as Encoder
 from tqdm import tqdm
 
-from crossover.base.canonical import digest
 from crossover.base.entry import guarded
 from crossover.base.errors import UsageError
 from crossover.base.files import read_json, sha256_file, write_json
 from stages.shards.manifest import INDEX, TOKENS, Index, Split, SplitName, Text
 from stages.study.corpora import Corpus
-from stages.study.identity import source_digest
 from stages.study.params import load_params
 from stages.study.plan import TextNeed, texts_needed
 from stages.study.processes import die_with_this_parent
 from stages.tokens.corpora import CorpusReader, open_corpus
 from stages.tokens.duplicates import without_duplicates
+from stages.tokens.identity import identity
 from stages.tokens.tokenizer import end_of_text, make_tokenizer
 from stages.tokens.writing import ShardWriter, append
 
@@ -47,8 +46,8 @@ def main() -> None:
 def tokenize(name: str, need: TextNeed, source: Corpus, root: Path = TOKENS) -> Text:
     """Make, or lengthen, one text below `root`. Raises `UsageError` where the corpus is too small."""
     folder, corpus = root / name, open_corpus(source)
-    identity = _identity(need, source, corpus)
-    text = _former(folder, identity) or _begin(folder, identity, need, corpus)
+    own = identity(need, source, corpus)
+    text = _former(folder, own) or _begin(folder, own, need, corpus)
     encoder = Encoder.from_file(str(folder / "tokenizer.json"))
     wanted: dict[SplitName, int] = {"validation": need.validation_tokens, "train": need.train_tokens}
     for split, tokens in wanted.items():
@@ -66,28 +65,13 @@ def tokenize(name: str, need: TextNeed, source: Corpus, root: Path = TOKENS) -> 
     return text
 
 
-def _identity(need: TextNeed, source: Corpus, corpus: CorpusReader) -> str:
-    scale = need.scale
-    spec = scale.tokenizer
-    return digest(
-        {
-            "corpus": source.model_dump(),
-            "content": corpus.identity(),
-            "tokenizer": sha256_file(Path(spec.file)) if spec.file and Path(spec.file).exists() else spec.model_dump(),
-            "shard_tokens": scale.shard_tokens,
-            "held_out": need.validation_tokens,  # decides which training documents count as duplicates
-            "source": source_digest("stages.tokens.__main__", ignore=("stages.study", "crossover")),
-        }
-    )
-
-
-def _former(folder: Path, identity: str) -> Text | None:
+def _former(folder: Path, own: str) -> Text | None:
     """What an earlier run left under the same identity, if anything."""
     path = folder / "text.json"
     if not path.exists():
         return None
     text = Text.model_validate(read_json(path, "delete data/tokens and run again"))
-    intact = text.identity == identity and (folder / "tokenizer.json").exists()
+    intact = text.identity == own and (folder / "tokenizer.json").exists()
     return text if intact and _verified(folder, text) else None
 
 
@@ -99,13 +83,13 @@ def _verified(folder: Path, text: Text) -> bool:
     )
 
 
-def _begin(folder: Path, identity: str, need: TextNeed, corpus: CorpusReader) -> Text:
+def _begin(folder: Path, own: str, need: TextNeed, corpus: CorpusReader) -> Text:
     shutil.rmtree(folder, ignore_errors=True)
     spec = need.scale.tokenizer
     path = folder / "tokenizer.json"
     encoder = make_tokenizer(spec, corpus.documents("train"), path)
     return Text(
-        identity=identity,
+        identity=own,
         tokenizer_digest=sha256_file(path),
         vocab_size=spec.vocab_size,
         end_of_text=end_of_text(encoder),
@@ -143,7 +127,7 @@ def _lengthen(
 
 
 def _documents(corpus: CorpusReader, split: SplitName, text: Text) -> Iterator[str | None]:
-    if split == "validation" or corpus.own_split:
+    if split == "validation":
         return iter(corpus.documents(split))
     held_out = islice(corpus.documents("validation"), text.validation.documents + 1)  # the last may be cut
     return without_duplicates(corpus.documents("train"), held_out)

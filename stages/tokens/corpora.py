@@ -1,7 +1,7 @@
 """Corpora: where documents come from. Everything is read through `datasets`, streamed, in a fixed order.
 
-A corpus says what it is (`identity`, hashed with everything else that decides the tokens), whether its split is its
-own, and yields the documents of a split. Whatever is wrong with a file becomes one line that names it.
+A corpus says what it is (`identity`, hashed with everything else that decides the tokens) and yields the documents of a
+split. Whatever is wrong with a file becomes one line that names it.
 """
 
 import hashlib
@@ -15,22 +15,21 @@ from typing import Any, Protocol
 from crossover.base.errors import CrossoverError, UsageError
 from crossover.base.hints import nearest
 from stages.shards.manifest import SplitName
-from stages.study.corpora import C4, Corpus, Files, Pydocs
+from stages.study.corpora import C4, Corpus, Files, Pydocs, noticed
 from stages.tokens import pydocs
+from stages.tokens.sources import digests
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 _BATCH = 256
+_SPLITS: tuple[SplitName, ...] = ("train", "validation")
 _READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
 class CorpusReader(Protocol):
     """Documents of a corpus."""
-
-    own_split: bool
-    """The publisher split it; otherwise near-duplicates of held-out documents must be dropped."""
 
     def identity(self) -> dict[str, Any]:
         """Everything outside our code that decides the documents."""
@@ -55,12 +54,9 @@ def _library() -> Any:
 
 
 class _PydocsReader:
-    own_split = False
-
     def __init__(self, corpus: Pydocs) -> None:
         self._packages = corpus.packages
-        splits: tuple[SplitName, ...] = ("train", "validation")
-        self._read = {split: _Remembered(_pydocs(corpus, split == "validation")) for split in splits}
+        self._read = {split: _Remembered(_pydocs(corpus, split == "validation")) for split in _SPLITS}
 
     def identity(self) -> dict[str, Any]:
         return pydocs.versions(self._packages)
@@ -96,12 +92,10 @@ def _as_rows(packages: tuple[str, ...], held_out: bool, share: float) -> Iterato
 
 
 class _C4Reader:
-    own_split = True
-
     def __init__(self, corpus: C4) -> None:
         self._corpus = corpus
-        self._local = Path(corpus.path).is_dir()
-        if not self._local and corpus.path.startswith((".", "/")):
+        self._local = corpus.outside is not None or noticed(corpus.path)
+        if self._local and not Path(corpus.path).is_dir():
             raise UsageError(f"corpus c4: folder {corpus.path} is missing; correct `path` or name a hub repository")
         if not self._local and corpus.revision is None:
             raise UsageError(f"corpus c4: pin `revision` of hub repository {corpus.path} to a commit")
@@ -109,8 +103,8 @@ class _C4Reader:
     def identity(self) -> dict[str, Any]:
         corpus = self._corpus
         if self._local:
-            names = [name for split in ("train", "validation") for name in self._names(split)]
-            return {name: _glimpse(Path(corpus.path) / name) for name in names}
+            folder = Path(corpus.path)
+            return digests({split: [folder / name for name in self._names(split)] for split in _SPLITS})
         return {"path": corpus.path, "revision": corpus.revision, "config": corpus.config}
 
     def documents(self, split: SplitName) -> Iterator[str]:
@@ -138,19 +132,19 @@ class _C4Reader:
 class _FilesReader:
     def __init__(self, corpus: Files) -> None:
         self._corpus = corpus
-        self.own_split = bool(corpus.validation)
+        self._own_split = bool(corpus.validation)
 
     def identity(self) -> dict[str, Any]:
-        return {str(path): _glimpse(path) for split in ("train", "validation") for path in self._paths(split)}
+        return digests({split: self._paths(split) for split in (_SPLITS if self._own_split else _SPLITS[:1])})
 
     def documents(self, split: SplitName) -> Iterator[str]:
         for path in self._paths(split):
             for document in _read(str(path), self._opener(path), self._column(path)):
-                if self.own_split or self._held_out(document) == (split == "validation"):
+                if self._own_split or self._held_out(document) == (split == "validation"):
                     yield document
 
     def _paths(self, split: str) -> list[Path]:
-        patterns = self._corpus.validation if split == "validation" and self.own_split else self._corpus.train
+        patterns = self._corpus.validation if split == "validation" and self._own_split else self._corpus.train
         paths = []
         for pattern in patterns:
             found = sorted(Path(name) for name in glob(pattern, recursive=True))  # noqa: PTH207 (patterns may be absolute)
@@ -211,15 +205,3 @@ def _naming(name: str) -> Iterator[None]:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UsageError(f"{name} cannot be read ({reason}); replace the file or take it out of the corpus") from error
-
-
-def _glimpse(path: Path) -> str:
-    """Size and digest of a file's two ends: any rewrite of a compressed file shows, without reading all of it."""
-    if not path.exists():
-        raise UsageError(f"{path} is missing; correct the corpus in params.yaml")
-    size, reach = path.stat().st_size, 1 << 16
-    with path.open("rb") as file:
-        ends = file.read(reach)
-        file.seek(max(0, size - reach))
-        ends += file.read(reach)
-    return f"{size}-{hashlib.sha256(ends).hexdigest()}"

@@ -33,7 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
 def bench(case: dict[str, Any], root: Path) -> dict[str, float]:
     """Seconds of both ways, memory in MB, and how many cells each left in its store."""
     project = make_project(root)
-    write_corpus(root / "words.jsonl", documents=1500)
+    write_corpus(root / "data/sources/words.jsonl", documents=1500)
 
     def change(values: dict[str, Any]) -> None:
         values["scales"]["mini"].update(case["scales"])

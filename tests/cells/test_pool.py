@@ -37,7 +37,7 @@ from tests.processes import alive, descendants, kill, until
 def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose text is tokenized, with a few cells long enough to be caught in the middle."""
     project = make_project(tmp_path_factory.mktemp("pool") / "project")
-    write_corpus(project.root / "words.jsonl", documents=1500)
+    write_corpus(project.root / "data/sources/words.jsonl", documents=1500)
     project.params(lambda values: values["scales"]["mini"].update(tokens=40_000, widths=[16]))
     project.run(sys.executable, "-m", "stages.tokens")
     project.run(sys.executable, "-m", "stages.cells", "plan", "tiny", "mini")

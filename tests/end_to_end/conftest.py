@@ -116,7 +116,7 @@ def task_runs(api: str, url: str) -> list[dict[str, Any]]:
 
 def _planned(root: Path, **scale: Any) -> Path:
     project = make_project(root)
-    write_corpus(project.root / "words.jsonl", documents=1500)
+    write_corpus(project.root / "data/sources/words.jsonl", documents=1500)
     project.params(lambda values: values["scales"]["mini"].update(scale))
     project.run("dvc", "--wait-for-lock", "repro", "plan@tiny-mini")
     return root

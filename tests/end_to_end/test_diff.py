@@ -39,7 +39,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Project:
         values["studies"]["tiny"]["recipes"]["inverse"]["lr"] = {"exponent": -1, "factor": 0.05}
 
     commit(project, "rule", rule)
-    write_corpus(project.root / "words.jsonl", seed=7)
+    write_corpus(project.root / "data/sources/words.jsonl", seed=7)
     commit(project, "text", lambda values: values["studies"]["tiny"].update(seeds=[0, 1, 2]))
     return project
 

@@ -174,7 +174,7 @@ def test_a_failed_gate_stops_the_pipeline_and_names_the_cell(done: Project) -> N
         (lambda v: v["scales"]["mini"].update(widhts=[8]), "did you mean 'widths'"),
         (lambda v: v["scales"]["mini"].update(widths=[800]), "the train split needs"),
         (lambda v: v["corpora"]["words"].update(text_column="body"), "no column 'body'"),
-        (lambda v: v["corpora"]["words"].update(train=["nothing*.jsonl"]), "nothing matches 'nothing*.jsonl'"),
+        (lambda v: v["corpora"]["words"].update(train=["data/sources/no*.jsonl"]), "nothing matches 'data/sources/no"),
     ],
 )
 def test_mistakes_stop_with_one_line(done: Project, change: object, says: str) -> None:

@@ -224,7 +224,7 @@ class Streamed:
 
     def _publish(self) -> None:
         """The project's documents as four shards in C4's layout, gzipped so that they stay large."""
-        lines = (self.project.root / "words.jsonl").read_bytes().splitlines(keepends=True)
+        lines = (self.project.root / "data/sources/words.jsonl").read_bytes().splitlines(keepends=True)
         (self.hub / "en").mkdir(parents=True)
         for part in range(4):
             split = "train" if part < 2 else "validation"
