@@ -44,7 +44,7 @@ def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Also check the digest of every file of every cell.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check versions, disk, locks, workers, store; say how to mend.
+    """Check versions, disk, locks, workers, store, results; say how to mend.
 
     Orphaned workers and stale temporary files too. Exit code 1 where something is left to mend. Damaged cells are
     moved to data/damaged, never deleted.
@@ -69,7 +69,7 @@ def doctor(
             end = "mended" if item in mended else item.remedy + (" (or --fix)" if item.mend else "")
             print(f"{item.check}: {item.what}; {end}")
         if not found:
-            print("nothing wrong: versions, disk, locks, processes, temporary files, store")
+            print("nothing wrong: versions, disk, locks, processes, temporary files, store, results")
     if left:
         raise GateError(f"{len(left)} thing(s) to mend")
 
@@ -84,6 +84,20 @@ def _examine(deep: bool) -> Iterator[Ailment]:
     yield from _orphans()
     yield from _litter(store.root)
     yield from _store(store, deep)
+    yield from _results()
+
+
+def _results() -> Iterator[Ailment]:
+    """Losses that are not those of the trained cells at hand, though DVC may have been told to take them."""
+    from flows.studies.derived import RESULTS, derivations
+
+    if not Path("params.yaml").exists():
+        return
+    for key, item in derivations().items():
+        if item.altered:
+            what = f"{RESULTS / key}/losses.csv: {len(item.altered)} row(s) are not what their cells say, such as"
+            remedy = f"run `dvc repro --force --single-item evaluate@{key}`, then `dvc repro`"
+            yield Ailment("results", f"{what} {next(iter(item.altered.values()))}", remedy)
 
 
 def _versions() -> Iterator[Ailment]:

@@ -14,10 +14,10 @@ from pathlib import Path
 from crossover.base.entry import guarded
 from crossover.base.errors import CrossoverError
 from crossover.base.files import write_json
-from stages.cells.assemble import write_tables
+from stages.cells.assemble import evaluate_all, write_tables
 from stages.cells.locking import alone
 from stages.cells.plan import Plan, folder, make_plan, read_plan
-from stages.cells.pool import TRIED, in_words, run_pool, try_pool, worker_count
+from stages.cells.pool import TRIED, in_words, try_pool, worker_count
 from stages.shards.index import read_index
 from stages.store.clones import register
 from stages.store.store import Store, store_from_environment
@@ -83,11 +83,8 @@ def _workers(scale: str) -> int:
 def evaluate(study: str, scale: str) -> None:
     """Evaluate the trained cells whose losses are stale, then write the study's tables."""
     made, store, home = read_plan(study, scale), store_from_environment(), folder(study, scale)
-    store.adopt(home / "cells", made.cells)
     register(store, home.name, made.cells)
-    trained = {name: cell for name, cell in made.cells.items() if store.record(name)}
-    stale = [name for name, cell in trained.items() if not store.complete(name, made.evaluation(cell))]
-    run_pool(made, stale, store, _workers(scale))
+    evaluate_all(made, store, _workers(scale))
     write_tables(made, store, RESULTS / home.name, home)
 
 

@@ -1,7 +1,8 @@
 """The tables of a study: one row of losses per planned row, curves and held-out blocks."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pyarrow.parquet
 
 from crossover.base.canonical import digest
 from crossover.base.errors import DamageError
-from stages.cells.plan import Plan, PlannedRow
+from stages.cells.plan import Plan, PlannedRow, folder
+from stages.cells.pool import run_pool
 from stages.store.store import Record, Store
 from stages.study.costs import count_flops, count_parameters
-from stages.study.tables import BLOCKS, CURVES, LOSSES, table, write_csv, write_parquet
+from stages.study.tables import BLOCKS, CURVES, LOSSES, read_csv, table, write_csv, write_parquet
 
 _LOSSES = ("loss_validation", "loss_validation_se", "loss_seen", "loss_seen_se", "loss_fresh", "loss_fresh_se")
 _NO_LOSSES = dict.fromkeys((*_LOSSES, "bits_per_byte"))
@@ -25,8 +27,16 @@ KEPT = 16
 _NATS_PER_BIT = 0.6931471805599453
 
 
-def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
-    """Write losses.csv and blocks.parquet to `results`, curves.parquet to `folder`.
+def evaluate_all(plan: Plan, store: Store, workers: int | None = None) -> None:
+    """Take in what `dvc pull` brought, then evaluate the trained cells whose losses are stale."""
+    store.adopt(folder(plan.study, plan.scale) / "cells", plan.cells)
+    trained = {name: cell for name, cell in plan.cells.items() if store.record(name)}
+    stale = [name for name, cell in trained.items() if not store.complete(name, plan.evaluation(cell))]
+    run_pool(plan, stale, store, workers)
+
+
+def write_tables(plan: Plan, store: Store, results: Path, home: Path) -> None:
+    """Write losses.csv and blocks.parquet to `results`, curves.parquet to `home`.
 
     A cell that failed has a row without losses. Raises `DamageError` for one that is lost without having failed.
     """
@@ -35,9 +45,50 @@ def write_tables(plan: Plan, store: Store, results: Path, folder: Path) -> None:
     done = {name: _evaluation(plan, store, record) for name, record in records.items() if record.status == "done"}
     rows = [_loss_row(plan, row, found[row.fingerprint], done.get(row.fingerprint)) for row in plan.rows]
     write_csv(results / "losses.csv", rows, LOSSES)
-    write_parquet(folder / "curves.parquet", pa.concat_tables(_curve(store, record) for record in records.values()))
+    write_parquet(home / "curves.parquet", pa.concat_tables(_curve(store, record) for record in records.values()))
     blocks = [row for name, losses in done.items() for row in _block_rows(name, losses)]
     write_parquet(results / "blocks.parquet", table(blocks, BLOCKS))
+
+
+def read_curves(study: str, scale: str, columns: Sequence[str] = CURVES.names) -> pa.Table:
+    """The curves of a study's cells. Raises `DamageError` where they are not here."""
+    path = folder(study, scale) / "curves.parquet"
+    try:
+        return pa.parquet.read_table(path, columns=list(columns))
+    except (OSError, pa.ArrowException):
+        remedy = f"run `dvc repro evaluate@{study}-{scale}`, or `dvc pull` it"
+        raise DamageError(f"{path} is missing or cannot be read; {remedy}") from None
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Rows of a table of losses that were derived again, and which of them say something else."""
+
+    rows: int
+    altered: dict[int, str]
+    """By number of the row: what it is called, with the first column that differs."""
+
+
+def derive_again(plan: Plan, store: Store, path: Path) -> Derivation:
+    """Rows of a table at `path` against the sealed records and evaluations that are at hand.
+
+    Where a file is altered by hand and DVC told to take it, nothing but this shows it. Raises `DamageError` for a table
+    that cannot be read or has other rows than the plan.
+    """
+    lines = read_csv(path, LOSSES).to_pylist()
+    if [line["fingerprint"] for line in lines] != [row.fingerprint for row in plan.rows]:
+        raise DamageError(f"{path} has other rows than the plan; run `dvc repro`")
+    rows, altered = 0, {}
+    for number, (row, line) in enumerate(zip(plan.rows, lines, strict=True)):
+        record = store.record(row.fingerprint)
+        losses = store.evaluation(row.fingerprint, plan.evaluation(row.cell)) if record else None
+        if record is None or (record.status == "done" and losses is None):
+            continue
+        rows += 1
+        (made,) = table([_loss_row(plan, row, record, losses)], LOSSES).to_pylist()
+        if wrong := [name for name in made if made[name] != line[name]]:
+            altered[number] = f"{row.recipe} width {row.cell.width} seed {row.cell.seed} ({wrong[0]})"
+    return Derivation(rows, altered)
 
 
 def _record(store: Store, fingerprint: str) -> Record | None:

@@ -221,7 +221,18 @@ def _curve(cell: Cell, path: Path) -> tuple[list[float], torch.Tensor, torch.Ten
             f"trainers.{cell.trainer}: {path} has {len(steps)} steps, not 0 to {cell.steps - 1} in order; "
             "write one row per step"
         )
+    _require_tokens(cell, path, columns["tokens"])
     return _filled(columns["lr"]), losses, norms, diverged
+
+
+def _require_tokens(cell: Cell, path: Path, told: list[int | None]) -> None:
+    """A loss after more text than was planned would be taken for a better recipe."""
+    for step, tokens in enumerate(told):
+        if tokens != (planned := step * cell.batch * cell.seq_len):
+            raise TrainerError(
+                f"trainers.{cell.trainer}: {path} has {tokens} tokens before step {step}, and the cell's batches make "
+                f"{planned}; train on what windows.npz names, and count it"
+            )
 
 
 def _filled(column: list[float | None]) -> list[float]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from crossover.base.entry import guarded
+from stages.cells.assemble import derive_again, read_curves
 from stages.cells.plan import read_plan
 from stages.cells.runs import read_runs
 from stages.check.gate import conclude
@@ -45,9 +46,10 @@ def tokens() -> None:
 def losses(study: str, scale: str) -> None:
     """Check the losses of one study at one scale against its plan."""
     plan, folder = read_plan(study, scale), RESULTS / f"{study}-{scale}"
-    table = read_csv(folder / "losses.csv", LOSSES).to_pandas()
-    runs = read_runs(store_from_environment(), plan.cells).to_pandas()
-    findings = check_losses(loss_table(table, runs, plan), plan)
+    table, store = read_csv(folder / "losses.csv", LOSSES).to_pandas(), store_from_environment()
+    runs, curves = read_runs(store, plan.cells).to_pandas(), read_curves(study, scale).to_pandas()
+    altered = derive_again(plan, store, folder / "losses.csv").altered
+    findings = check_losses(loss_table(table, runs, curves, plan, altered), plan)
     conclude(findings, folder / "losses.check.json", f"losses of {study}-{scale}")
 
 

@@ -1,6 +1,8 @@
 """The gate on a study's losses, before anything is fitted to them."""
 
 import math
+from collections.abc import Collection
+from typing import Any
 
 import pandas as pd
 
@@ -10,11 +12,18 @@ from stages.study.devices import is_gpu
 
 _ABOVE_UNIFORM = 2.0  # a trained model may be worse than the uniform guess, ln V, by so much at most (nats)
 _PAIR = ("width", "axes", "seed")
+_UNDER_CURVE = 0.5  # nats by which the final model may be better than its last steps on average; dropout makes some
+_EVALUATED = ("loss_validation", "loss_seen", "loss_fresh")
 _OVERFITTED = 100.0  # but one that passed over little text many times may be sure of what is wrong
 
 
-def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Losses with a readable name per row, what the plan expects, and the device class of its pair."""
+def loss_table(
+    losses: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFrame, plan: Plan, altered: Collection[int] = ()
+) -> pd.DataFrame:
+    """Losses with a readable name per row, what the plan expects, the device class of its pair, what its curve says.
+
+    `altered` are numbers of rows that are not what the sealed evaluations of their cells say.
+    """
     table = losses.copy()
     table["cell"] = [
         f"{row.recipe} width {row.width} {row.axes} seed {row.seed} ({str(row.fingerprint)[:12]})"
@@ -37,7 +46,40 @@ def loss_table(losses: pd.DataFrame, runs: pd.DataFrame, plan: Plan) -> pd.DataF
     on_gpu = table["fingerprint"].isin(gpus).groupby([table[name] for name in _PAIR]).transform("any")
     classes = _in_pair(table, dict(zip(runs["fingerprint"], device, strict=True)))
     table["gpu_builds_in_pair"] = classes.where(on_gpu, 1)
-    return table
+    table["altered"] = table.index.isin(list(altered))
+    return table.assign(**_by_curve(table, curves), same_as_other_seed=_same_as_other_seed(table))
+
+
+def _by_curve(table: pd.DataFrame, curves: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    """What a trained cell's curve says beside its row; of the others, that all is well."""
+    cells = dict(iter(curves.groupby("fingerprint", sort=False)))
+    found = pd.DataFrame([_curve_facts(row, cells.get(row.fingerprint)) for row in table.itertuples()], table.index)
+    done = table["status"] == "done"
+    under = found["tail"] - table[list(_EVALUATED)].min(axis="columns", skipna=False)
+    return {
+        "under_its_curve": under.where(done, 0.0),
+        "tokens_in_curve": found["tokens"].where(done, table["tokens"]),
+        "rate_of_planned": found["rate"].where(done, 1.0).fillna(1.0),  # a program need not say it
+    }
+
+
+def _curve_facts(row: Any, curve: pd.DataFrame | None) -> dict[str, float]:
+    """Mean loss of the last tenth, tokens trained on, peak rate over the planned one (0 where one is negative)."""
+    if curve is None:
+        return {"tail": math.nan, "tokens": math.nan, "rate": math.nan}
+    rates = curve["lr"].to_numpy()
+    return {
+        "tail": float(curve["loss"].to_numpy()[-max(1, len(curve) // 10) :].mean()),
+        "tokens": float(curve["tokens"].iloc[-1] + row.batch * row.seq_len),
+        "rate": 0.0 if (rates < 0).any() else float(rates.max() / row.lr),
+    }
+
+
+def _same_as_other_seed(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether another seed of the recipe came to the same loss, to the last digit: a program may ignore its seed."""
+    done = table[table["status"] == "done"]
+    seeds = done.groupby(["recipe", "width", "axes", "loss_validation"])["seed"]
+    return seeds.transform("nunique").gt(1).reindex(table.index, fill_value=False)
 
 
 def _in_pair(table: pd.DataFrame, builds: dict[str, str]) -> "pd.Series[int]":
@@ -70,6 +112,21 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
         *_bounded("loss on seen windows of a done cell", "seen_if_done", 0.0, most),
         *_bounded("standard error of a done cell", "error_if_done", 0.0, 1.0),
         *_bounded("compute", "flops_6n", 1.0, 1e40),
+        *_bounded("how far losses of a done cell lie under its curve's end", "under_its_curve", -1e3, _UNDER_CURVE),
+        *_bounded("a done cell's highest rate over the planned one", "rate_of_planned", 0.99, 1.01),
+        Rule("a done cell has a curve", gxe.ExpectColumnValuesToNotBeNull(column="tokens_in_curve")),
+        Rule(
+            "a done cell was trained on the tokens that were planned",
+            gxe.ExpectColumnPairValuesToBeEqual(column_A="tokens", column_B="tokens_in_curve"),
+        ),
+        Rule(
+            "no two seeds of a recipe come to the same loss",
+            gxe.ExpectColumnValuesToBeInSet(column="same_as_other_seed", value_set=[False]),
+        ),
+        Rule(
+            "a row is what its cell's sealed evaluation says, where that is at hand",
+            gxe.ExpectColumnValuesToBeInSet(column="altered", value_set=[False]),
+        ),
         Rule(
             "a cell that is not done has no loss",
             gxe.ExpectColumnValuesToBeInSet(column="null_if_diverged", value_set=[True]),

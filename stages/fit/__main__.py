@@ -7,18 +7,16 @@ import argparse
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from crossover.base.entry import guarded
-from crossover.base.errors import DamageError
 from crossover.base.files import write_json
 from crossover.runs.estimates import plain
+from stages.cells.assemble import read_curves
 from stages.fit.study import fit_study, metrics
 from stages.study.params import load_params
 from stages.study.processes import die_with_this_parent
 from stages.study.tables import LOSSES, read_csv
 
-RESULTS, STUDIES = Path("data/results"), Path("data/studies")
+RESULTS = Path("data/results")
 
 
 def main() -> None:
@@ -29,10 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = RESULTS / f"{arguments.study}-{arguments.scale}"
     study = load_params().study(arguments.study)
-    path = STUDIES / folder.name / "curves.parquet"
-    if not path.exists():
-        raise DamageError(f"{path} is missing; run `dvc repro evaluate@{folder.name}`, or `dvc pull` it")
-    curves = pd.read_parquet(path, columns=["fingerprint", "loss"])
+    curves = read_curves(arguments.study, arguments.scale, ["fingerprint", "loss"]).to_pandas()
     fit = fit_study(read_csv(folder / "losses.csv", LOSSES).to_pandas(), study.pairs, curves)
     write_json(folder / "fit.json", fit.to_json())
     write_json(folder / "metrics.json", plain(metrics(fit)))

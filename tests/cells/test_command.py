@@ -137,6 +137,8 @@ def test_a_program_that_went_on_after_divergence_has_diverged(tokenized: Project
     [
         ("rows.pop()", "curve.csv has 29 steps, not 0 to 29 in order; write one row per step"),
         ("rows[3] = rows[4]", "curve.csv has 30 steps, not 0 to 29 in order"),
+        ("rows[5] = '5,,0.1,4,1'", "has None tokens before step 5, and the cell's batches make 640"),
+        ("rows[5] = '5,6400,0.1,4,1'", "has 6400 tokens before step 5, and the cell's batches make 640"),
         ("rows = ['a,b,c,d,e']", "it must leave curve.csv with the columns step, tokens, lr, loss, grad_norm"),
         ("del losses['seen']", "it must hold validation, seen, fresh"),
         ("losses['fresh'] = losses['fresh'][1:]", "`fresh` must hold 1024 finite losses.*it has 1023"),

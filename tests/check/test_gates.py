@@ -39,8 +39,9 @@ def good_losses() -> pd.DataFrame:
     rows = [
         {
             "recipe": row.recipe, "axes": "{}", "width": 16, "seed": row.cell.seed, "status": "done",
-            "loss_validation": 3.0, "loss_seen": 2.9, "loss_validation_se": 0.01, "flops_6n": 1e9, "tokens": 100,
-            "unique_tokens": 100, "fingerprint": row.fingerprint,
+            "loss_validation": 3 + row.cell.seed / 100, "loss_seen": 2.9, "loss_fresh": 3.0, "loss_validation_se": 0.01,
+            "flops_6n": 1e9, "tokens": 100, "unique_tokens": 100, "fingerprint": row.fingerprint, "batch": 2,
+            "seq_len": 5, "lr": 0.1,
         }
         for row in make_plan().rows
     ]  # fmt: skip
@@ -52,9 +53,24 @@ def good_runs() -> pd.DataFrame:
     return pd.DataFrame({"fingerprint": rows, "device": "cpu", "torch": "2", "numpy": "2", "host": "h"})
 
 
-def failed(losses: pd.DataFrame, runs: pd.DataFrame | None = None) -> dict[str, Finding]:
+def good_curves() -> pd.DataFrame:
+    """Ten steps each, the loss going down to what is said of the final model."""
+    steps = np.arange(10)
+    rows = {
+        "step": steps,
+        "tokens": steps * 10,
+        "lr": 0.1 * np.minimum(1, (10 - steps) / 5),
+        "loss": 3 + (9 - steps) / 5,
+    }
+    return pd.concat([pd.DataFrame({"fingerprint": row.fingerprint, **rows}) for row in make_plan().rows])
+
+
+def failed(
+    losses: pd.DataFrame, runs: pd.DataFrame | None = None, curves: pd.DataFrame | None = None
+) -> dict[str, Finding]:
     plan = make_plan()
-    findings = check_losses(loss_table(losses, good_runs() if runs is None else runs, plan), plan)
+    runs, curves = good_runs() if runs is None else runs, good_curves() if curves is None else curves
+    findings = check_losses(loss_table(losses, runs, curves, plan), plan)
     return {finding.rule: finding for finding in findings if not finding.passed}
 
 
@@ -95,6 +111,55 @@ def test_one_bad_value_is_rejected_and_named(column: str, value: Any, rule: str)
     names = [name for name in broken if name.startswith(rule)]
     assert names, broken
     assert any("a width 16" in offender for offender in broken[names[0]].offenders)
+
+
+@pytest.mark.parametrize("name", ["loss_validation", "loss_seen", "loss_fresh"])
+@pytest.mark.parametrize(("under", "holds"), [(0.45, True), (0.55, False)])
+def test_a_loss_far_under_its_own_curve_is_rejected(name: str, under: float, holds: bool) -> None:
+    losses = good_losses()
+    losses.loc[1, name] = 3 - under
+    rule = "how far losses of a done cell lie under its curve's end lies in [-1000, 0.5]"
+    assert (rule in failed(losses)) is not holds
+    assert holds or "a width 16" in failed(losses)[rule].offenders[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda c: c.assign(lr=c["lr"] * 1e3), "a done cell's highest rate over the planned one lies in [0.99, 1.01]"),
+        (lambda c: c.assign(lr=c["lr"] / 2), "a done cell's highest rate over the planned one lies in [0.99, 1.01]"),
+        (lambda c: c.assign(lr=-c["lr"]), "a done cell's highest rate over the planned one lies in [0.99, 1.01]"),
+        (lambda c: c.assign(tokens=c["tokens"] * 2), "a done cell was trained on the tokens that were planned"),
+        (lambda c: c[c["step"] < 9], "a done cell was trained on the tokens that were planned"),
+        (lambda c: c[c["step"] < 0], "a done cell has a curve"),
+        (lambda c: c.assign(loss=math.nan), "how far losses of a done cell lie under its curve's end is not null"),
+    ],
+)
+def test_a_curve_that_is_not_the_planned_cells_is_rejected(change: Any, rule: str) -> None:
+    curves = good_curves()
+    one = curves["fingerprint"] == "a1"
+    broken = failed(good_losses(), curves=pd.concat([curves[~one], change(curves[one])]))
+    assert rule in broken
+    assert "a width 16 {} seed 1" in broken[rule].offenders[0]
+    assert failed(good_losses(), curves=curves.assign(lr=math.nan)) == {}  # a program need not say it
+
+
+def test_seeds_that_change_nothing_are_rejected() -> None:
+    losses = good_losses()
+    losses.loc[1, "loss_validation"] = losses.loc[0, "loss_validation"]
+    broken = failed(losses)
+    assert list(broken) == ["no two seeds of a recipe come to the same loss"]
+    assert len(broken["no two seeds of a recipe come to the same loss"].offenders) == 2
+    losses["axes"] = ["{}", "other", "{}", "{}"]
+    assert failed(losses) == {}
+
+
+def test_a_row_that_its_cell_does_not_say_is_rejected() -> None:
+    plan = make_plan()
+    table = loss_table(good_losses(), good_runs(), good_curves(), plan, altered={2: "b width 16"})
+    (finding,) = [item for item in check_losses(table, plan) if not item.passed]
+    assert finding.rule == "a row is what its cell's sealed evaluation says, where that is at hand"
+    assert "b width 16 {} seed 0" in finding.offenders[0]
 
 
 def test_missing_and_surplus_rows_are_rejected() -> None:

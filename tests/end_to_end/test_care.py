@@ -227,6 +227,33 @@ def test_doctor_finds_and_mends(done: Project) -> None:
 
 
 @pytest.mark.long
+def test_losses_edited_by_hand_and_committed_to_dvc_are_found(done: Project) -> None:
+    """DVC then holds them for its own, every rule on values holds, and an answer may have another sign."""
+    path = done.root / "data/results/tiny-mini/losses.csv"
+    honest, derive = path.read_text(), (sys.executable, "-m", "flows.studies.derived")
+    assert "8 rows of losses follow from their cells" in done.run(*derive).stdout
+    losses = pyarrow.csv.read_csv(path).to_pandas()
+    for value in losses.loc[losses["recipe"] == "inverse", "loss_validation"].unique().tolist():
+        path.write_text(path.read_text().replace(repr(value), repr(value - 0.2)))
+    assert path.read_text() != honest
+    done.run("dvc", "commit", "--force", "evaluate@tiny-mini")
+    fresh = done.run("dvc", "status", "evaluate@tiny-mini").stdout
+    said, derived = crossover(done, "doctor"), done.run(*derive, check=False)
+    gate = done.run("dvc", "repro", "--single-item", "check_losses@tiny-mini", check=False)
+    shutil.move(done.root / "data/store", done.root / "data/elsewhere")  # as in a clone after `dvc pull`
+    pulled = done.run(*derive, check=False)
+    done.run("dvc", "repro", "--force", "--single-item", "evaluate@tiny-mini")
+    done.run("dvc", "repro")
+    assert "up to date" in fresh
+    assert "losses.csv: 6 row(s) are not what their cells say, such as constant width 8" in said.stdout
+    assert [said.returncode, derived.returncode, pulled.returncode] == [1, 1, 1]
+    assert "tiny-mini: 6 row(s), such as constant width 8 seed 0 (loss_validation)" in derived.stderr
+    assert "tiny-mini: 6 row(s)" in pulled.stderr
+    assert "a row is what its cell's sealed evaluation says" in gate.stderr + gate.stdout
+    assert path.read_text() == honest
+
+
+@pytest.mark.long
 def test_a_worker_without_a_parent_is_found(done: Project) -> None:
     """One whose input stays open although its parent is gone, which no worker of ours is."""
     code = (
