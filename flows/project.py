@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crossover.answers.advise import Advice
     from crossover.cli.predict import Asked
     from crossover.ledger.body import Forecast
-    from crossover.ledger.scoring import Realised
+    from crossover.ledger.realised import Realised
 
 GROUPS = (
     Group("A project's studies", (plan, status, run, serve, report, diff), "crossover diff main --html changed.html"),

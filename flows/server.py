@@ -14,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from crossover.base.errors import CrossoverError
 from crossover.base.files import write_json
@@ -141,19 +142,30 @@ def _send_the_rest() -> None:
 
 
 def answers(url: str, seconds: float = 5.0) -> bool:
-    """Whether a Prefect API answers at `url`."""
+    """Whether a Prefect API answers at `url`, if only to ask who we are."""
+    return (_reply(f"{url}/health", seconds) or 500) < 500
+
+
+def _reply(url: str, seconds: float) -> int | None:
+    """The HTTP status of a page, the password from the environment given; None where nobody answers."""
     try:
-        with urlopen(f"{url}/health", timeout=seconds) as reply:  # noqa: S310 (an http address of ours or the user's)
-            return bool(reply.status == 200)
-    except HTTPError as reply:  # it asks who we are, which its client will say
-        return reply.code < 500
+        request = Request(url)  # noqa: S310 (an http address of ours or the user's)
+        if password := os.environ.get("PREFECT_API_AUTH_STRING"):
+            request.add_header("Authorization", f"Basic {b64encode(password.encode()).decode()}")
+        with urlopen(request, timeout=seconds) as reply:  # noqa: S310
+            return int(reply.status)
+    except HTTPError as reply:
+        return reply.code
     except (URLError, OSError, ValueError):
-        return False
+        return None
 
 
 def require_answer(url: str) -> None:
-    """Raises `CrossoverError` where no API answers at `url`."""
-    if not answers(url, 20.0):
+    """Raises `CrossoverError` where no API answers at `url`, or none that lets us in."""
+    status = _reply(f"{url}/admin/version", 20.0)
+    if status in (401, 403) and not os.environ.get("PREFECT_API_KEY"):
+        raise CrossoverError(f"the Prefect server at {url} asks for a password; set PREFECT_API_AUTH_STRING to it")
+    if (status or 500) >= 500:
         raise CrossoverError(
             f"no Prefect server answers at {url} (PREFECT_API_URL); start it, or unset that to use one of our own"
         )

@@ -94,6 +94,17 @@ class Evidence:
         columns = np.array(list(self.inputs.values()))[:, np.isfinite(self.loss)]
         return [dict(zip(self.inputs, map(float, place), strict=True)) for place in np.unique(columns.T, axis=0)]
 
+    def nearest(self, at: Mapping[str, float]) -> dict[str, float]:
+        """Mean loss of each recipe's finished runs at its place nearest to a target, in logarithms of the inputs."""
+        logs = np.log(np.array([values / at[name] for name, values in self.inputs.items()]))
+        away, found = np.hypot.reduce(logs, axis=0), {}
+        for name in dict.fromkeys(self.recipe.tolist()):
+            mine = np.flatnonzero((self.recipe == name) & np.isfinite(self.loss))
+            if len(mine):
+                here = mine[np.abs(away[mine] - away[mine].min()) < SAME]
+                found[str(name)] = float(self.loss[here].mean())
+        return found
+
     def lever_arm(self, at: Mapping[str, float]) -> float:
         """Decades by which the target lies outside the runs, by the input for which that is most."""
         places = {name: np.log10([place[name] for place in self.places()]) for name in at}

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from crossover.answers.predict import Prediction
     from crossover.ledger.body import Forecast, Outcome
     from crossover.ledger.chain import Ledger
-    from crossover.ledger.scoring import Lookup, Realised, Record
+    from crossover.ledger.realised import Lookup, Realised
+    from crossover.ledger.scoring import Record
 
 
 _ALONE = "--check and --score stand alone; --score may name a file with what came"
@@ -174,6 +175,7 @@ def _forecast(asked: Asked, name: str | None) -> "Forecast":
             source=str(asked.source), sha256=sha256_file(asked.source), rows=found.n_rows, digest=found.digest,
             places=evidence.places(), cells=asked.cells,
         ),
+        nearest=evidence.nearest(found.at),
     )  # fmt: skip
 
 
@@ -201,13 +203,15 @@ def _check(as_json: bool) -> None:
 
     ledger = read_ledger()
     forecasts, outcomes, witnessed = len(ledger.forecasts), len(ledger.outcomes), ledger.witnessed
+    flaw = ledger.history.flaw
     if as_json:
-        print_json({"ledger": str(LEDGER), "forecasts": forecasts, "outcomes": outcomes, "committed": witnessed})
+        print_json({"ledger": str(LEDGER), "forecasts": forecasts, "outcomes": outcomes, "committed": witnessed,
+                    "unproven": flaw})  # fmt: skip
         return
-    print(f"{LEDGER}: {forecasts} forecast(s) and {outcomes} outcome(s), each as it was lodged")
-    if witnessed is None:
-        print("no git here: the chain alone was checked, which lines cut off its end would not break")
-    elif witnessed < forecasts + outcomes:
+    print(f"{LEDGER}: {forecasts} forecast(s) and {outcomes} outcome(s)" + ("" if flaw else ", each as it was lodged"))
+    if flaw:
+        print(f"nothing is proven: {flaw}. The chain alone was checked, which lines cut off its end would not break")
+    if witnessed is not None and witnessed < forecasts + outcomes:
         print(f"{forecasts + outcomes - witnessed} of them are not committed, so nothing witnesses them yet: "
               f"commit {LEDGER}")  # fmt: skip
 
@@ -226,9 +230,9 @@ def _score(file: Path | None, where: str | None, name: str | None, lodge: bool, 
     if file is not None and not any(lookup(item) for item in ledger.forecasts if item.study is None):
         raise UsageError(f"{file} has no finished run at the target of any lodged forecast, by that forecast's columns")
     if file is not None and lodge:
-        append(LEDGER, lambda ledger: _outcomes(file, ledger, lookup))
+        append(LEDGER, lambda ledger: _outcomes(file, where, ledger, lookup))
         ledger = read_ledger()
-    record = score_all(ledger.forecasts, recorded(ledger.outcomes, lookup))
+    record = score_all(ledger.forecasts, recorded(ledger.outcomes, lookup), ledger)
     if as_json:
         print_json(record.to_json())
     else:
@@ -237,7 +241,7 @@ def _score(file: Path | None, where: str | None, name: str | None, lodge: bool, 
             print(f"lodged in {LEDGER}; commit it: the page keeps the record")
 
 
-def _outcomes(file: Path, ledger: "Ledger", lookup: "Lookup") -> "list[Outcome]":
+def _outcomes(file: Path, where: str | None, ledger: "Ledger", lookup: "Lookup") -> "list[Outcome]":
     """What came in a file and is not on record yet: what was lodged first stands, so that no rerun improves a score."""
     from crossover.base.files import sha256_file
     from crossover.ledger.body import Came, Outcome
@@ -251,8 +255,9 @@ def _outcomes(file: Path, ledger: "Ledger", lookup: "Lookup") -> "list[Outcome]"
         }  # fmt: skip
         if came:
             found.append(
-                Outcome(forecast=forecast.name, date=date, source=str(file), sha256=sha256_file(file), recipes=came)
-            )
+                Outcome(forecast=forecast.name, date=date, source=str(file), sha256=sha256_file(file), where=where,
+                        recipes=came)
+            )  # fmt: skip
     if not found:
         raise UsageError(f"what {file} holds at the targets of lodged forecasts is on record already; the first stands")
     return found
@@ -271,7 +276,7 @@ def _table_losses(file: Path, where: str | None, name: str | None) -> "Lookup":
         if name is not None and forecast.name != name:
             return {}
         try:
-            return table_losses(forecast, table)
+            return table_losses(forecast, table, where)
         except UsageError:  # another forecast's table, with other columns
             return {}
 

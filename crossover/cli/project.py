@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crossover.answers.advise import Advice
     from crossover.cli.predict import Asked
     from crossover.ledger.body import Forecast
-    from crossover.ledger.scoring import Realised
+    from crossover.ledger.realised import Realised
 
 
 @dataclass(frozen=True)

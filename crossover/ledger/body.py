@@ -59,6 +59,8 @@ class Forecast(Strict):
     recipes: dict[str, Expected]
     pairs: list[PairChance]
     inputs: Inputs
+    nearest: dict[str, Finite] | None = None
+    """Mean loss of each recipe at the place of its runs nearest to the target: what a forecast has to beat."""
     notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -98,6 +100,8 @@ class Outcome(Strict):
     """The file it was read from."""
     sha256: Sha256
     """Of that file."""
+    where: str | None = None
+    """Which of its rows were looked at, where not all were."""
     recipes: dict[str, Came]
 
 

@@ -6,9 +6,10 @@ Three things show an alteration, and all are asked whenever the ledger is read:
   the chain from there on (Haber and Stornetta 1991);
 * every version that a commit in the history of HEAD holds must be how the file begins, so who writes the whole chain
   anew, or cuts lines off its end, is found out by any clone that has the commit;
-* a body must be one that this version writes.
+* a body must be one that this version writes, dated no earlier than the line before it.
 
-What was never committed is sealed but not witnessed: commit the ledger after lodging. Two branches that both lodged
+What was never committed is sealed but not witnessed, and is not scored: commit the ledger after lodging. A shallow or
+grafted history proves nothing, and says so. Two branches that both lodged
 cannot both be merged: rebase one, and lodge its forecasts again.
 """
 
@@ -17,15 +18,17 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from crossover.base.canonical import canonical_json, digest
-from crossover.base.errors import DamageError
+from crossover.base.errors import DamageError, UsageError
 from crossover.ledger.body import Entry, Forecast, Outcome
-from crossover.ledger.history import committed_versions
+from crossover.ledger.history import NO_GIT, History, Version, history_of
 
 LEDGER = Path("data/ledger.jsonl")
 _START = "0" * 64
@@ -37,8 +40,17 @@ class Ledger:
     """What the ledger holds, checked."""
 
     entries: list[Forecast | Outcome]
-    witnessed: int | None
-    """How many of them are committed in the history of HEAD; None where there is no git to ask."""
+    history: History
+
+    @property
+    def witnessed(self) -> int | None:
+        """How many of them are committed in the history of HEAD; None where there is no git to ask."""
+        counts = [item.content.count(b"\n") for item in self.history.versions]
+        return None if self.history.flaw == NO_GIT else max(counts, default=0)
+
+    def version_of(self, entry: Forecast | Outcome) -> Version | None:
+        """The first committed version that holds an entry; None where none does."""
+        return self.history.first_with(1 + next(i for i, item in enumerate(self.entries) if item is entry))
 
     @property
     def forecasts(self) -> list[Forecast]:
@@ -65,14 +77,17 @@ def read_ledger(path: Path = LEDGER) -> Ledger:
 def append(path: Path, make: Callable[[Ledger], Sequence[Forecast | Outcome]]) -> None:
     """Lodge what `make` makes of the ledger as it stands, while nobody else may lodge.
 
-    Raises `DamageError` where the ledger has been altered; nothing is written then.
+    Raises `DamageError` where the ledger has been altered, `UsageError` where the clock is behind its last line; then
+    nothing is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         content = file.read()
-        made, lines = make(_checked(path, content)), []
+        ledger = _checked(path, content)
+        made, lines = make(ledger), []
+        _require_time(path, [*ledger.entries[-1:], *made])
         seal = json.loads(content.splitlines()[-1])["seal"] if content else _START
         for entry in made:
             line, seal = sealed(entry.model_dump(), seal)
@@ -84,8 +99,9 @@ def append(path: Path, make: Callable[[Ledger], Sequence[Forecast | Outcome]]) -
 
 def _checked(path: Path, content: bytes) -> Ledger:
     entries = _follow(path, content)
-    versions = committed_versions(path)
-    for commit, older in (versions or {}).items():
+    history = history_of(path)
+    for version in history.versions:
+        commit, older = version.commit, version.content
         if not content.startswith(older):
             pairs = zip(older.splitlines(), [*content.splitlines(), *[b""] * older.count(b"\n")], strict=False)
             line = 1 + next((i for i, (was, now) in enumerate(pairs) if was != now), 0)
@@ -93,8 +109,17 @@ def _checked(path: Path, content: bytes) -> Ledger:
                 f"{path}: line {line} is not what commit {commit[:12]} holds: what was lodged was altered or taken "
                 f"out; `git show {commit[:12]}:./{path}` has it as it was lodged"
             )
-    witnessed = None if versions is None else max([item.count(b"\n") for item in versions.values()], default=0)
-    return Ledger(entries, witnessed)
+    return Ledger(entries, history)
+
+
+def _require_time(path: Path, entries: Sequence[Forecast | Outcome]) -> None:
+    """Time goes forward from line to line, or the clock of this machine was set back."""
+    for earlier, later in pairwise(entries):
+        if datetime.fromisoformat(later.date) < datetime.fromisoformat(earlier.date):
+            raise UsageError(
+                f"{path}: it is {later.date} by the clock of this machine, and the last line was lodged at "
+                f"{earlier.date}; set the clock right. Nothing was lodged"
+            )
 
 
 def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
@@ -115,4 +140,6 @@ def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
         except ValidationError as error:
             key = ".".join(map(str, error.errors()[0]["loc"]))[:200]
             raise DamageError(f"{where} is no forecast or outcome of this version ({key}); {remedy}") from None
+        if len(found) > 1 and datetime.fromisoformat(found[-1].date) < datetime.fromisoformat(found[-2].date):
+            raise DamageError(f"{where} is dated before the line before it: a clock was set back; {remedy}")
     return found

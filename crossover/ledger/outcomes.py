@@ -6,13 +6,14 @@ import numpy as np
 
 from crossover.answers.predict import SAME
 from crossover.ledger.body import Forecast, Outcome
-from crossover.ledger.scoring import Lookup, Realised
+from crossover.ledger.realised import Lookup, Realised
 from crossover.runs.table import Runs
 
 
-def table_losses(forecast: Forecast, table: Runs) -> dict[str, Realised]:
+def table_losses(forecast: Forecast, table: Runs, where: str | None = None) -> dict[str, Realised]:
     """What came at a forecast's target in a table that has its columns; nothing where the target is not there.
 
+    Of each recipe as many runs as the forecast speaks of, the first of the table. `where` is how its rows were chosen.
     Raises `UsageError` for a table that lacks one of the columns.
     """
     columns = forecast.columns
@@ -24,9 +25,9 @@ def table_losses(forecast: Forecast, table: Runs) -> dict[str, Realised]:
     recipe = table.labels(columns["recipe"]) if "recipe" in columns else np.full(len(loss), "runs", object)
     found = {}
     for name in forecast.recipes:
-        values = loss[near & (recipe == name) & np.isfinite(loss)]
+        values = loss[near & (recipe == name) & np.isfinite(loss)][: forecast.runs]
         if len(values):
-            found[name] = Realised(float(values.mean()), len(values))
+            found[name] = Realised(float(values.mean()), len(values), where=where)
     return found
 
 
@@ -37,7 +38,9 @@ def recorded(outcomes: Sequence[Outcome], otherwise: Lookup) -> Lookup:
         found = dict(otherwise(forecast))
         for outcome in reversed(outcomes):
             if outcome.forecast == forecast.name:
-                found |= {name: Realised(came.loss, came.runs) for name, came in outcome.recipes.items()}
+                found |= {
+                    name: Realised(came.loss, came.runs, where=outcome.where) for name, came in outcome.recipes.items()
+                }
         return found
 
     return look

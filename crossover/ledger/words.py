@@ -8,6 +8,8 @@ from crossover.ledger.scoring import SCORED, Score, Track
 def score_rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
     """Forecast, recipe or pair, what was forecast, what came, error, error in s.d., how it did."""
     for item in scores:
+        if item.where:
+            yield item.name, "–", "–", "–", "–", "–", f"what came is of the rows where {item.where}"
         if item.status != SCORED:
             yield item.name, "–", "–", "–", "–", "–", f"{item.status}{': ' * bool(item.why)}{item.why}"
         for one in item.recipes:
@@ -32,15 +34,34 @@ def score_rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
 def track_words(found: Track) -> str:
     """The record in a few sentences."""
     counts = f"{found.lodged} forecast(s): {found.scored} scored, {found.pending} pending, {found.refused} refused."
+    if found.unproven:
+        counts = f"Nothing shows when these were lodged: {found.unproven}. {counts}"
     if found.coverage is None:
-        return counts
+        return f"{counts} None that was scored reaches beyond its runs." if found.scored else counts
     low, high = found.coverage.ci or (None, None)
     record = (
-        f"{found.covered} of {found.predictions} losses came inside their 90% interval ({found.coverage.value:.0%} "
-        f"[{low:.0%}, {high:.0%}]); mean error {found.mean_error:+.4f} ({found.mean_error_in_sd:+.2f} s.d.), "
-        f"{found.mean_absolute_error:.4f} without its sign."
+        f"{found.covered} of {found.predictions} losses came inside their 90% interval. Every forecast counted once, "
+        f"by how far beyond its runs it reached, and those of one outcome together, that is {found.coverage.value:.0%} "
+        f"[{low:.0%}, {high:.0%}], as of {found.effective:.1f} full forecasts; mean error {found.mean_error:+.4f} "
+        f"({found.mean_error_in_sd:+.2f} s.d.), {found.mean_absolute_error:.4f} without its sign"
     )
-    brier = "" if found.mean_brier is None else (
-        f" Mean Brier score of {found.chances} P(B wins): {found.mean_brier:.3f}; a coin has 0.25."
-    )  # fmt: skip
-    return f"{counts} {record}{brier}"
+    return f"{counts} {record}{_beside(found)}.{_brier(found)}"
+
+
+def _beside(found: Track) -> str:
+    if found.plain_absolute_error is None:
+        return ""
+    return (
+        f"; where the loss at the nearest place of the runs is on record, that would have erred by "
+        f"{found.plain_absolute_error:.4f}, these by {found.compared_absolute_error:.4f}"
+    )
+
+
+def _brier(found: Track) -> str:
+    if found.mean_brier is None:
+        return ""
+    words = f" Mean Brier score of {found.chances} P(B wins): {found.mean_brier:.3f}; a coin has 0.25"
+    if found.plain_brier is None:
+        return f"{words}."
+    beside = f"{found.plain_brier:.3f} (where that is on record, these {found.compared_brier:.3f})"
+    return f"{words}, the order at the nearest place {beside}."

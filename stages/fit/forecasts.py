@@ -8,9 +8,10 @@ import pandas as pd
 from crossover.answers.predict import Evidence
 from crossover.base.errors import UsageError
 from crossover.ledger.body import Forecast
-from crossover.ledger.scoring import Realised
+from crossover.ledger.history import first_commit_with
+from crossover.ledger.realised import Realised
 from stages.cells.runs import read_runs
-from stages.store.store import store_from_environment
+from stages.store.store import Store, store_from_environment
 from stages.study.tables import LOSSES, read_csv
 
 RESULTS = Path("data/results")
@@ -35,7 +36,10 @@ def study_runs(key: str, root: Path = RESULTS) -> tuple[Evidence, list[str]]:
 
 
 def own_losses(forecast: Forecast, root: Path = RESULTS) -> dict[str, Realised]:
-    """What the recipes of a study came to at the forecast's width; nothing for forecasts of other tables."""
+    """What the recipes of a study came to at the forecast's width; nothing for forecasts of other tables.
+
+    Of each recipe as many seeds as the forecast speaks of, the first ones.
+    """
     folder = root / (forecast.study or "")
     if forecast.study is None or not (folder / "losses.csv").exists():
         return {}
@@ -43,12 +47,14 @@ def own_losses(forecast: Forecast, root: Path = RESULTS) -> dict[str, Realised]:
     here = losses[(losses["width"] == int(forecast.columns["width"])) & (losses["status"] == "done")]
     store = store_from_environment()
     return {
-        str(name): _realised(group, read_runs(store, group["fingerprint"]).to_pandas())
+        str(name): _realised(group.sort_values("seed").head(forecast.runs), store, folder / "losses.csv")
         for name, group in here.groupby("recipe")
     }
 
 
-def _realised(group: pd.DataFrame, runs: pd.DataFrame) -> Realised:
-    """Mean loss, number and first start of some runs, as far as this store knows when they were trained."""
+def _realised(group: pd.DataFrame, store: Store, path: Path) -> Realised:
+    """Mean loss, number and first start of some runs; where no store knows that, the commit that brought them."""
+    runs = read_runs(store, group["fingerprint"]).to_pandas()
     first = min((started for started in runs["started"] if started), default=None)
-    return Realised(float(group["loss_validation"].mean()), len(group), first)
+    commit = None if first else first_commit_with(path, str(group["fingerprint"].iloc[0]))
+    return Realised(float(group["loss_validation"].mean()), len(group), first, commit)

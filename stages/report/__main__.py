@@ -30,7 +30,7 @@ def main() -> None:
     verdicts = read_verdicts()
     panels = regimes({params.active[results.key].study: results for results in studies}, verdicts)
     ledger = read_ledger()
-    record = score_all(ledger.forecasts, recorded(ledger.outcomes, own_losses))
+    record = score_all(ledger.forecasts, recorded(ledger.outcomes, own_losses), ledger)
     write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, record).encode())
     write_bytes(DOCS / "findings.md", findings(params, verdicts, bool(panels)).encode())
     if panels:

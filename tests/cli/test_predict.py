@@ -100,7 +100,8 @@ def test_lodged_committed_altered_and_scored(here: Path) -> None:
     git(here, "init", "-q")
     git(here, "add", "data/ledger.jsonl")
     git(here, "commit", "-qm", "forecast")
-    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 1, "outcomes": 0, "committed": 1}
+    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 1, "outcomes": 0, "committed": 1,
+                                  "unproven": None}  # fmt: skip
     assert predict("--score")["track"]["pending"] == 1
 
     table((1e7,), seed=9).to_csv("came.csv", index=False)
@@ -138,7 +139,10 @@ def test_what_came_first_stays_on_record(here: Path) -> None:
         assert realised == pytest.approx({"a": means["a"], "b": means["b"] - 0.5})
     assert predict("--score") == first
     assert predict("--score", "both.csv") == first
-    assert predict("--check") == {"ledger": "data/ledger.jsonl", "forecasts": 2, "outcomes": 4, "committed": None}
+    checked = predict("--check")
+    assert (checked["forecasts"], checked["outcomes"], checked["committed"]) == (2, 4, None)
+    assert "there is no git here" in checked["unproven"]
+    assert "nothing is proven: there is no git here" in predict("--check", as_json=False)
     with pytest.raises(UsageError, match="on record already; the first stands"):
         predict("--score", "both.csv", "--lodge")
     ledger = Path("data/ledger.jsonl")

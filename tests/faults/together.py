@@ -25,7 +25,8 @@ def side_by_side(arena: Arena, minutes: float) -> Counter[str]:
     try:
         with own_server(free_port()) as url:
             os.chdir(before)
-            arena.project.environment["PREFECT_API_URL"] = url
+            password = os.environ["PREFECT_API_AUTH_STRING"]
+            arena.project.environment.update(PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=password)
             loops = [threading.Thread(target=_loop, args=(arena, name, end, tally, broken)) for name in _COMMANDS]
             for loop in loops:
                 loop.start()
@@ -33,7 +34,8 @@ def side_by_side(arena: Arena, minutes: float) -> Counter[str]:
                 loop.join()
     finally:
         os.chdir(before)
-        arena.project.environment.pop("PREFECT_API_URL", None)
+        for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+            arena.project.environment.pop(name, None)
     if broken:
         raise NotSurvivedError("; ".join(broken[:3]))
     arena.recover()

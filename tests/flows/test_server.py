@@ -10,7 +10,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from flows.server import free_port, own_server
+from crossover.base.errors import CrossoverError
+from flows.server import free_port, own_server, require_answer
 from tests.end_to_end.conftest import ask, who
 
 
@@ -54,6 +55,14 @@ def test_no_other_origin_is_answered(api: str) -> None:
     for origin, allowed in (("http://evil.example", None), (api.removesuffix("/api"), api.removesuffix("/api"))):
         with urlopen(Request(f"{api}/health", headers={"Origin": origin}), timeout=60) as reply:
             assert reply.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+@pytest.mark.slow
+def test_who_names_the_server_and_no_password_is_told_so(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_answer(api)
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING")
+    with pytest.raises(CrossoverError, match=r"asks for a password; set PREFECT_API_AUTH_STRING to it"):
+        require_answer(api)
 
 
 @pytest.mark.slow
