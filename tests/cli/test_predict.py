@@ -94,6 +94,19 @@ def test_exchange_of_recipes_complements_the_chance() -> None:
     assert one.p_b_wins + other.p_b_wins == pytest.approx(1.0, abs=1e-6)
 
 
+def test_the_lever_arm_and_the_nearest_place_by_hand() -> None:
+    """Two decades above, one below, none among the runs; of two inputs the one that is further out counts."""
+    x, loss = np.array([1e2, 1e3, 1e3, 1e4]), np.array([4.0, 3.5, 3.7, 3.0])
+    runs = Evidence({"x": x}, loss, np.array(["a", "a", "a", "b"], object))
+    assert [runs.lever_arm({"x": at}) for at in (1e6, 1e1, 5e2)] == pytest.approx([2.0, 1.0, 0.0])
+    assert runs.nearest({"x": 1e6}) == pytest.approx({"a": 3.6, "b": 3.0})
+    assert runs.nearest({"x": 2e2}) == pytest.approx({"a": 4.0, "b": 3.0})
+    both = Evidence({"N": x, "D": x[::-1]}, loss, np.full(4, "a", object))
+    assert both.lever_arm({"N": 1e5, "D": 1e1}) == pytest.approx(1.0)
+    assert both.lever_arm({"N": 1e5, "D": 1e7}) == pytest.approx(3.0)
+    assert both.nearest({"N": 1e4, "D": 1e1}) == pytest.approx({"a": 3.0})
+
+
 def test_lodged_committed_altered_and_scored(here: Path) -> None:
     said = predict(*ASK, "--lodge", "--name", "ten", as_json=False)
     assert "lodged in data/ledger.jsonl; commit it" in said

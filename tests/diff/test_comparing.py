@@ -121,6 +121,16 @@ def test_what_cannot_be_compared_says_why(columns: dict[str, Any], losses: str, 
     assert not any(item.difference for item in found.quantities if item.status == "not comparable")
 
 
+@pytest.mark.parametrize(("column", "why"), [("data_digest", "training text"), ("tokens", "tokens per cell")])
+def test_one_cell_on_other_text_is_enough(column: str, why: str) -> None:
+    """Where the largest width alone was trained on something else, nothing of the ladder can be compared."""
+    new = table(1)
+    other = new[column].iloc[0]
+    new[column] = new[column].where(new["width"] != 48, other)
+    assert new[column].iloc[-1] == other != table(1)[column].iloc[-1]
+    assert {(item.status, item.why) for item in diff(table(0), new).quantities} == {("not comparable", why)}
+
+
 def test_another_ladder_makes_another_law_but_the_same_losses() -> None:
     new = table(0)
     found = diff(table(0), new[new["width"] != 48])

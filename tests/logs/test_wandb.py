@@ -27,6 +27,8 @@ def test_configuration_and_history_are_what_was_logged(wandb_runs: Written) -> N
         assert run.facts["model.n_params"] == config["model"]["n_params"]
         assert (run.facts["lr"], run.facts["seed"], run.facts["group"]) == (0.01, config["seed"], "adamw")
         assert run.facts["peak_memory"] == 1000 + config["seed"]
+        assert run.facts["eval.accuracy"] == 0.5 + config["seed"] / 100
+        assert (run.facts["eval.deep.top5"], run.facts["eval.deep.top1"]) == (0.75, 0.25)  # sent in pieces
         assert not run.notes
     assert runs["size-0"].facts["late"] is True
 

@@ -39,6 +39,8 @@ def wandb_runs(folder: Path) -> list[dict[str, Any]]:
             curve[step] = loss_at(n, 20 * n * step / 5) + (0.5 if step < 5 else 0)
             run.log({"val": {"loss": curve[step]}, "train/loss": curve[step] + 0.1, "tokens": 4 * n * step}, step=step)
         run.summary["peak_memory"] = 1000 + i
+        run.summary["eval"] = {"accuracy": 0.5 + i / 100, "deep": {"top5": 0.75}}
+        run.summary["eval"]["deep"]["top1"] = 0.25
         run.finish()
         logged.append({"name": f"size-{i}", "config": config, "curve": curve, "id": run.id})
     return logged
