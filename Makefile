@@ -21,7 +21,7 @@ test: .venv/.ok
 	python -m pytest -m "not slow"
 
 test-ci: .venv/.ok
-	python -m pytest -m "not long"
+	python -m pytest -m "not long" --strict-skips
 
 test-all: .venv/.ok
 	python -m pytest

@@ -17,12 +17,65 @@ import torch
 from ruamel.yaml import YAML
 
 from stages.study.cell import Cell
+from tests.patience import patience
 
 os.environ.update(DVC_NO_ANALYTICS="1", DO_NOT_TRACK="1", GX_ANALYTICS_ENABLED="false", HF_HUB_OFFLINE="1")
 # A job in a shell's background is born deaf to ^C, and so would be every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+SKIPS = REPOSITORY / "tests/skips.txt"
+_SKIPPED: list[str] = []
+_LIMIT = 600.0  # seconds
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strict-skips", action="store_true", help="A skipped test that tests/skips.txt lacks is a failure."
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Limits of tests, in pyproject.toml and in marks, are for the machine we measure on; twice that for what comes."""
+    factor = patience(2.0)
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        item.add_marker(pytest.mark.timeout(factor * (mark.args[0] if mark else _LIMIT)), append=False)
+
+
+def pytest_report_header() -> str:
+    return f"slowness: {patience(1.0):.1f}"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _note_skip(report.nodeid, report.longrepr)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _note_skip(report.nodeid, report.longrepr)
+
+
+def _note_skip(name: str, told: Any) -> None:
+    reason = str(told[2]).removeprefix("Skipped: ") if isinstance(told, tuple) else str(told)
+    allowed = [line.partition("#")[0].strip() for line in SKIPS.read_text().splitlines()]
+    if reason not in filter(None, allowed):
+        _SKIPPED.append(f"{name}: {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SKIPPED and session.config.getoption("--strict-skips") and session.exitstatus in (0, pytest.ExitCode.OK):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if _SKIPPED and config.getoption("--strict-skips"):
+        terminalreporter.section(f"skipped, and not in {SKIPS.name}: these must run here")
+        for line in _SKIPPED:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import psutil
 
+from tests.patience import patience
+
 T = TypeVar("T")
 
 
@@ -34,8 +36,11 @@ def alive(process: psutil.Process) -> bool:
 
 
 def until(condition: Callable[[], T], seconds: float = 120, every: float = 0.02) -> T:
-    """Wait for something that is true, and return it; a server should not be asked many times a second."""
-    end = time.monotonic() + seconds
+    """Wait for something that is true, and return it; a server should not be asked many times a second.
+
+    So many seconds as the machine we measure on may need, more on a slower one.
+    """
+    end = time.monotonic() + patience(seconds)
     while not (value := condition()):
         assert time.monotonic() < end, "waited too long"
         time.sleep(every)

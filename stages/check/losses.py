@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -91,27 +92,43 @@ def _in_pair(table: pd.DataFrame, builds: dict[str, str]) -> "pd.Series[int]":
 
 def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
     """Rules on the output of `loss_table`."""
+    most = math.log(plan.rows[0].cell.vocab_size) + _ABOVE_UNIFORM
+    return run_gate(table, "cell", [*_rows_planned(len(plan.rows)), *_values(most), *_trainings(), *_builds()])
+
+
+def _rows_planned(count: int) -> list[Rule]:
+    """A row per planned cell, of which something is known."""
     import great_expectations.expectations as gxe
 
-    most = math.log(plan.rows[0].cell.vocab_size) + _ABOVE_UNIFORM
-    key = ["recipe", "width", "axes", "seed"]
-    rules = [
-        Rule(
-            f"there is a row per planned cell ({len(plan.rows)})",
-            gxe.ExpectTableRowCountToEqual(value=len(plan.rows)),
-        ),
+    key, states = ["recipe", "width", "axes", "seed"], ["done", "diverged", "failed"]
+    return [
+        Rule(f"there is a row per planned cell ({count})", gxe.ExpectTableRowCountToEqual(value=count)),
         Rule("no cell is there twice", gxe.ExpectCompoundColumnsToBeUnique(column_list=key)),
-        Rule("a row's cell is planned", gxe.ExpectColumnValuesToBeInSet(column="planned", value_set=[True])),
-        Rule(
-            "status is done, diverged or failed",
-            gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["done", "diverged", "failed"]),
-        ),
+        _is("a row's cell is planned", "planned", True),
+        Rule("status is done, diverged or failed", gxe.ExpectColumnValuesToBeInSet(column="status", value_set=states)),
         Rule("status is not null", gxe.ExpectColumnValuesToNotBeNull(column="status")),
+        _is("a cell that is not done has no loss", "null_if_diverged", True),
+        replace(_is("no cell failed", "failed", False), stops=False),
+        _is("a row is what its cell's sealed evaluation says, where that is at hand", "altered", False),
+    ]
+
+
+def _values(most: float) -> list[Rule]:
+    """Numbers that a training can have left."""
+    return [
         *_bounded("held-out loss of a done cell", "loss_if_done", 0.0, most),
         *_bounded("held-out loss of a done cell that saw text again", "loss_if_repeated", 0.0, _OVERFITTED),
         *_bounded("loss on seen windows of a done cell", "seen_if_done", 0.0, most),
         *_bounded("standard error of a done cell", "error_if_done", 0.0, 1.0),
         *_bounded("compute", "flops_6n", 1.0, 1e40),
+    ]
+
+
+def _trainings() -> list[Rule]:
+    """That the planned cells were trained, each by its own seed: a program may do something else and say it did not."""
+    import great_expectations.expectations as gxe
+
+    return [
         *_bounded("how far losses of a done cell lie under its curve's end", "under_its_curve", -1e3, _UNDER_CURVE),
         *_bounded("a done cell's highest rate over the planned one", "rate_of_planned", 0.99, 1.01),
         Rule("a done cell has a curve", gxe.ExpectColumnValuesToNotBeNull(column="tokens_in_curve")),
@@ -120,26 +137,18 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
             gxe.ExpectColumnPairValuesToBeEqual(column_A="tokens", column_B="tokens_in_curve"),
         ),
         Rule(
-            "no two seeds of a recipe come to the same loss",
-            gxe.ExpectColumnValuesToBeInSet(column="same_as_other_seed", value_set=[False]),
-        ),
-        Rule(
-            "a row is what its cell's sealed evaluation says, where that is at hand",
-            gxe.ExpectColumnValuesToBeInSet(column="altered", value_set=[False]),
-        ),
-        Rule(
-            "a cell that is not done has no loss",
-            gxe.ExpectColumnValuesToBeInSet(column="null_if_diverged", value_set=[True]),
-        ),
-        Rule(
-            "no cell failed",
-            gxe.ExpectColumnValuesToBeInSet(column="failed", value_set=[False]),
-            stops=False,
-        ),
-        Rule(
             "unique tokens do not exceed tokens",
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="tokens", column_B="unique_tokens", or_equal=True),
         ),
+        _is("no two seeds of a recipe come to the same loss", "same_as_other_seed", False),
+    ]
+
+
+def _builds() -> list[Rule]:
+    """On what the cells of a pair were trained."""
+    import great_expectations.expectations as gxe
+
+    return [
         Rule(
             "the cells of a pair of which one was trained on a GPU share one device class and build",
             gxe.ExpectColumnValuesToBeBetween(column="gpu_builds_in_pair", min_value=1, max_value=1),
@@ -150,7 +159,12 @@ def check_losses(table: pd.DataFrame, plan: Plan) -> list[Finding]:
             stops=False,
         ),
     ]
-    return run_gate(table, "cell", rules)
+
+
+def _is(says: str, column: str, value: bool) -> Rule:
+    import great_expectations.expectations as gxe
+
+    return Rule(says, gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[value]))
 
 
 def _bounded(what: str, column: str, low: float, high: float) -> list[Rule]:

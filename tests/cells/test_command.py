@@ -29,6 +29,7 @@ from stages.study.trainers import Command
 from stages.train.loop import train
 from stages.train.observer import Window
 from tests.conftest import REPOSITORY, TINY, Project, make_project
+from tests.patience import patience
 from tests.processes import alive, descendants, until
 
 CPU = torch.device("cpu")
@@ -253,7 +254,7 @@ def test_no_program_outlives_its_worker(tokenized: Project, tmp_path: Path, how:
         os.kill(handle.pid, 9)
     elif how == "stop":
         handle.stop()
-    thread.join(90)
+    thread.join(patience(90))
     assert found
     assert how != "time limit" or isinstance(found[0], TimeLimitError)
     until(lambda: not alive(program), 10)
@@ -357,6 +358,6 @@ def test_a_worker_that_somebody_stopped_is_named_and_goes_on(
     until(told, 30)
     assert f"worker {worker.pid} has done nothing for 2 s: it was stopped; `kill -CONT {worker.pid}`" in said
     os.kill(worker.pid, signal.SIGCONT)
-    thread.join(60)
+    thread.join(patience(60))
     worker.stop()
     assert found == ["done"]

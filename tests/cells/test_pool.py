@@ -30,6 +30,7 @@ from stages.store.store import Store
 from stages.study.params import Params
 from stages.train.observer import Window
 from tests.conftest import TINY, Project, make_project, write_corpus
+from tests.patience import patience
 from tests.processes import alive, descendants, kill, until
 
 
@@ -157,7 +158,7 @@ def test_no_trainer_outlives_its_parent(tokenized: Project, number: signal.Signa
     workers = descendants(process.pid)
     assert len(workers) >= 2
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=patience(60))
     until(lambda: not any(map(alive, workers)), 30)
     if number != signal.SIGKILL:
         assert process.returncode == 130
@@ -206,7 +207,7 @@ def test_one_stage_lays_out_the_cells_at_a_time(tokenized: Project) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(5)
         assert not (home / "cells").exists()
-    assert process.wait(60) == 0
+    assert process.wait(patience(60)) == 0
     assert (home / "cells").exists()
 
 

@@ -36,5 +36,10 @@ def test_no_text_of_a_pull_request_becomes_a_command_and_a_fork_runs_no_program(
     for job in FLOW["jobs"].values():
         for step in steps(job):
             assert "${{" not in step.get("run", "")
-            if "make" in step.get("run", "") and "test" in step["run"]:
+            if ".ci/run" in step.get("run", "") or "flows.studies.derived" in step.get("run", ""):
                 assert here in step["if"]
+
+
+def test_a_pull_request_is_tested_as_every_commit_is() -> None:
+    runs = [step.get("run") for step in steps(FLOW["jobs"]["results"])]
+    assert runs.count(".ci/run") == 1

@@ -15,6 +15,7 @@ import pytest
 
 from flows.server import free_port, own_server
 from tests.conftest import Project, make_project, write_corpus
+from tests.patience import patience
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 _CELLS_ONLY = """
 import json, sys
 from flows.server import prefect_api
+from tests.patience import patience
 with prefect_api():
     from flows.grid import run_grid
     from flows.runners import Where
@@ -84,7 +86,7 @@ def _nothing_left() -> Iterator[None]:
 
 def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:
     """What a successful `crossover run --json` printed."""
-    output, errors = process.communicate(timeout=400)
+    output, errors = process.communicate(timeout=patience(400))
     assert process.returncode == 0, errors
     summary: dict[str, Any] = json.loads(output)
     return {**summary, "stderr": errors}
@@ -94,14 +96,14 @@ def who(api: str) -> dict[str, str]:
     """The headers of somebody who knows the password and has asked for a token."""
     password = base64.b64encode(os.environ["PREFECT_API_AUTH_STRING"].encode()).decode()
     headers = {"Authorization": f"Basic {password}", "Prefect-Csrf-Client": "tests"}
-    with urlopen(Request(f"{api}/csrf-token?client=tests", headers=headers), timeout=120) as reply:
+    with urlopen(Request(f"{api}/csrf-token?client=tests", headers=headers), timeout=patience(120)) as reply:
         return {**headers, "Prefect-Csrf-Token": json.load(reply)["token"]}
 
 
 def ask(api: str, path: str, **body: Any) -> list[dict[str, Any]]:
     """A filter request to the Prefect API."""
     request = Request(f"{api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json", **who(api)})
-    with urlopen(request, timeout=120) as reply:
+    with urlopen(request, timeout=patience(120)) as reply:
         answer: list[dict[str, Any]] = json.load(reply)
         return answer
 

@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, make_project
+from tests.patience import patience
 
 CROSSOVER = str(Path(sys.executable).with_name("crossover"))
 
@@ -192,7 +193,7 @@ def kill(process: subprocess.Popen[bytes], alone: bool) -> bool:
     children = psutil.Process(process.pid).children(recursive=True)
     (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
     process.wait()
-    left = psutil.wait_procs(children, timeout=20)[1]
+    left = psutil.wait_procs(children, timeout=patience(20))[1]
     assert not left, left
     return True
 

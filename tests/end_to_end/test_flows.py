@@ -9,6 +9,7 @@ import pytest
 
 from flows.graph import Graph, order_lock, read_graph
 from tests.end_to_end.conftest import FlowProject, ask, copy_of, finished, task_runs
+from tests.patience import patience
 from tests.processes import alive, checkpoint, descendants, kill, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -115,7 +116,7 @@ def test_without_its_server_a_run_stops_with_one_line_and_the_next_goes_on(
     until(lambda: checkpoint(project.root), 200)
     family = descendants(process.pid)
     kill(next(member.pid for member in family if "prefect server start" in " ".join(member.cmdline())))
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=patience(300))
     assert process.returncode == 1
     assert "stopped answering" in errors.splitlines()[-1]
     assert "Traceback" not in errors
@@ -132,7 +133,7 @@ def test_an_interrupted_run_leaves_no_process(long: Path, tmp_path: Path, server
     until(lambda: checkpoint(project.root), 200)
     family = descendants(process.pid)
     process.terminate()
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=patience(120))
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     until(lambda: not any(map(alive, family)), 60)
@@ -142,7 +143,7 @@ def test_an_interrupted_run_leaves_no_process(long: Path, tmp_path: Path, server
 def test_a_cell_over_its_time_limit_fails_once_and_its_study_stops(long: Path, tmp_path: Path, server: str) -> None:
     project = copy_of(long, tmp_path / "project", server)
     process = project.start("--time-limit", "0.5")
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=patience(300))
     assert process.returncode == 1
     assert "it took more than 0.5 s, its time limit" in errors
     summary = json.loads(output)
@@ -157,7 +158,7 @@ def test_a_failed_gate_is_a_state_and_an_event(repro: FlowProject, short: Path, 
     gate = project.root / "stages/check/losses.py"
     gate.write_text(gate.read_text().replace("_ABOVE_UNIFORM = 2.0", "_ABOVE_UNIFORM = -5.0"))
     process = project.start()
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=patience(300))
     assert process.returncode == 1
     assert json.loads(output)["stages"]["check_losses@tiny-mini"] == "FailedGate"
     assert "gate on losses of tiny-mini failed" in errors
@@ -192,7 +193,7 @@ def test_two_runs_in_one_folder_do_not_meet(long: Path, tmp_path: Path, server: 
     first = project.start()
     until(lambda: checkpoint(project.root), 200)
     second = project.start()
-    _, errors = second.communicate(timeout=120)
+    _, errors = second.communicate(timeout=patience(120))
     assert second.returncode == 1
     assert f"another run (process {first.pid}) is at work" in errors
     finished(first)

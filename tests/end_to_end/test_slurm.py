@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import FlowProject, copy_of
+from tests.patience import patience
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,6 +45,6 @@ def test_submitits_own_executor_does_the_same(short: Path, tmp_path: Path, serve
 def test_without_slurm_one_line_says_so(short: Path, tmp_path: Path, server: str) -> None:
     project = copy_of(short, tmp_path / "project", server)
     process = project.start("--runner", "slurm")
-    _, errors = process.communicate(timeout=100)
+    _, errors = process.communicate(timeout=patience(100))
     assert process.returncode == 2
     assert errors.splitlines()[-1].startswith("error: sbatch and srun are not on this machine")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import make_project
 from tests.end_to_end.conftest import FlowProject, finished
+from tests.patience import patience
 from tests.processes import descendants, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
@@ -50,7 +51,7 @@ def test_an_example_goes_on_after_a_kill_and_stands_beside_our_loop(name: str, t
     programs = descendants(process.pid, f"trainers/{name}.py")
     assert programs
     os.killpg(process.pid, signal.SIGINT)  # as ^C does
-    process.wait(120)
+    process.wait(patience(120))
     until(lambda: not any(program.is_running() for program in programs), 60)
     assert any((path.parent / "cell.json").exists() for path in curves)
     killed.repro()

@@ -17,6 +17,7 @@ from crossover.base.errors import DamageError
 from stages.store.marker import CLONES, MARKER
 from stages.store.store import Store
 from tests.conftest import make_project
+from tests.patience import patience
 from tests.processes import alive, command_of, until
 
 STUDY = ("tiny", "mini")
@@ -111,7 +112,7 @@ class Arena:
     def end(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
         """Exit code and standard error of a command that must end by itself, with no traceback of ours."""
         try:
-            _, errors = process.communicate(timeout=PATIENCE)
+            _, errors = process.communicate(timeout=patience(PATIENCE))
         except subprocess.TimeoutExpired:
             raise NotSurvivedError(f"{process.args} did not end") from None
         if "Traceback" in errors:

@@ -13,6 +13,7 @@ import pytest
 from crossover.base.errors import CrossoverError
 from flows.server import free_port, own_server, require_answer
 from tests.end_to_end.conftest import ask, who
+from tests.patience import patience
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def refused(url: str, body: bytes | None = None, **headers: str) -> int:
     request = Request(url, body, {name.replace("_", "-"): value for name, value in headers.items()})
     with pytest.raises(HTTPError) as error:
-        urlopen(request, timeout=60)
+        urlopen(request, timeout=patience(60))
     error.value.close()
     return error.value.code
 
@@ -53,7 +54,7 @@ def test_a_password_without_a_token_changes_nothing(api: str) -> None:
 @pytest.mark.slow
 def test_no_other_origin_is_answered(api: str) -> None:
     for origin, allowed in (("http://evil.example", None), (api.removesuffix("/api"), api.removesuffix("/api"))):
-        with urlopen(Request(f"{api}/health", headers={"Origin": origin}), timeout=60) as reply:
+        with urlopen(Request(f"{api}/health", headers={"Origin": origin}), timeout=patience(60)) as reply:
             assert reply.headers.get("Access-Control-Allow-Origin") == allowed
 
 
