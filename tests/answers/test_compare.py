@@ -93,7 +93,7 @@ def test_a_planted_crossing_is_found_where_it_is() -> None:
     assert 0.6 < chances[3] < 1  # that rung lies 5% above the crossing
     assert result.baseline.better == "b"
     assert [variant.change for variant in result.sensitivity] == [f"without the rung at {size:.4g}" for size in x]
-    assert (result.backtest.x, result.backtest.right) == (x[-1], True)
+    assert (result.backtest.x, result.backtest.right, result.backtest.held) == (x[-1], True, True)
 
 
 def test_one_badly_tuned_rung_makes_no_crossing() -> None:
@@ -103,6 +103,7 @@ def test_one_badly_tuned_rung_makes_no_crossing() -> None:
         result = only(ladder(effects, noise=0.001))
         assert result.rungs[bad].difference.ci[1] < 0
         assert result.verdict != CROSSES
+        assert bad != 4 or (result.backtest.right, result.backtest.held) == (False, False)
 
 
 def test_two_crossings_are_both_reported() -> None:

@@ -51,6 +51,15 @@ def test_help_is_in_groups_with_an_example_each() -> None:
     assert "--install-completion" in shown
 
 
+def test_a_command_has_one_line_of_the_help() -> None:
+    shown = in_terminal(80, "--help").splitlines()
+    for group in GROUPS:
+        first = shown.index(f"{group.title}:") + 1
+        assert [line.split()[0] for line in shown[first : first + len(group.commands)]] == [
+            command.__name__.rstrip("_") for command in group.commands
+        ]
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_help_is_as_wide_as_the_terminal(columns: int) -> None:
     for words in (["--help"], ["compare", "--help"]):

@@ -92,6 +92,21 @@ def test_what_a_row_is_can_be_stated(tmp_path: Path, reading: Reading, runs: int
     assert bool(found[0].notes) == (reading == "auto")
 
 
+def test_a_step_in_two_rows_is_no_fall(tmp_path: Path) -> None:
+    """Training and validation in rows of their own: the steps never fall, so that nothing need be asked."""
+    rows = [{"step": step, name: 4 - step / 10} for step in range(4) for name in ("loss", "val_loss")]
+    (run,) = find_runs([put(tmp_path / "log.csv", rows)])
+    assert run.curves["loss"] == run.curves["val_loss"] == {step: 4 - step / 10 for step in range(4)}
+
+
+def test_only_losses_are_told_to_be_replaced(tmp_path: Path) -> None:
+    rows = [{"step": step, "loss": 4 - step / 10, "accuracy": step / 10, "lr": 0.1} for step in range(6)]
+    (run,) = find_runs([put(tmp_path / "log.csv", rows)])
+    assert not any("replaced" in note for note in run.notes)
+    (again,) = find_runs([put(tmp_path / "again.csv", [*rows, {**rows[-1], "loss": 3.0, "accuracy": 0.9}])])
+    assert [note for note in again.notes if "replaced" in note] == ["1 losses replaced by later ones of the same step"]
+
+
 def test_a_folder_of_histories_is_a_folder_of_runs(tmp_path: Path) -> None:
     for name in ("b", "a"):
         put(tmp_path / f"{name}.jsonl", CURVE)

@@ -11,6 +11,7 @@ from crossover.base.errors import CrossoverError, DamageError
 from crossover.logs import find_runs
 from crossover.logs.logged import LoggedRun
 from tests.logs.conftest import Written
+from tests.logs.encode import event_file
 
 
 def by_name(folder: Path) -> dict[str, LoggedRun]:
@@ -85,6 +86,14 @@ def test_long_files_of_mixed_layouts_are_read_as_tensorboard_reads_them(tmp_path
     assert set(ours) == set(told) == {"loss", "lr", "lrs", "val/loss", "float", "double"}
     for tag, points in told.items():
         assert ours[tag] == pytest.approx(points, rel=0, abs=0, nan_ok=True)
+
+
+def test_events_that_tell_no_time_keep_their_steps(tmp_path: Path) -> None:
+    """As other writers than TensorBoard's leave them: the step comes first, and is no part of the layout."""
+    path = tmp_path / "run/events.out.tfevents.1.host"
+    path.parent.mkdir()
+    path.write_bytes(event_file((4.0, 3.0, 2.5), steps=(5, 5, 7)))
+    assert by_name(path.parent)["run"].curves["val/loss"] == {5: 3.0, 7: 2.5}
 
 
 def test_a_file_cut_anywhere_gives_what_was_before(scalars: bytes, tmp_path: Path) -> None:

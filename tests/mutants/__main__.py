@@ -172,18 +172,16 @@ BUGS = [
 
 
 _COPIED = ("crossover", "stages", "flows", "tests", "trainers", "docs")
-_LINKED = (
-    "pyproject.toml", "params.yaml", "dvc.yaml", "constraints.txt", "README.md", ".dvcignore", ".gitignore", ".dvc",
-    "data",
-)  # fmt: skip
+_LEFT = (".git", ".venv")
 
 
 def lay_out(folder: Path) -> None:
     """A working tree of which a bug may have the source."""
     for name in _COPIED:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in _LINKED:
-        (folder / name).symlink_to(REPOSITORY / name)
+    for path in REPOSITORY.iterdir():
+        if path.name not in (*_COPIED, *_LEFT):
+            (folder / path.name).symlink_to(path)
 
 
 def plant(bug: Bug, folder: Path) -> None:
