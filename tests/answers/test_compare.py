@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from crossover.answers.compare import Settings, compare
 from crossover.answers.comparison import Comparisons
 from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED
 from crossover.answers.pairing import detectable
+from crossover.answers.words import comparisons_said
 from crossover.base.errors import UsageError
 
 Table = dict[str, np.ndarray]
@@ -96,6 +99,16 @@ def test_a_planted_crossing_is_found_where_it_is() -> None:
     assert (result.backtest.x, result.backtest.right, result.backtest.held) == (x[-1], True, True)
 
 
+def test_the_chances_of_rungs_that_are_not_listed_are_told_at_every_second() -> None:
+    x = np.geomspace(1e15, 1e18, 7)
+    loss = 3 - 0.1 * np.log10(x)
+    found = compare(np.tile(x, 2), np.concatenate([loss, loss - 0.02]), ["a"] * 7 + ["b"] * 7)
+    assert [chance.x for chance in found.pairs[0].p_b_beats_a] == pytest.approx(x)
+    said = map(str, comparisons_said(replace(found, pairs=[replace(found.pairs[0], rungs=[])])))
+    (line,) = [block for block in said if block.startswith("P(b better)")]
+    assert re.findall(r"at (\S+?)(?:,|$)", line) == [f"{place:.3g}" for place in x[::2]]
+
+
 def test_one_badly_tuned_rung_makes_no_crossing() -> None:
     """Recipes 0.01 apart, but that the last rung of a, or a middle one, is tuned worse by far more than its noise."""
     for bad in (2, 4):
@@ -104,6 +117,29 @@ def test_one_badly_tuned_rung_makes_no_crossing() -> None:
         assert result.rungs[bad].difference.ci[1] < 0
         assert result.verdict != CROSSES
         assert bad != 4 or (result.backtest.right, result.backtest.held) == (False, False)
+
+
+@pytest.mark.parametrize(("gap", "better"), [(0.2, "a"), (-0.2, "b")])
+def test_the_plain_order_of_runs_that_nothing_pairs(gap: float, better: str) -> None:
+    x = np.repeat([1e15, 1e16, 1e17], 2)
+    loss = 3 - 0.1 * np.log10(x)
+    both = np.concatenate([loss, loss + gap + 0.01 * np.tile([1, -1], 3)])
+    result = compare(np.tile(x, 2), both, ["a"] * 6 + ["b"] * 6).pairs[0]
+    assert (result.baseline.better, result.baseline.x) == (better, pytest.approx(1e17))
+    assert result.baseline.difference.value == pytest.approx(gap)
+
+
+@pytest.mark.parametrize("target", [1e-3, 0.5, 1e30])
+def test_targets_are_of_any_unit(target: float) -> None:
+    """Sizes in units of 1e18, say."""
+    x = np.array([0.01, 0.03, 0.1, 0.3])
+    loss = 3 - 0.1 * np.log(x)
+    settings = Settings(target=target)
+    found = compare(np.tile(x, 2), np.concatenate([loss, loss - 0.1]), ["a"] * 4 + ["b"] * 4, settings=settings)
+    assert found.pairs[0].gap
+    for wrong in (0.0, -1.0, math.inf):
+        with pytest.raises(UsageError, match="a target must be positive and finite"):
+            compare(x, loss, ["a"] * 4, settings=Settings(target=wrong))
 
 
 def test_two_crossings_are_both_reported() -> None:

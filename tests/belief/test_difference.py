@@ -33,6 +33,17 @@ def test_exchanged_recipes_mirror_the_answer() -> None:
     assert other.gains == pytest.approx(one.gains[::-1], rel=1e-9)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_one_place_or_many_the_same_is_said(noise: float) -> None:
+    """Among the rungs, between the last two, at the last and beyond; the ladder is long, so that beyond is another."""
+    rungs = track([0.08 - 0.012 * k + 0.002 * (-1) ** k for k in range(12)], noise)
+    ahead, last = Outlook(rungs), rungs.log_x[-1]
+    places = np.array([rungs.log_x[3], rungs.log_x[-2] + 0.4, last - 0.05, last, last + 0.5, AHEAD])
+    alone = [ahead.itself(float(place)).p_b_wins for place in places]
+    assert ahead.lead(places) == pytest.approx(alone, abs=1e-9)
+    assert ahead.beyond.weight_M != pytest.approx(ahead.inside.weight_M)
+
+
 @pytest.mark.parametrize(("scale", "shift", "size"), [(1 / math.log(2), 0.0, 1.0), (1.0, -7.5, 1.0), (1.0, 0.0, 6e9)])
 def test_units_of_the_loss_its_offset_and_units_of_x_do_not_matter(scale: float, shift: float, size: float) -> None:
     plain = track(DIFFERENCES, 1e-5)

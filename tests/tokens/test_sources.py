@@ -138,6 +138,20 @@ def test_near_duplicates_of_a_split_by_digest_are_dropped_too(here: Path) -> Non
     assert text.train.dropped > 5
 
 
+def test_the_same_text_is_kept_and_another_is_made_anew(here: Path) -> None:
+    shard = TEXTS / "words-bpe300/train/00000.bin"
+    first = tokenized(train=[WORDS], validation_share=0.2)
+    os.utime(shard, (0, 0))
+    assert tokenized(train=[WORDS], validation_share=0.2) == first
+    assert shard.stat().st_mtime == 0
+    write_corpus(Path(WORDS), seed=3)
+    second = tokenized(train=[WORDS], validation_share=0.2)
+    assert second.train.shards[0].sha256 != first.train.shards[0].sha256
+    assert shard.stat().st_mtime > 0
+    shard.write_bytes(b"damaged")
+    assert tokenized(train=[WORDS], validation_share=0.2) == second
+
+
 def test_documents_are_split_by_all_of_their_text(here: Path) -> None:
     """Web pages of one site begin alike."""
     head = "This page is best viewed in a modern browser; please enable cookies and read our terms first. " * 2
