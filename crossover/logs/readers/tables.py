@@ -30,6 +30,7 @@ from crossover.logs.logged import (
     unwrapped,
 )
 from crossover.logs.points import Points
+from crossover.runs.losses import NAMES
 from crossover.runs.table import read_runs
 from crossover.runs.text import number
 from crossover.runs.unpacking import require_moderate
@@ -40,7 +41,6 @@ _STEPS = (
     "_step", "step", "global_step", "Step", "iteration", "iter", "update_step", "trainer/global_step", "global step",
     "epoch", "Epoch",
 )  # fmt: skip
-_NAMES = ("run", "run_name", "run_id", "name", "id")
 NAMELESS = ("metrics", "history", "wandb-history", "log", "train_log", "results")
 """Stems that every run has alike; the folder names the run then."""
 _SETTINGS = ("config.json", "hparams.json", "params.json", "hparams.yaml", "config.yaml")
@@ -224,7 +224,7 @@ def _group(name: str) -> dict[str, Scalar]:
 
 def _run_column(table: pd.DataFrame) -> str | None:
     """The first column that names every run, by text or a whole number."""
-    for name in _NAMES:
+    for name in NAMES:
         if name in table.columns and all(isinstance(value, (str, int)) for value in table[name].tolist()):
             return name
     return None
