@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossover.base.errors import DamageError, GateError
+from crossover.base.errors import CrossoverError, DamageError, GateError
 from crossover.cli.options import Json
 from crossover.cli.output import print_json
 
@@ -91,9 +91,11 @@ def _results() -> Iterator[Ailment]:
     """Losses that are not those of the trained cells at hand, though DVC may have been told to take them."""
     from flows.studies.derived import RESULTS, derivations
 
-    if not Path("params.yaml").exists():
+    try:
+        found = derivations() if Path("params.yaml").exists() else {}
+    except CrossoverError:  # of a cell, which is told of above; of params.yaml or a table, which `dvc repro` names
         return
-    for key, item in derivations().items():
+    for key, item in found.items():
         if item.altered:
             what = f"{RESULTS / key}/losses.csv: {len(item.altered)} row(s) are not what their cells say, such as"
             remedy = f"run `dvc repro --force --single-item evaluate@{key}`, then `dvc repro`"

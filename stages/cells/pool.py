@@ -114,8 +114,13 @@ def _attempt(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
 
 
 def in_words(plan: Plan, failures: dict[str, str]) -> str:
-    """Cells that failed, each with its width and the reason."""
-    return "; ".join(f"{name[:12]} (width {plan.cells[name].width}): {error}" for name, error in failures.items())
+    """Cells that failed, the first of each reason with its width."""
+    alike: dict[str, list[str]] = {}
+    for name, error in failures.items():
+        alike.setdefault(error, []).append(f"{name[:12]} (width {plan.cells[name].width})")
+    return "; ".join(
+        f"{cells[0]}{f' and {len(cells) - 1} more' if cells[1:] else ''}: {error}" for error, cells in alike.items()
+    )
 
 
 def _run(count: int, plan: Plan, fingerprints: list[str], store: Store, progress: Progress) -> dict[str, CellError]:

@@ -214,7 +214,7 @@ def test_a_clone_that_only_takes_cells_in_is_known_too(tmp_path: Path, monkeypat
     with monkeypatch.context() as alone:
         alone.setenv("CROSSOVER_STORE", str(tmp_path / "alone"))
         theirs = planned()
-    with pytest.raises(CrossoverError, match=r"9 cell\(s\) failed"):
+    with pytest.raises(CrossoverError, match=r"could not finish 9 cell\(s\)"):
         train("tiny", "mini")  # there are no tokens here
     enter(monkeypatch, tmp_path / "ours", seeds=1)
     ours, root = planned(), store_from_environment().root

@@ -17,8 +17,8 @@ cell = json.loads((folder / "cell.json").read_text())["cell"]
 if cell["width"] >= int(Path("LIMIT").read_text()):
     sys.exit("this card is too small")
 windows = np.load(folder / "windows.npz")
-rows = [f"{step},{step * 128},0.1,{5 - step / 1000},1" for step in range(cell["steps"])]
 wrong = 4 - cell["width"] / 20 - cell["seed"] / 100
+rows = [f"{step},{step * 128},{cell['lr']},{max(5 - step / 5, wrong)},1" for step in range(cell["steps"])]
 losses = {name: np.full(len(windows[name]) * cell["seq_len"], wrong) for name in ("validation", "seen", "fresh")}
 (folder / "curve.csv").write_text("\\n".join(["step,tokens,lr,loss,grad_norm", *rows]) + "\\n")
 np.savez(folder / "losses.npz", **losses)
