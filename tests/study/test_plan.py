@@ -197,9 +197,11 @@ def test_peak_memory_is_about_what_a_gpu_was_asked_for(shape: str, width: int, v
     assert peak_memory(cell, 150e9) / 1e9 == pytest.approx(measured, rel=0.15)
 
 
-def test_tokens_count_where_they_lie_on_the_device() -> None:
-    cell = make_cell(unique_tokens=16_000_000)
-    assert peak_memory(cell, 1e9) - peak_memory(cell, 1e8) == 32e6
+@pytest.mark.parametrize(("vocabulary", "size"), [(64, 2), (1 << 15, 2), (1 << 16, 2), ((1 << 16) + 1, 4)])
+def test_tokens_count_where_they_lie_on_the_device(vocabulary: int, size: int) -> None:
+    """Two bytes each as long as two bytes number them all."""
+    cell = make_cell(unique_tokens=16_000_000, vocab_size=vocabulary)
+    assert peak_memory(cell, 1e9) - peak_memory(cell, 1e8) == size * 16e6
 
 
 def test_a_scale_that_does_not_fit_its_gpu_is_refused(params: Params) -> None:
