@@ -129,6 +129,18 @@ def test_the_plain_order_of_runs_that_nothing_pairs(gap: float, better: str) -> 
     assert result.baseline.difference.value == pytest.approx(gap)
 
 
+@pytest.mark.parametrize("fewer", ["a", "b"])
+def test_of_unlike_sizes_the_fewer_runs_are_the_rungs(fewer: str) -> None:
+    """Each against the law of the recipe with more runs, which is the better known."""
+    many, few = np.geomspace(1e15, 1e18, 24), np.geomspace(1.3e15, 0.8e18, 5)
+    x = np.concatenate([many, few])
+    recipe = np.array(["b" if fewer == "a" else "a"] * 24 + [fewer] * 5)
+    loss = 3 * (x / 1e15) ** -0.05 - 0.02 * (recipe == "b") + 1e-4 * np.random.default_rng(0).normal(size=29)
+    (result,) = compare(x, loss, recipe).pairs
+    assert [chance.x for chance in result.p_b_beats_a] == pytest.approx(few)
+    assert min(chance.p if result.b == "b" else 1 - chance.p for chance in result.p_b_beats_a) > 0.9
+
+
 @pytest.mark.parametrize("target", [1e-3, 0.5, 1e30])
 def test_targets_are_of_any_unit(target: float) -> None:
     """Sizes in units of 1e18, say."""

@@ -120,7 +120,9 @@ def test_tuned_differences_compare_best_with_best() -> None:
     found = tables(rows)
     assert m.tuned_trend(found, "s", "a", ["b"]).effect.value == pytest.approx(0.02)
     mean = -0.1 + 0.02 * np.log2(np.array(WIDTHS) / 16).mean()
-    assert m.tuned_difference(found, "s", "a", ["b"]).effect.value == pytest.approx(mean)
+    measured = m.tuned_difference(found, "s", "a", ["b"])
+    assert measured.effect.value == pytest.approx(mean)
+    assert measured.groups.cross_fitted  # else their intervals would take choices for independent
     one_seed = tables([row for row in rows if row["seed"] == 0])
     with pytest.raises(NotMeasurableError, match="two seeds"):
         m.tuned_difference(one_seed, "s", "a", ["b"])
