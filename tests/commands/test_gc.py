@@ -196,6 +196,8 @@ def test_another_clone_s_cells_are_kept(
     assert {path.name for path in root.iterdir()} == {*theirs, ".crossover-store", ".clones"}
     assert f"{len(theirs - ours)} cells are kept for {os.environ.get('USER', '')}" in told
     assert "(registered 20" in told
+    outside = not root.resolve().is_relative_to(Path.cwd())  # a cache behind a URL is this clone's own
+    assert ("1 other clones have registered in it" in told) == outside
     assert str(tmp_path / "theirs") not in "".join(path.read_text() for path in (root / ".clones").iterdir())
     enter(monkeypatch, tmp_path / "theirs", seeds=2)
     now = planned()  # which replaces what was registered
