@@ -19,7 +19,7 @@ from stages.report.figures import study_figures
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import StudyResults
-from stages.report.words import answers, crossing, headline
+from stages.report.words import _best_rate, answers, crossing, headline
 from stages.study.params import Study, load_params
 from tests.conftest import REPOSITORY
 from tests.fit.test_study import losses
@@ -312,3 +312,16 @@ def test_studies_of_two_scales_are_told_apart() -> None:
     tokens = {"passed": True, "rules": []}
     assert "(<code>small</code>)" in render([shown, small], tokens, [], [])
     assert "(<code>small</code>)" not in render([small], tokens, [], [])
+
+
+@pytest.mark.parametrize(
+    ("broad", "said"),
+    [
+        ((0.01, 0.01), "no other rate tried is within 0.25% of the best loss"),
+        ((0.005, 0.02), "rates tried from 0.0050 to 0.0200 are within 0.25% of the best loss"),
+    ],
+)
+def test_how_broad_the_best_rate_is(broad: tuple[float, float], said: str) -> None:
+    cell = {"optimum": 0.01, "loss_at_optimum": 3.1234, "broad": broad}
+    assert _best_rate(cell) == f"best learning rate 0.0100, loss 3.123 nats; {said}"
+    assert _best_rate({"optimum": None}) == "the best learning rate lies at the edge of the grid; widen it"
