@@ -85,7 +85,8 @@ def test_a_planted_crossing_is_found_where_it_is() -> None:
     floor, place = 1.4, 3e16
     losses = [floor + 1.5 * (x / place) ** -exponent for exponent in (0.08, 0.12)]
     jitter = 1 + 1e-9 * np.random.default_rng(0).normal(size=7)
-    result = compare(np.tile(x, 2), np.concatenate([losses[0], losses[1] * jitter]), ["a"] * 7 + ["b"] * 7).pairs[0]
+    found = compare(np.tile(x, 2), np.concatenate([losses[0], losses[1] * jitter]), ["a"] * 7 + ["b"] * 7)
+    result = found.pairs[0]
     assert result.verdict == CROSSES
     low, high = result.crossover.ci
     assert low < place < high
@@ -95,6 +96,11 @@ def test_a_planted_crossing_is_found_where_it_is() -> None:
     assert [*chances[:3], *chances[4:]] == pytest.approx([0, 0, 0, 1, 1, 1], abs=0.1)
     assert 0.6 < chances[3] < 1  # that rung lies 5% above the crossing
     assert result.baseline.better == "b"
+    for arm, said in ((0.0, ""), (0.25, ", 0.25 decades outside the runs")):
+        moved = replace(result, crossover=replace(result.crossover, lever_arm_decades=arm))
+        lines = [str(block) for block in comparisons_said(replace(found, pairs=[moved]))]
+        (line,) = [line for line in lines if line.startswith("crossover at")]
+        assert line.endswith(f"]{said}")
     assert [variant.change for variant in result.sensitivity] == [f"without the rung at {size:.4g}" for size in x]
     assert (result.backtest.x, result.backtest.right, result.backtest.held) == (x[-1], True, True)
 

@@ -1,8 +1,12 @@
 """Ridge regression against independent solutions and asymptotic theory."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from crossover.base.errors import UsageError
+from stages.ridge import __main__ as stage
 from stages.ridge.__main__ import trace
 from stages.ridge.regression import mean_squares, random_features, ridge
 from stages.ridge.text import Problem, text_problem
@@ -62,3 +66,25 @@ def test_a_sample_is_a_window_and_the_topic_of_what_follows() -> None:
     np.testing.assert_allclose(problem.x_NxC[:, 0] * np.sign(problem.x_NxC[0, 0]), [1, 1, -1, -1])
     y = np.array([1, -1, -1, 0])
     np.testing.assert_allclose(problem.y_N * np.sign(problem.y_N[0]), (y - y.mean()) / y.std())
+
+
+@pytest.mark.parametrize(("windows", "enough"), [(7, False), (8, True)])
+def test_two_samples_are_enough_and_one_is_not(windows: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a text's windows is what is regressed on."""
+    scale = SimpleNamespace(text="t", tokenizer=SimpleNamespace(vocab_size=64), seq_len=16)
+    params = SimpleNamespace(active={"s-c": SimpleNamespace(scale="c")}, scale=lambda _: scale)
+    tokens = np.random.default_rng(0).integers(0, 64, 64 * windows)
+    while len(stage.text_problem(tokens, 64, 16).y_N) > windows:
+        tokens = tokens[:-1]
+    assert len(stage.text_problem(tokens, 64, 16).y_N) == windows
+    text, written = SimpleNamespace(train=SimpleNamespace(tokens=len(tokens))), []
+    given = {"load_params": params, "read_index": SimpleNamespace(texts={"t": text}), "read_prefix": tokens}
+    for name, value in given.items():
+        monkeypatch.setattr(stage, name, lambda *_, value=value: value)
+    monkeypatch.setattr(stage, "write_json", lambda *told: written.append(told))
+    if enough:
+        stage.main()
+        assert written[0][1]["text"] == "t"
+    else:
+        with pytest.raises(UsageError, match="7 windows of 16, too few"):
+            stage.main()
