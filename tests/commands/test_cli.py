@@ -31,6 +31,7 @@ def test_paper_ladder_without_data(tmp_path: Path) -> None:
     (forecast,) = json.loads(done.stdout)
     assert len(forecast["rungs"]) == 13
     assert abs(forecast["rungs"][-1]["eflop_6n"] / 886 - 1) < 0.01
+    assert all(rung["eflop_total"] > rung["eflop_6n"] for rung in forecast["rungs"])  # head and attention
     assert forecast["cached"] is None
     assert forecast["usd_to_run"] > 0
     shown = crossover(tmp_path, "plan", "--scale", "paper", "--study", "lr_crossover").stdout
