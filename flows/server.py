@@ -211,9 +211,7 @@ def own_server(port: int) -> Iterator[str]:
     try:
         _await(server, url, log)
         write_json(_FOUND, {"api": url, "pid": server.pid, "password": password})
-        with environment(
-            PREFECT_API_AUTH_STRING=password, PREFECT_API_KEY=None
-        ):  # a key of Prefect's cloud comes first
+        with environment(PREFECT_API_AUTH_STRING=password, PREFECT_API_KEY=None):  # a cloud's key would come first
             yield url
     finally:
         _FOUND.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
     python -m tests.mutants.drawn drawn.jsonl coverage/ found.jsonl [part of parts]
 
-`coverage/` holds data of coverage.py with a context per test, for which `docs/mutants.md` has the commands. A bug on a
-line that no test runs has survived. A line of JSON per bug: what it was, and the test that caught it.
+`coverage/` holds data of coverage.py with a context per test, as `cover.py` leaves it. A bug on a line that no test
+runs is asked of all tests that run its file. A line of JSON per bug: what it was, and the test that caught it.
 """
 
 import json
