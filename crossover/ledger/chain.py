@@ -9,8 +9,8 @@ Three things show an alteration, and all are asked whenever the ledger is read:
 * a body must be one that this version writes, dated no earlier than the line before it.
 
 What was never committed is sealed but not witnessed, and is not scored: commit the ledger after lodging. A shallow or
-grafted history proves nothing, and says so. Two branches that both lodged
-cannot both be merged: rebase one, and lodge its forecasts again.
+grafted history proves nothing, and says so. Two branches that both lodged cannot both be merged: rebase one, and lodge
+its forecasts again.
 """
 
 import fcntl
@@ -115,11 +115,15 @@ def _checked(path: Path, content: bytes) -> Ledger:
 def _require_time(path: Path, entries: Sequence[Forecast | Outcome]) -> None:
     """Time goes forward from line to line, or the clock of this machine was set back."""
     for earlier, later in pairwise(entries):
-        if datetime.fromisoformat(later.date) < datetime.fromisoformat(earlier.date):
+        if _goes_back(earlier, later):
             raise UsageError(
                 f"{path}: it is {later.date} by the clock of this machine, and the last line was lodged at "
                 f"{earlier.date}; set the clock right. Nothing was lodged"
             )
+
+
+def _goes_back(earlier: Forecast | Outcome, later: Forecast | Outcome) -> bool:
+    return datetime.fromisoformat(later.date) < datetime.fromisoformat(earlier.date)
 
 
 def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
@@ -140,6 +144,6 @@ def _follow(path: Path, content: bytes) -> list[Forecast | Outcome]:
         except ValidationError as error:
             key = ".".join(map(str, error.errors()[0]["loc"]))[:200]
             raise DamageError(f"{where} is no forecast or outcome of this version ({key}); {remedy}") from None
-        if len(found) > 1 and datetime.fromisoformat(found[-1].date) < datetime.fromisoformat(found[-2].date):
+        if len(found) > 1 and _goes_back(*found[-2:]):
             raise DamageError(f"{where} is dated before the line before it: a clock was set back; {remedy}")
     return found

@@ -38,7 +38,7 @@ def changed_texts(params: Params, index: Index) -> dict[str, str]:
         try:
             source = params.corpora[need.scale.corpus]
             if identity(need, source, open_corpus(source)) != made.identity:
-                found[name] = "its documents, tokenizer, settings or code changed; `dvc repro` makes it anew"
+                found[name] = "its documents, tokenizer, settings or code changed; `dvc repro -f tokens` makes it anew"
         except CrossoverError as error:
             found[name] = str(error)
     return found

@@ -169,3 +169,9 @@ def test_a_law_is_drawn_as_far_as_it_predicts() -> None:
     assert layers == {"run", "law", "place", "interval"}
     prediction = xo.predict(table(), x="flops * 2", loss="loss", by="recipe", at=1e20)
     assert prediction.axes == ("flops * 2", "loss")
+
+
+def test_each_recipe_s_law_and_places_are_drawn_as_its_own() -> None:
+    rows = xo.fit(table(), x="flops", by="recipe", at=1e22).plot().rows
+    drawn = {(row["layer"], row["kind"]) for row in rows}
+    assert drawn == {(layer, kind) for layer in ("run", "law", "place", "interval") for kind in ("slow", "steep")}

@@ -226,3 +226,11 @@ def test_differences_that_wander_as_the_prior_says_are_covered() -> None:
             base.log_x[-1] + math.log(10)).quantiles(np.array([0.05, 0.95]))  # fmt: skip
         hits += low <= values[-1] * unit <= high
     assert hits >= stats.binom.ppf(0.0005, 60, 0.9)
+
+
+def test_a_covariance_that_rounding_put_below_zero_has_a_root() -> None:
+    """One that is exactly of rank one, and one pushed below by more than the first jitter lifts."""
+    vector = np.array([1.0, 2.0, 3.0])
+    covariance = np.stack([np.outer(vector, vector), np.outer(vector, vector) - 1e-7 * np.eye(3)])
+    root = process.roots(covariance.copy(), np.full(2, 14.0))
+    np.testing.assert_allclose(root @ root.transpose(0, 2, 1), covariance, atol=14 * 1e-6)

@@ -158,6 +158,13 @@ def test_one_seed_has_no_interval() -> None:
     assert {item.status for item in diff(one, other).quantities if item.kind == "loss"} == {"no interval"}
 
 
+def test_who_is_better_at_the_largest_size_is_told_when_it_changes() -> None:
+    """Recipes that hardly differ are undecided there; noise is 0.02, and 0.1 of the exponent is 0.28 at width 48."""
+    near, far = (table(0, exponents={"a": 0.3, "b": exponent}) for exponent in (0.3005, 0.4))
+    told = {item.what: (item.old, item.new) for item in diff(near, far).verdicts}
+    assert told["b - a, at the largest common size"] == ("undecided", "b better")
+
+
 def test_claims_change_their_verdict() -> None:
     claim = {"id": "C6", "study": "s", "scale": "c", "verdict": "SUPPORTED", "what": "w", "unit": "nats", "dof": 6,
              "effect": {"value": -0.1, "se": 0.01, "ci": [-0.12, -0.08]}}  # fmt: skip
@@ -286,6 +293,13 @@ def test_markdown_cannot_be_broken_by_a_value() -> None:
         for title in ("plain", "<img src=x> @everyone\n# loud")
     )
     assert "* `title`: plain → &lt;img src=x> &#64;everyone # loud" in markdown(compare(old, new))
+
+
+def test_code_in_markdown_stays_as_it_is() -> None:
+    old, new = (
+        read_snapshot("x", {"params.yaml": json.dumps({"title": title}).encode()}) for title in ("plain", "`a<b` or <c>")
+    )
+    assert "* `title`: plain → `a<b` or &lt;c>" in markdown(compare(old, new))
 
 
 @pytest.mark.parametrize(

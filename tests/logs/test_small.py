@@ -98,3 +98,16 @@ def test_tables_beside_logs_are_passed_over_by_name(tmp_path: Path) -> None:
     runs = find_runs([tmp_path])
     assert [run.name for run in runs] == ["abc"]
     assert runs.notes == ["passed over beside logs of runs: mine.csv; name a table to read it"]
+
+
+def test_settings_of_mlflow_are_numbers_where_they_are_numbers(tmp_path: Path) -> None:
+    run = tmp_path / "mlruns" / "1" / "abc"
+    for name, text in {"metrics/loss": "1700000000000 4.0 0\n", "params/lr": "1e-3", "params/layers": "12",
+                       "params/shift": "-3", "params/optimizer": "adamw"}.items():  # fmt: skip
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(text)
+    (run / "meta.yaml").write_text("run_id: abc\nrun_name: one\nstatus: 3\nlifecycle_stage: active\n")
+    (found,) = find_runs([tmp_path])
+    asked = {name: found.facts[name] for name in ("lr", "layers", "shift", "optimizer")}
+    assert asked == {"lr": 1e-3, "layers": 12, "shift": -3, "optimizer": "adamw"}
+    assert [type(value) for value in asked.values()] == [float, int, int, str]

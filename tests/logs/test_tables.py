@@ -183,3 +183,9 @@ def test_rows_whose_step_is_no_number_are_told(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("_step,loss\n,4\n,3\n")
     with pytest.raises(UsageError, match="no row has a number in the column of steps"):
         find_runs([tmp_path / "b.csv"])
+
+
+def test_a_folder_s_own_tables_are_read_and_those_below_are_others(tmp_path: Path) -> None:
+    put(tmp_path / "runs.csv", [{"name": "a", "loss": 2.5}])
+    put(tmp_path / "plots" / "points.csv", [{"name": "b", "loss": 2.25}])
+    assert [run.name for run in find_runs([tmp_path])] == ["a"]
