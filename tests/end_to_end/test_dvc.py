@@ -64,6 +64,16 @@ def test_metrics_and_plots_mean_something(done: Project) -> None:
     assert "loss_validation" in (done.root / "plots/index.html").read_text()
 
 
+@pytest.mark.slow
+def test_figures_are_drawn_as_svg_and_pdf(done: Project) -> None:
+    said = done.run("crossover", "report", "--figures", "drawn")
+    drawn = sorted((done.root / "drawn").iterdir())
+    assert said.stdout == f"{len(drawn) // 2} figures in drawn, each as SVG and PDF\n"
+    starts = {".svg": b"<svg", ".pdf": b"%PDF"}
+    assert all(path.read_bytes().startswith(starts[path.suffix]) for path in drawn)
+    assert {path.stem for path in drawn if path.suffix == ".svg"} == {path.stem for path in drawn if path.suffix == ".pdf"}
+
+
 def test_adding_a_width_trains_only_the_new_cells(done: Project) -> None:
     before = done.losses().splitlines()
     done.params(lambda values: values["scales"]["mini"].update(widths=[8, 16, 24]))

@@ -20,6 +20,7 @@ from tests.patience import patience
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("server"))
+    Path(".prefect").mkdir()  # as an earlier server left it
     try:
         with own_server(free_port()) as url:
             yield url
