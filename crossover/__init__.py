@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from crossover.api.advise import advise
     from crossover.api.compare import compare
     from crossover.api.fit import fit
+    from crossover.api.keep import keep
     from crossover.api.optimum import optimum
     from crossover.api.predict import predict
     from crossover.base.errors import CrossoverError, UsageError
     from crossover.runs.table import read_runs as read
 
-__all__ = ["CrossoverError", "UsageError", "advise", "compare", "fit", "optimum", "predict", "read"]
+__all__ = ["CrossoverError", "UsageError", "advise", "compare", "fit", "keep", "optimum", "predict", "read"]
 
 _WHERE = {
     "read": "crossover.runs.table:read_runs", "CrossoverError": "crossover.base.errors:CrossoverError",

@@ -31,7 +31,7 @@ from crossover.answers.crossing import (
     without,
 )
 from crossover.answers.decision import ENDS, backtest, gap_at
-from crossover.answers.ladders import Ladder, RecipeLaws, follow, make_ladders, match, without_copies
+from crossover.answers.ladders import COPIED, LOST, Ladder, RecipeLaws, follow, make_ladders, match, without_copies
 from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
@@ -109,9 +109,9 @@ def compare(
         item = _compare(ladders[a], ladders[b], chosen.target, detail, laws)
         kept = item.outlook if len(wanted) <= _DETAIL or item.outlook is None else Outlook(item.outlook.track)
         results.append(replace(item, flags=[*item.flags, *_blind(item, lost, ladders)], outlook=kept))
-    left_out = [LeftOut(f"{name}: diverged, missing or infinite", len(places)) for name, places in lost.items()]
+    left_out = [LeftOut(f"{name}: {LOST}", len(places)) for name, places in lost.items()]
     if copies := int((finite & ~used).sum()):
-        left_out.append(LeftOut("the same recipe, size and loss as another row, to every digit: logged twice", copies))
+        left_out.append(LeftOut(COPIED, copies))
     return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
 
 

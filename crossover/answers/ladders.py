@@ -16,6 +16,9 @@ from crossover.laws.objectives import squares
 from crossover.runs.grouping import group_log
 from crossover.runs.rows import require_positive
 
+LOST = "diverged, missing or infinite"
+COPIED = "the same recipe, size and loss as another row, to every digit: logged twice"
+"""Why rows are left out."""
 _SAME_X = 1e-6  # relative: x within this is one rung; x itself is never rounded
 _DOUBT = 0.05
 _DIGITS = 5  # of a loss, after its first, beyond which it is known by them

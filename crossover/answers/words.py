@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from crossover.answers.advise import Advice, Step
     from crossover.answers.comparison import Backtest, Comparison, Comparisons, Gap
     from crossover.answers.crossing import Crossover
+    from crossover.answers.keeping.keep import Keep
     from crossover.answers.predict import Prediction
 
 _MANY = 12  # pairs, above which each gets one line
@@ -184,6 +185,32 @@ def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Bl
             f"{better}of {runs} of each, P({chance.b} ends below {chance.a}) = {chance.p_b_wins:.3f}; "
             f"{chance.b} - {chance.a} = {chance.difference:+.4f}, s.d. {chance.sd:.2g}"
         )
+
+
+def keep_said(found: "Keep") -> Iterator[Block]:
+    """The verdict and its reason, what to run next, and what each size says."""
+    x = found.names[0]
+    yield from left_out_lines(found.left_out)
+    yield Heading(f"{found.b} instead of {found.a}: {found.verdict}")
+    yield found.why
+    if found.next:
+        pair = f", {found.pair or 'pair'} {found.next.pair}" if found.next.pair else ""
+        yield f"next: {' and '.join(found.next.recipes)} at {x} = {found.next.x:.4g}{pair}, cost {found.next.cost:.3g}"
+    columns = (f"{found.b} − {found.a}", "90% interval", "s.d. of a pair", "for a gain", "against one worth it")
+    out = table("", x, "runs", *columns)
+    for item in found.sizes:
+        known = item.difference
+        value, around = (f"{known.value:+.5f}", span(known.ci, 3, "+")) if known else ("–", "–")
+        evidence = (f"{item.evidence:.3g}", f"{item.against:.3g}")
+        out.add(f"{item.x:.6g}", f"{item.runs_a} and {item.runs_b}", value, around, number(item.sd, 2), *evidence)
+    yield out
+    if found.series:
+        place = found.series
+        yield (
+            f"change {place.number} of a series of {place.of} in {place.log}, {place.keeps} other(s) kept: the e-value "
+            f"must reach {found.needed:.3g}"
+        )
+    yield from (f"note: {flag}" for flag in found.flags)
 
 
 def advice_said(advice: "Advice") -> Iterator[Block]:

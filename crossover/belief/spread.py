@@ -32,7 +32,11 @@ class Spread:
     @property
     def p_b_wins(self) -> float:
         """P(B's loss is the lower one)."""
-        return float(self.weight @ student_cdf(-self.mean / self.scale))
+        return self.below(0.0)
+
+    def below(self, value: float) -> float:
+        """P(D is less than a value)."""
+        return float(self.weight @ student_cdf((value - self.mean) / self.scale))
 
     @property
     def median(self) -> float:

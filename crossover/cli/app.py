@@ -12,6 +12,7 @@ from crossover.cli.advise import advise
 from crossover.cli.compare import compare
 from crossover.cli.fit import fit
 from crossover.cli.import_ import import_
+from crossover.cli.keep import keep
 from crossover.cli.optimum import optimum
 from crossover.cli.predict import predict
 from crossover.cli.project import Group, find_project
@@ -23,7 +24,7 @@ _WIDEST = 160
 
 ANSWERS = Group(
     "Answers, on any table of runs",
-    (import_, compare, predict, advise, fit, optimum),
+    (import_, compare, predict, advise, keep, fit, optimum),
     "crossover compare runs.csv --x flops --by recipe --pair seed --at x=1e22",
 )
 GROUPS = (ANSWERS, *(project.GROUPS if (project := find_project()) else ()))

@@ -297,7 +297,7 @@ def test_markdown_cannot_be_broken_by_a_value() -> None:
 
 def test_code_in_markdown_stays_as_it_is() -> None:
     old, new = (
-        read_snapshot("x", {"params.yaml": json.dumps({"title": title}).encode()}) for title in ("plain", "`a<b` or <c>")
+        read_snapshot("x", {"params.yaml": json.dumps({"title": text}).encode()}) for text in ("plain", "`a<b` or <c>")
     )
     assert "* `title`: plain → `a<b` or &lt;c>" in markdown(compare(old, new))
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from tests.conftest import REPOSITORY
 
 STOREYS = ("crossover", "stages", "flows")
-LONG_STORIES = {"stages/train/loop.py train", "crossover/api/advise.py advise", "crossover/api/fit.py fit"}
-"""The training loop reads from top to bottom; most lines of the two questions say what their arguments are."""
+QUESTIONS = ("advise", "fit", "keep")
+LONG_STORIES = {"stages/train/loop.py train", *(f"crossover/api/{name}.py {name}" for name in QUESTIONS)}
+"""The training loop reads from top to bottom; most lines of the questions say what their arguments are."""
 MOST_FILES = 12
 
 

@@ -95,12 +95,13 @@ def _failing(folder: str, tests: list[str], seconds: float, late: str) -> str:
     environment = {**os.environ, "PYTHONPATH": folder}
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, env=environment, timeout=seconds
-        )
+            command, cwd=folder, capture_output=True, text=True, check=False, env=environment, timeout=seconds,
+            start_new_session=True,  # a bug may kill its group
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return late
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    if done.returncode == 4 and not failed:
+    if done.returncode == 4 and "not found: " in done.stderr:
         raise RuntimeError(f"pytest found no such test: {done.stdout[-500:]}{done.stderr[-500:]}")
     return failed[0] if failed else "" if done.returncode in (0, 5) else f"exit code {done.returncode}"
 

@@ -1,0 +1,1 @@
+"""`crossover keep` on changes of known worth, and on real runs."""
