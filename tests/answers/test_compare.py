@@ -4,12 +4,14 @@ import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from crossover.answers.compare import Settings, compare
+from crossover.answers.compare import Settings, _scatter_flags, compare
 from crossover.answers.comparison import Comparisons
 from crossover.answers.crossing import CROSSES, NO_CROSSING, UNDECIDED
 from crossover.answers.pairing import detectable
@@ -103,6 +105,14 @@ def test_a_planted_crossing_is_found_where_it_is() -> None:
         assert line.endswith(f"]{said}")
     assert [variant.change for variant in result.sensitivity] == [f"without the rung at {size:.4g}" for size in x]
     assert (result.backtest.x, result.backtest.right, result.backtest.held) == (x[-1], True, True)
+    for p, told in (
+        (0.9, "b better with P = 0.90, and so it came"),
+        (0.2, "a better with P = 0.80, and it came the other"),
+    ):
+        moved = replace(result, backtest=replace(result.backtest, p_b_beats_a=p))
+        assert f"told of it: {told}" in "\n".join(map(str, comparisons_said(replace(found, pairs=[moved]))))
+    outside = replace(result, backtest=replace(result.backtest, measured=9.0))
+    assert "is outside their 90% interval" in "\n".join(map(str, comparisons_said(replace(found, pairs=[outside]))))
 
 
 def test_the_chances_of_rungs_that_are_not_listed_are_told_at_every_second() -> None:
@@ -375,3 +385,9 @@ def test_everything_serialises() -> None:
     assert {"value", "ci"} <= set(pair["crossover"])
     assert {"x", "p"} == set(pair["p_b_beats_a"][0])
     assert "difference" not in pair
+
+
+@pytest.mark.parametrize(("times", "told"), [(4.5, False), (5.5, True)])
+def test_rungs_that_scatter_far_more_than_their_runs_are_told(times: float, told: bool) -> None:
+    ahead: Any = SimpleNamespace(track=SimpleNamespace(variance=np.array([4e-6])), misfit=times * 2e-3)
+    assert bool(_scatter_flags(ahead)) == told

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from crossover.answers.words import _small
 from crossover.base.errors import UsageError
 from crossover.cli.app import app
 from tests.conftest import REPOSITORY
@@ -46,6 +47,11 @@ def test_rows_without_a_loss_are_candidates(runs: Path) -> None:
     assert "what to run next" in shown
     assert "Go on: " in shown
     assert "s.d. of the answer" in shown
+
+
+@pytest.mark.parametrize(("regret", "said"), [(None, "nothing"), (1e-10, "nothing"), (0.0123, "0.012")])
+def test_a_regret_that_no_loss_shows_is_nothing(regret: float | None, said: str) -> None:
+    assert _small(regret) == said
 
 
 def test_which_of_two_recipes_wins(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_help_is_in_groups_with_an_example_each() -> None:
         assert part.index("$ crossover ") < len(part.split(":\n", 1)[0])
         for command in group.commands:
             assert re.search(rf"^  {command.__name__.rstrip('_')} ", part, re.MULTILINE)
+    assert "Which of two recipes wins along x, and where they cross." in shown  # a first sentence that has room
     assert "Options:" in shown
     assert "--install-completion" in shown
 

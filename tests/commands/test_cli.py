@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossover.base.errors import UsageError
+from flows.commands.plan import _short
 from flows.studies.targets import targets
 from stages.study.params import load_params
 from tests.conftest import REPOSITORY
@@ -103,3 +104,10 @@ def test_targets_of_one_study_and_of_all(tmp_path: Path) -> None:
         targets(params, "noise", "gpu")
     with pytest.raises(UsageError, match="did you mean 'noise'"):
         targets(params, "nois", "pocket")
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(999.0, "999"), (1e3, "1k"), (999_999.0, "1000k"), (1e6, "1M"), (2.5e9, "2.5B")]
+)
+def test_large_numbers_are_short(count: float, said: str) -> None:
+    assert _short(count) == said

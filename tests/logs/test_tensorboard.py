@@ -177,3 +177,10 @@ def test_what_is_no_event_file_is_one_line(tmp_path: Path, content: bytes) -> No
     with pytest.raises(CrossoverError, match="leave it out") as caught:
         find_runs([path])
     assert "\n" not in str(caught.value)
+
+
+def test_a_step_below_zero_is_that_step(tmp_path: Path) -> None:
+    """Negative ones take ten bytes, two's complement in 64 bits."""
+    (tmp_path / "events.out.tfevents.1").write_bytes(event_file((4.0, 3.0, 2.0), [2**64 - 5, 0, 7]))
+    (run,) = find_runs([tmp_path])
+    assert run.curves["val/loss"] == {-5: 4.0, 0: 3.0, 7: 2.0}

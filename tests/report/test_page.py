@@ -163,7 +163,10 @@ def test_the_map_of_regimes_needs_its_studies(tmp_path: Path, monkeypatch: pytes
     cures = [verdict(id=f"R_{cure}_{regime}") for cure in ("l2", "lr", "batch") for regime in ("small", "fresh")]
     panels = regimes(dict.fromkeys(("regimes", "skydiving", "fresh"), shown), cures)
     assert [figure.title[:3] for figure in panels] == ["(a)", "(b)", "(c)", "(d)"]
-    assert on_one_map(panels).png().startswith(b"\x89PNG")
+    whole = on_one_map(panels)
+    assert whole.png().startswith(b"\x89PNG")
+    titles = [[part["title"] for part in row["hconcat"]] for row in whole.chart.to_dict()["vconcat"]]
+    assert titles == [[figure.title for figure in panels[:2]], [figure.title for figure in panels[2:]]]
 
 
 def test_the_answer_says_who_leads_above_the_meeting_point_and_whether_that_grows() -> None:

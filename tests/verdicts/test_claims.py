@@ -79,6 +79,7 @@ def test_widths_that_differ_are_judged_one_by_one() -> None:
     (judged,) = judge_claims({"x": claim(interest=0.2)}, found, "pocket")
     assert (judged.verdict, judged.direction, judged.effect) == ("MIXED", "mixed", None)
     assert judged.alike < 0.001
+    assert judged.p < 0.01  # the smallest of four, times four; the last width's own is .03
     assert [part.verdict for part in judged.parts] == ["SUPPORTED", "SUPPORTED", "REFUTED", "REFUTED"]
     assert [part.size for part in judged.parts] == ["meaningful", "meaningful", "meaningful", "negligible"]
     half = tables(ladder({"a": lambda _: 0.0, "b": {16: -0.001, 24: -0.6, 32: -0.7, 48: -0.8}.__getitem__}, sd=0.05))
@@ -88,6 +89,7 @@ def test_widths_that_differ_are_judged_one_by_one() -> None:
     grows = tables(ladder({"a": lambda _: 0.0, "b": lambda w: -0.02 * w}, sd=0.01))
     (all_of_them,) = judge_claims({"x": claim(interest=0.1)}, grows, "pocket")
     assert (all_of_them.verdict, all_of_them.effect) == ("SUPPORTED", None)
+    assert all_of_them.p > 1e-5  # that all widths are so is no surer than the least sure of them
 
 
 def test_the_error_of_the_shared_text_is_in_the_interval() -> None:
