@@ -5,12 +5,17 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 
-_FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def fences(page: str) -> list[tuple[str, str]]:
+    """Language (empty for what a program prints) and text of the page's blocks, in order."""
+    return _FENCE.findall(Path(REPOSITORY / "docs" / page).read_text())
 
 
 def blocks(page: str) -> dict[str, list[str]]:
     """The page's blocks by language, in order."""
-    text, found = Path(REPOSITORY / "docs" / page).read_text(), {}
-    for language, body in _FENCE.findall(text):
+    found: dict[str, list[str]] = {}
+    for language, body in fences(page):
         found.setdefault(language, []).append(body)
     return found

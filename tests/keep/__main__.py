@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from crossover.answers.keeping.change import Asked
+from crossover.answers.keeping.change import DISCARD, KEEP, MORE, Asked
+from crossover.answers.keeping.keep import keep
+from tests.conftest import SHARED
 from tests.keep.loop import SIZES, Change, Lab, Noise, heavy, normal, series
 
 DOCUMENT = Path("docs/keep.md")
@@ -38,6 +42,29 @@ def many(count: int, run: Callable[[int], list[Outcome]]) -> list[list[Outcome]]
     """So many series, on all cores."""
     with ProcessPoolExecutor() as pool:
         return list(pool.map(run, range(count), chunksize=max(count // 64, 1)))
+
+
+def real() -> list[str]:
+    """Corpora of DataDecide: are changes that are kept for the largest size better there? The sizes below are shown."""
+    table = pd.read_csv(SHARED / "decide/datadecide/runs.csv")
+    top = float(table["x"].max())
+    came = table[table["x"] == top].groupby("recipe")["loss"].mean()
+    pairs = list(permutations(came.index, 2))
+    names = ("pairs", "kept", "of these better there", "discarded", "of these worse", "run more")
+    lines = head("sizes up to, of the target", *names)
+    for part in (2, 4, 8, 16):
+        shown = table[table["x"] <= top / part * 1.001]
+        columns = (shown["x"].to_numpy(float), shown["loss"].to_numpy(float), shown["recipe"].tolist())
+        ask = partial(keep, *columns, pair=shown["seed"].tolist(), asked=Asked(target=top))
+        told = [(ask(a, b).verdict, bool(came[b] < came[a])) for a, b in pairs]
+        count = {verdict: [better for said, better in told if said == verdict] for verdict in (KEEP, DISCARD, MORE)}
+        kept, gone = count[KEEP], count[DISCARD]
+        lines.append(
+            f"| 1/{part} | {len(pairs)} | {len(kept)} | {sum(kept)} | {len(gone)} | {len(gone) - sum(gone)} "
+            f"| {len(count[MORE])} |"
+        )
+        print(lines[-1], flush=True)
+    return lines
 
 
 def head(*names: str) -> list[str]:
@@ -96,9 +123,9 @@ def fixed_pairs(gain: float, level: float = 0.05, power: float = 0.8) -> int:
 
 def power() -> list[str]:
     """What a gain costs until it is kept, beside a test of a fixed sample."""
-    looks = ("kept", "looks: median, nine in ten")
-    lines = head("gain, in s.d. of the difference of two runs", "pairs of a t test, 80% power", *looks,
-                 *(f"in a series: {name}" for name in looks))  # fmt: skip
+    columns = ("kept", "looks: median, nine in ten")
+    lines = head("gain, in s.d. of the difference of two runs", "pairs of a t test, 80% power", *columns,
+                 *(f"in a series: {name}" for name in columns))  # fmt: skip
     for gain in (0.5, 1.0, 2.0, 4.0):
         cells = []
         for of in (None, CHANGES):
@@ -137,7 +164,7 @@ def main() -> None:
     """All tables."""
     os.environ["OMP_NUM_THREADS"] = "1"
     text = DOCUMENT.read_text()
-    for name, table in (("rates", rates), ("power", power), ("sizes", sizes)):
+    for name, table in (("rates", rates), ("power", power), ("sizes", sizes), ("real", real)):
         if len(sys.argv) == 1 or name in sys.argv[1:]:
             text = between(text, name, table())
             DOCUMENT.write_text(text)
