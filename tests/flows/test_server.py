@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -12,8 +14,10 @@ import pytest
 
 from crossover.base.errors import CrossoverError
 from flows.server import free_port, own_server, require_answer
+from tests.conftest import REPOSITORY
 from tests.end_to_end.conftest import ask, who
 from tests.patience import patience
+from tests.processes import until
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,20 @@ def test_the_password_is_its_owners_alone(api: str) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert json.loads((home / "server.json").read_text())["password"] == os.environ["PREFECT_API_AUTH_STRING"]
     assert "crossover:" not in (home / "server.log").read_text()
+
+
+_TELLING = """
+from types import SimpleNamespace
+from flows.artifacts import tell_changes
+tell_changes(SimpleNamespace(changed=[SimpleNamespace(study="s-c", what="claim C6", old="SUPPORTED", new="REFUTED")]))
+"""
+
+
+@pytest.mark.slow
+def test_a_verdict_that_changed_is_an_event(api: str) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": api, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", _TELLING], env=environment, check=True, timeout=patience(120))
+    known = {"event": {"name": ["crossover.verdict.changed"]}}
+    (event,) = until(lambda: dict(ask(api, "events/filter", filter=known))["events"], 60)
+    assert event["resource"]["prefect.resource.id"] == "crossover.s-c"
+    assert event["payload"] == {"what": "claim C6", "before": "SUPPORTED", "after": "REFUTED"}
