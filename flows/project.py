@@ -16,7 +16,7 @@ from flows.commands.status import status
 from flows.commands.verify import verify
 
 if TYPE_CHECKING:
-    from crossover.answers.advise import Advice
+    from crossover.answers.advising.advise import Advice
     from crossover.cli.predict import Asked
     from crossover.ledger.body import Forecast
     from crossover.ledger.realised import Realised

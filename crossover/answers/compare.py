@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossover.answers import pairing
+from crossover.answers.best import find_best
 from crossover.answers.comparison import Baseline, Chance, Comparison, Comparisons, CurvePoint, Variant
 from crossover.answers.crossing import (
     CROSSES,
@@ -112,7 +113,8 @@ def compare(
     left_out = [LeftOut(f"{name}: {LOST}", len(places)) for name, places in lost.items()]
     if copies := int((finite & ~used).sum()):
         left_out.append(LeftOut(COPIED, copies))
-    return Comparisons(*names, results, int(used.sum()), left_out, digest_arrays(x[used], loss[used]))
+    digest = digest_arrays(x[used], loss[used])
+    return Comparisons(*names, results, int(used.sum()), left_out, digest, find_best(results))
 
 
 def _check_settings(settings: Settings) -> None:

@@ -161,6 +161,38 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """One of the recipes, at the target."""
+
+    recipe: str
+    p_best: float
+    behind: Estimate
+    """Loss above that of the best one: median and 90% interval."""
+    rank: tuple[int, int]
+    """90% interval, 1 is best."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """Best of many."""
+
+    x: float
+    choose: str
+    why: str
+    arms: list[Arm]
+    """The best first, by their levels."""
+    contenders: list[str]
+    """The fewest that hold the best with a probability of .9, the likeliest first."""
+    groups: list[list[str]]
+    """In the order of `arms`; between two groups every one of the first is better than every one of the second with
+    P of .9."""
+    called: list[tuple[str, str]]
+    """Pairs, better and worse, of which one in twenty is expected to be wrong at most."""
+    unknown: list[str]
+    """Recipes that cannot be compared with the others there."""
+
+
+@dataclass(frozen=True)
 class Comparisons(Answer):
     """All pairs of recipes of a table."""
 
@@ -170,6 +202,8 @@ class Comparisons(Answer):
     n_rows: int
     left_out: list[LeftOut]
     digest: str
+    best: Best | None = None
+    """Of three recipes or more, each against each, at a target."""
 
     def said(self) -> Iterator[Block]:
         """Every pair with all there is to say of it; of many pairs one line each."""

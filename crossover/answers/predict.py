@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from crossover.answers.advising.standing import ADVISED, await_losses, believe_runs, is_believed
 from crossover.answers.compare import Settings, compare
 from crossover.answers.comparison import Comparison
 from crossover.answers.ladders import default_law, honest
-from crossover.answers.standing import ADVISED, await_losses, believe_runs, is_believed
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.fields import Finite, Fraction, Positive, Strict

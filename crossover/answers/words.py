@@ -9,8 +9,8 @@ from crossover.laws.words import left_out_lines, number, span
 from crossover.plots.blocks import Block, Heading, Table, table
 
 if TYPE_CHECKING:
-    from crossover.answers.advise import Advice, Step
-    from crossover.answers.comparison import Backtest, Comparison, Comparisons, Gap
+    from crossover.answers.advising.advise import Advice, Step
+    from crossover.answers.comparison import Backtest, Best, Comparison, Comparisons, Gap
     from crossover.answers.crossing import Crossover
     from crossover.answers.keeping.keep import Keep
     from crossover.answers.predict import Prediction
@@ -23,12 +23,34 @@ _TINY = 1e-9  # in losses
 def comparisons_said(result: "Comparisons") -> Iterator[Block]:
     """Every pair with all there is to say of it; of many pairs one line each."""
     yield from left_out_lines(result.left_out)
+    if result.best:
+        yield from _best(result.best)
     if len(result.pairs) > _MANY:
         yield _many(result.pairs)
-        yield from _together(result.pairs)
+        yield from _together(result.pairs, bool(result.best))
         return
     for item in result.pairs:
         yield from _pair(item, result.x)
+
+
+def _best(best: "Best") -> Iterator[Block]:
+    """Which of many to choose, and which may be best."""
+    likely = {arm.recipe: arm.p_best for arm in best.arms}
+    chance = f"P(best) = {likely[best.choose]:.2f}"
+    yield Heading(f"of {len(best.arms)} recipes at {best.x:.4g}: choose {best.choose}, {chance}")
+    yield best.why
+    yield f"with a probability of .9 the best is one of {len(best.contenders)}: {', '.join(best.contenders)}"
+    if len(best.groups) > 1:
+        yield f"told apart: {' < '.join('{' + ', '.join(group) + '}' for group in best.groups)}"
+    out = table("", "recipe", "P(best)", "loss above the best", "90% interval", "rank, 90%")
+    for arm in best.arms:
+        rank = f"{arm.rank[0]} to {arm.rank[1]}" if arm.rank[0] < arm.rank[1] else str(arm.rank[0])
+        out.add(arm.recipe, f"{arm.p_best:.3f}", f"{arm.behind.value:.4f}", span(arm.behind.ci, 3), rank)
+    yield out
+    pairs = len(best.arms) * (len(best.arms) - 1) // 2
+    yield f"{len(best.called)} of {pairs} pairs can be called there: at most one call in twenty is expected to be wrong"
+    if best.unknown:
+        yield f"not among them, since they share too few sizes with the others: {', '.join(best.unknown)}"
 
 
 def _pair(item: "Comparison", x: str) -> Iterator[Block]:
@@ -154,10 +176,10 @@ def _many(pairs: "list[Comparison]") -> Table:
     return out
 
 
-def _together(pairs: "list[Comparison]") -> Iterator[str]:
-    """Of many pairs: wrong calls to expect, and how the top rungs were told from below."""
+def _together(pairs: "list[Comparison]", called: bool) -> Iterator[str]:
+    """Of many pairs: wrong calls to expect, unless that was said, and how the top rungs were told from below."""
     sure = [max(p, 1 - p) for item in pairs if item.gap for p in [item.gap.p_b_beats_a] if max(p, 1 - p) >= SURE]
-    if any(item.gap for item in pairs):
+    if any(item.gap for item in pairs) and not called:
         wrong = sum(1 - p for p in sure)
         yield f"{len(sure)} of {len(pairs)} pairs are called with P of {SURE} or more; {wrong:.2g} wrong calls expected"
     told = [item.backtest for item in pairs if item.backtest]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from crossover.answers.advise import SURE, Advice
-from crossover.answers.advise import advise as advise_arrays
-from crossover.answers.choices import Candidates
+from crossover.answers.advising.advise import SURE, Advice
+from crossover.answers.advising.advise import advise as advise_arrays
+from crossover.answers.advising.choices import Candidates
 from crossover.api.columns import law_and_columns
 from crossover.api.places import Place, read_places
 from crossover.base.errors import UsageError

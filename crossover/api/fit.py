@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crossover.answers.standing import await_losses, is_believed
+from crossover.answers.advising.standing import await_losses, is_believed
 from crossover.api.columns import law_and_columns
 from crossover.api.places import Place, read_places
 from crossover.api.recipes import ByRecipe, by_recipe

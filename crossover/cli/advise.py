@@ -15,7 +15,7 @@ from crossover.cli.output import answer, require_outputs
 from crossover.cli.project import require_project
 
 if TYPE_CHECKING:
-    from crossover.answers.advise import Advice
+    from crossover.answers.advising.advise import Advice
 
 
 def advise(

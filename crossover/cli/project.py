@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from crossover.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from crossover.answers.advise import Advice
+    from crossover.answers.advising.advise import Advice
     from crossover.cli.predict import Asked
     from crossover.ledger.body import Forecast
     from crossover.ledger.realised import Realised

@@ -9,7 +9,7 @@ import numpy as np
 from crossover.plots.house import Chart, Figure, Row, hover, layers, linear, log, only, panels, series, shades, zero
 
 if TYPE_CHECKING:
-    from crossover.answers.advise import Advice
+    from crossover.answers.advising.advise import Advice
     from crossover.answers.comparison import Comparisons
     from crossover.answers.predict import Prediction
     from crossover.laws.optimum import Optima

@@ -15,7 +15,7 @@ from stages.study.params import Scale, Study, load_params
 from stages.study.plan import hours, resolve
 
 if TYPE_CHECKING:
-    from crossover.answers.advise import Advice
+    from crossover.answers.advising.advise import Advice
     from crossover.cli.predict import Asked
 
 RESULTS = Path("data/results")
@@ -37,8 +37,8 @@ def advise_study(
     Candidates are the planned cells that are not finished, `seeds` further seeds, and both at further `widths`. Where
     two recipes are one run by construction, its cells say nothing of their difference and are left out.
     """
-    from crossover.answers.advise import advise
-    from crossover.answers.choices import Candidates
+    from crossover.answers.advising.advise import advise
+    from crossover.answers.advising.choices import Candidates
     from crossover.runs.table import read_runs
 
     params = load_params()

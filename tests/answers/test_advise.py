@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crossover.answers.advise import advise, knowledge_gradient
-from crossover.answers.choices import Candidates
-from crossover.answers.sequence import Cells, plan
+from crossover.answers.advising.advise import advise, knowledge_gradient
+from crossover.answers.advising.choices import Candidates
+from crossover.answers.advising.sequence import Cells, plan
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Noise, Rows, believe

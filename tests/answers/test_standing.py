@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossover.answers.standing import believe_runs
+from crossover.answers.advising.standing import believe_runs
 from crossover.laws.laws import get_law
 
 X = np.repeat([1e15, 1e16, 1e17, 1e18], 3)

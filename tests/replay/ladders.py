@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossover.answers.advise import advise
-from crossover.answers.choices import Candidates
+from crossover.answers.advising.advise import advise
+from crossover.answers.advising.choices import Candidates
 from tests.calibration.__main__ import LADDERS, Ladder
 
 TRUTHS: tuple[tuple[str, float | None, float, float], ...] = (

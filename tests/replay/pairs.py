@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crossover.answers.advise import advise
-from crossover.answers.choices import Candidates
+from crossover.answers.advising.advise import advise
+from crossover.answers.advising.choices import Candidates
 
 RESULTS = Path("data/results")
 _WIDTHS = 4  # that both recipes must have

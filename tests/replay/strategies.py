@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossover.answers.advise import advise
-from crossover.answers.choices import Candidates
+from crossover.answers.advising.advise import advise
+from crossover.answers.advising.choices import Candidates
 from crossover.belief.posterior import Noise, Rows, believe
 from crossover.laws.fit import fit_law
 from crossover.laws.laws import LAWS

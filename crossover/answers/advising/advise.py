@@ -4,9 +4,9 @@
 
 The answer is the loss at the target or, of two recipes, which one has the lower loss there; where that stands is what
 `compare` and `predict` say of the same runs. A belief (`crossover.belief.posterior`) holds every law that the runs
-leave open; a cell's worth is how much its result is expected to narrow the answer (`crossover.answers.sequence`). Of
-two recipes that worth is the knowledge gradient: the loss that one expects to save by choosing after the result instead
-of now (Frazier, Powell and Dayanik 2008). Run the first cells, add their rows, ask again: what they turn out to be
+leave open; a cell's worth is how much its result is expected to narrow the answer (`advising.sequence`). Of two recipes
+that worth is the knowledge gradient: the loss that one expects to save by choosing after the result instead of now
+(Frazier, Powell and Dayanik 2008). Run the first cells, add their rows, ask again: what they turn out to be
 moves all that follows. Sequential design for scaling laws by expected reduction of error at a target: Li et al. 2026,
 arXiv 2604.22753.
 """
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from crossover.answers.choices import Candidates, Table, find_partners, read_candidates
+from crossover.answers.advising.choices import Candidates, Table, find_partners, read_candidates
+from crossover.answers.advising.sequence import Cells, Chosen, Worth, plan
+from crossover.answers.advising.standing import ADVISED, Known, Standing, believe_runs
 from crossover.answers.compare import Settings, compare
 from crossover.answers.decision import knowledge_gradient
-from crossover.answers.sequence import Cells, Chosen, Worth, plan
-from crossover.answers.standing import ADVISED, Known, Standing, believe_runs
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Belief, Ints, Rows

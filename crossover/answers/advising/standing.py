@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from crossover.answers.choices import MOST, order_runs, read_finished
+from crossover.answers.advising.choices import MOST, order_runs, read_finished
 from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.belief.posterior import Belief, Rows, believe

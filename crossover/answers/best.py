@@ -1,0 +1,148 @@
+"""Which of many recipes is best at a target: P(best), those that cannot be excluded, ranks, and which to choose.
+
+The belief speaks of pairs. Losses of N recipes that are jointly Student's t of four degrees of freedom, as the members
+of a pair's belief are, are fitted to what it says of all pairs: levels mu to the medians of the differences, variances
+v, of errors that are each recipe's own, to the squares of their widths (least squares, v not negative), as Bradley and
+Terry (1952) fit strengths to comparisons. Chances are of draws from it.
+
+The recipe with the highest P(best) has often been lucky where it was last seen, the more so the more there are, so it
+is not the choice: the recipe that is lowest at the largest common size is, unless another one is better at the target
+with P above .9. On published ladders that costs no more than the order there (docs/decide.md).
+
+Of all pairs those are called whose calls are expected to be wrong one time in twenty at most, together: the surest
+first, until the mean of 1 - P reaches that (Newton et al. 2004), a false discovery rate.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, special
+
+from crossover.answers.comparison import Arm, Best, Comparison, Gap
+from crossover.answers.decision import ENDS
+from crossover.base.arrays import Floats
+from crossover.runs.estimates import CONFIDENCE, Estimate
+
+Ints = npt.NDArray[np.int_]
+OVERRULED = 0.9
+"""P of being better at the target than the recipe that leads the runs, above which another one is chosen."""
+FALSE_CALLS = 0.05
+_DRAWS = 8192
+_DOF = 4.0
+_WIDTH = 2 * float(special.stdtrit(_DOF, 0.5 + CONFIDENCE / 2))
+
+
+def find_best(pairs: Sequence[Comparison]) -> Best | None:
+    """Of recipes compared each with each at one target; None of fewer than three that have an answer there."""
+    every = list(dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b)))
+    if len(pairs) != len(every) * (len(every) - 1) // 2:
+        return None
+    names = _answered(pairs, every)
+    told = [(pair, pair.gap) for pair in pairs if pair.gap and {pair.a, pair.b} <= set(names)]
+    if len(names) < 3:
+        return None
+    a, b = (np.array([names.index(name) for name in side]) for side in zip(*((p.a, p.b) for p, _ in told), strict=True))
+    median = np.array([gap.difference.value for _, gap in told])
+    width = np.diff([gap.spread.quantiles(ENDS) for _, gap in told])[:, 0] / _WIDTH
+    level, variance = fit_levels(a, b, median, width, len(names))
+    loss = level + draws(len(names)) * np.sqrt(variance)
+    order = np.argsort(level, kind="stable")
+    loss, ordered = loss[:, order], [names[i] for i in order]
+    chosen, why = _choose(told, names, a, b)
+    return Best(
+        x=told[0][1].x,
+        choose=chosen,
+        why=why,
+        arms=list(_arms(loss, ordered)),
+        contenders=_contenders(loss, ordered),
+        groups=_groups(loss, ordered),
+        called=_called([gap for _, gap in told], [(pair.a, pair.b) for pair, _ in told]),
+        unknown=[name for name in every if name not in names],
+    )
+
+
+def _answered(pairs: Sequence[Comparison], names: list[str]) -> list[str]:
+    """Without those, the fewest at a time, whose pairs have no answer."""
+    names = list(names)
+    while open_ := [
+        name for pair in pairs if not pair.gap and {pair.a, pair.b} <= set(names) for name in (pair.a, pair.b)
+    ]:
+        names.remove(max(open_, key=open_.count))
+    return names
+
+
+def fit_levels(a: Ints, b: Ints, median: Floats, width: Floats, count: int) -> tuple[Floats, Floats]:
+    """Levels [count], of mean zero, and variances of t, from medians and scales of b - a."""
+    width = np.maximum(width, 1e-9 * max(float(np.abs(median).max()), 1e-300))
+    rows = np.arange(len(a))
+    apart, both = np.zeros((2, len(a), count))
+    apart[rows, b], apart[rows, a] = 1.0, -1.0
+    both[rows, b] = both[rows, a] = 1.0
+    level = np.linalg.lstsq(apart / width[:, None], median / width, rcond=None)[0]
+    variance = optimize.nnls(both / width[:, None] ** 2, np.ones(len(a)))[0]
+    return level - level.mean(), variance
+
+
+@cache
+def draws(count: int) -> Floats:
+    """[draws, count] of a standard t whose scale all share, the same whenever asked; each has its mirror image."""
+    generator = np.random.default_rng(count)
+    normal = generator.normal(size=(_DRAWS // 2, count))
+    scale = np.sqrt(_DOF / generator.chisquare(_DOF, _DRAWS // 2))
+    half = normal * scale[:, None]
+    return np.concatenate([half, -half])
+
+
+def _choose(told: Sequence[tuple[Comparison, Gap]], names: list[str], a: Ints, b: Ints) -> tuple[str, str]:
+    """The recipe that leads at the largest common sizes, on average over the others, or one that overrules it."""
+    lead, p = np.zeros(len(names)), np.full((len(names), len(names)), 0.5)
+    for (pair, gap), i, j in zip(told, a, b, strict=True):
+        d = pair.baseline.difference.value if pair.baseline else 0.0
+        lead[i], lead[j] = lead[i] - d, lead[j] + d
+        p[j, i], p[i, j] = gap.p_b_beats_a, 1 - gap.p_b_beats_a
+    first = int(lead.argmin())
+    better, leader = int(p[:, first].argmax()), names[first]
+    if (sure := p[better, first]) > OVERRULED:
+        return names[
+            better
+        ], f"P = {sure:.3f} that it is better there than {leader}, which leads at the largest common size"
+    return leader, f"it leads where all were run, and none is better there with P above {OVERRULED:g}"
+
+
+def _arms(loss: Floats, names: list[str]) -> Iterator[Arm]:
+    best = np.bincount(loss.argmin(1), minlength=len(names)) / len(loss)
+    behind = loss - loss.min(1, keepdims=True)
+    rank = 1 + loss.argsort(1).argsort(1)
+    ends = (0.5 - CONFIDENCE / 2, 0.5, 0.5 + CONFIDENCE / 2)
+    low, middle, high = np.quantile(behind, ends, axis=0)
+    first, _, last = np.quantile(rank, ends, axis=0, method="inverted_cdf")
+    for i, name in enumerate(names):
+        around = Estimate(float(middle[i]), None, (float(low[i]), float(high[i])))
+        yield Arm(name, float(best[i]), around, (int(first[i]), int(last[i])))
+
+
+def _contenders(loss: Floats, names: list[str]) -> list[str]:
+    best = np.bincount(loss.argmin(1), minlength=len(names)) / len(loss)
+    order = np.argsort(-best, kind="stable")
+    return [names[i] for i in order[: int(np.searchsorted(np.cumsum(best[order]), CONFIDENCE)) + 1]]
+
+
+def _groups(loss: Floats, names: list[str]) -> list[list[str]]:
+    """Cut wherever the worst of those above is better than the best of those below in nine draws of ten."""
+    above = np.maximum.accumulate(loss, axis=1)
+    below = np.minimum.accumulate(loss[:, ::-1], axis=1)[:, ::-1]
+    apart = (above[:, :-1] < below[:, 1:]).mean(0) >= CONFIDENCE
+    cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(names)]
+    return [names[start:end] for start, end in pairwise(cuts)]
+
+
+def _called(gaps: Sequence[Gap], names: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Better and worse, the surest first."""
+    wrong = np.array([min(gap.p_b_beats_a, 1 - gap.p_b_beats_a) for gap in gaps])
+    order = np.argsort(wrong, kind="stable")
+    share = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
+    called = order[: int(np.searchsorted(share, FALSE_CALLS, side="right"))]
+    return [names[i] if gaps[i].p_b_beats_a < 0.5 else names[i][::-1] for i in called]
