@@ -405,3 +405,16 @@ def bowls(best: float, rates: tuple[float, ...] = (0.005, 0.01, 0.02, 0.04, 0.08
     """Bowls of one recipe with their best rate planted."""
     found = losses({"a": 0.3}, lrs=rates)
     return found.assign(loss_validation=4 * (found["width"] / 24) ** -0.3 + 0.02 * np.log2(found["lr"] / best) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ((48,), "1 cell removed (b, width 48, seed 0)"),
+        ((16, 48), "2 cells removed (b, width 16, seed 0; … b, width 48, seed 0)"),
+    ],
+)
+def test_cells_that_are_gone_are_counted_and_the_first_and_last_named(gone: tuple[int, ...], said: str) -> None:
+    rows = table(0)
+    kept = rows[~((rows["recipe"] == "b") & (rows["seed"] == 0) & rows["width"].isin(gone))]
+    assert said in markdown(diff(rows, kept))

@@ -1,9 +1,13 @@
-"""What a failed cell means for the studies that plan it."""
+"""What a failed cell means for the studies that plan it, and where cells are said to run."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from flows.artifacts import Outcome
 from flows.pipeline import _studies_that_lack
+from flows.runners import Where
 from stages.cells.job import Job
 from stages.cells.plan import Plan
 from tests.cells.test_pool import planned, tokenized
@@ -19,3 +23,12 @@ def test_a_failed_cell_is_told_of_every_study_that_plans_it(planned: Plan) -> No
     told = _studies_that_lack([Outcome(job, "failed", 1, "too slow")], [planned, other, apart])
     assert told == [f"{key}-mini: 1 cell(s) failed: {job.name}: too slow" for key in ("tiny", "other")]
     assert _studies_that_lack([Outcome(job, "done")], [planned, other]) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [({"runner": "local", "workers": 2}, "2 workers"), ({"runner": "slurm"}, "Slurm"),
+     ({"runner": "dask", "address": "tcp://host:1"}, "dask at tcp://host:1")],
+)  # fmt: skip
+def test_a_place_in_words(where: dict[str, Any], said: str) -> None:
+    assert Where(**where).place == said

@@ -34,7 +34,7 @@ def event_file(losses: Iterable[float] = (4.0, 3.0, 2.5), steps: Iterable[int] |
     content = b""
     for step, loss in enumerate(losses) if steps is None else zip(steps, losses, strict=True):
         value = field(1, b"val/loss") + field(2, loss)
-        record = field(2, step) + field(5, field(1, value))
+        record = b"\x09" + struct.pack("<d", 1.0) + field(2, step) + field(5, field(1, value))
         length = struct.pack("<Q", len(record))
         content += length + checksum(length) + record + checksum(record)
     return content
