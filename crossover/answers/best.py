@@ -14,6 +14,7 @@ first, until the mean of 1 - P reaches that (Newton et al. 2004), a false discov
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -35,7 +36,27 @@ _DOF = 4.0
 _WIDTH = 2 * float(special.stdtrit(_DOF, 0.5 + CONFIDENCE / 2))
 
 
-def find_best(pairs: Sequence[Comparison]) -> Best | None:
+@dataclass(frozen=True)
+class Levels:
+    """Losses of recipes at a target, as the answers of their pairs have them together; zero is their mean."""
+
+    names: list[str]
+    told: list[tuple[Comparison, Gap]]
+    a: Ints
+    b: Ints
+    """Which recipes each pair is of."""
+    level: Floats
+    variance: Floats
+    """Squares of scales."""
+
+    @property
+    def loss(self) -> Floats:
+        """Draws [draws, recipes]."""
+        losses: Floats = self.level + draws(len(self.names)) * np.sqrt(self.variance)
+        return losses
+
+
+def levels(pairs: Sequence[Comparison]) -> Levels | None:
     """Of recipes compared each with each at one target; None of fewer than three that have an answer there."""
     every = list(dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b)))
     if len(pairs) != len(every) * (len(every) - 1) // 2:
@@ -47,20 +68,27 @@ def find_best(pairs: Sequence[Comparison]) -> Best | None:
     a, b = (np.array([names.index(name) for name in side]) for side in zip(*((p.a, p.b) for p, _ in told), strict=True))
     median = np.array([gap.difference.value for _, gap in told])
     width = np.diff([gap.spread.quantiles(ENDS) for _, gap in told])[:, 0] / _WIDTH
-    level, variance = fit_levels(a, b, median, width, len(names))
-    loss = level + draws(len(names)) * np.sqrt(variance)
-    order = np.argsort(level, kind="stable")
-    loss, ordered = loss[:, order], [names[i] for i in order]
-    chosen, why = _choose(told, names, a, b)
+    return Levels(names, told, a, b, *fit_levels(a, b, median, width, len(names)))
+
+
+def find_best(pairs: Sequence[Comparison]) -> Best | None:
+    """The same, as an answer."""
+    known = levels(pairs)
+    if known is None:
+        return None
+    order = np.argsort(known.level, kind="stable")
+    loss, ordered = known.loss[:, order], [known.names[i] for i in order]
+    chosen, why = _choose(known)
+    every = dict.fromkeys(name for pair in pairs for name in (pair.a, pair.b))
     return Best(
-        x=told[0][1].x,
+        x=known.told[0][1].x,
         choose=chosen,
         why=why,
         arms=list(_arms(loss, ordered)),
         contenders=_contenders(loss, ordered),
         groups=_groups(loss, ordered),
-        called=_called([gap for _, gap in told], [(pair.a, pair.b) for pair, _ in told]),
-        unknown=[name for name in every if name not in names],
+        called=_called([gap for _, gap in known.told], [(pair.a, pair.b) for pair, _ in known.told]),
+        unknown=[name for name in every if name not in known.names],
     )
 
 
@@ -96,10 +124,11 @@ def draws(count: int) -> Floats:
     return np.concatenate([half, -half])
 
 
-def _choose(told: Sequence[tuple[Comparison, Gap]], names: list[str], a: Ints, b: Ints) -> tuple[str, str]:
+def _choose(known: Levels) -> tuple[str, str]:
     """The recipe that leads at the largest common sizes, on average over the others, or one that overrules it."""
+    names = known.names
     lead, p = np.zeros(len(names)), np.full((len(names), len(names)), 0.5)
-    for (pair, gap), i, j in zip(told, a, b, strict=True):
+    for (pair, gap), i, j in zip(known.told, known.a, known.b, strict=True):
         d = pair.baseline.difference.value if pair.baseline else 0.0
         lead[i], lead[j] = lead[i] - d, lead[j] + d
         p[j, i], p[i, j] = gap.p_b_beats_a, 1 - gap.p_b_beats_a

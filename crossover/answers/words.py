@@ -10,6 +10,7 @@ from crossover.plots.blocks import Block, Heading, Table, table
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice, Step
+    from crossover.answers.advising.arms import ArmsAdvice
     from crossover.answers.comparison import Backtest, Best, Comparison, Comparisons, Gap
     from crossover.answers.crossing import Crossover
     from crossover.answers.keeping.keep import Keep
@@ -233,6 +234,25 @@ def keep_said(found: "Keep") -> Iterator[Block]:
             f"must reach {found.needed:.3g}"
         )
     yield from (f"note: {flag}" for flag in found.flags)
+
+
+def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
+    """Of many recipes: where the choice stands, who is dropped, and what to run."""
+    yield from left_out_lines(advice.left_out)
+    yield from _best(advice.best)
+    if advice.dropped:
+        yield f"dropped, best with less than 1 in 100: {', '.join(advice.dropped)}"
+    if advice.steps:
+        title = "what further runs would bring" if advice.stop else "what to run next"
+        out = table(title, "step", "cell", "recipe", advice.unit, "together", "saves", left=3)
+        for i, step in enumerate(advice.steps[:_STEPS], 1):
+            pair = f", {advice.pair} {step.pair}" if step.pair else ""
+            cost = (f"{step.cost:.3g}", f"{step.cumulative_cost:.3g}")
+            out.add(str(i), f"x = {step.x:.4g}{pair}", step.recipe, *cost, f"{step.saves:.2g}")
+        yield out
+    yield ("Stop: " if advice.stop else "Go on: ") + advice.why + "."
+    if advice.steps and not advice.stop:
+        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
 
 
 def advice_said(advice: "Advice") -> Iterator[Block]:

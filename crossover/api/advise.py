@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from crossover.answers.advising.advise import SURE, Advice
+from crossover.answers.advising.advise import Advice
 from crossover.answers.advising.advise import advise as advise_arrays
-from crossover.answers.advising.choices import Candidates
+from crossover.answers.advising.arms import ArmsAdvice, advise_arms
+from crossover.answers.advising.choices import SURE, Candidates
 from crossover.api.columns import law_and_columns
 from crossover.api.places import Place, read_places
 from crossover.base.errors import UsageError
@@ -34,10 +35,10 @@ def advise(
     noise: float | None = None,
     sure: float = SURE,
     where: str | None = None,
-) -> Advice:
+) -> Advice | ArmsAdvice:
     """Which of some candidate cells to run next, in order, and whether they are worth it.
 
-    The cells within the budget that tell most about the loss at a target, or about which of two recipes wins there.
+    The cells within the budget that tell most about the loss at a target, or about which of several recipes wins there.
 
     Args:
         table: finished runs: a file's path, a DataFrame, or columns by name as arrays of one length.
@@ -49,7 +50,8 @@ def advise(
         n: column or expression: parameters.
         d: column or expression: training tokens.
         cost: column or expression of a cell's cost; 6 N D, or x, where absent.
-        by: column that names one of two recipes; "none" pools several on purpose.
+        by: column that names the recipe; "none" pools several on purpose. Of three or more, along x, losers are
+            dropped, and law and noise are not asked.
         pair: column that pairs runs of one size: the seed.
         law: `power`, `power_floor`, `chinchilla`, `chinchilla_shared`; by default `chinchilla` with N and D, else
             `power_floor`.
@@ -58,7 +60,7 @@ def advise(
         where: keep finished runs that satisfy this.
 
     Raises:
-        UsageError: no candidate, too few runs, three recipes, a value that is not positive.
+        UsageError: no candidate, too few runs, three recipes with N and D, a value that is not positive.
 
     Source: knowledge gradient, Frazier, Powell and Dayanik 2008; sequential design for scaling laws, Li et al. 2026
     (arXiv 2604.22753).
@@ -75,13 +77,21 @@ def advise(
     recipes = recipe_column(runs, by, loss, *columns.values())
     runs, cells = (runs, read_runs(candidates)) if candidates is not None else _without_loss(runs, loss)
     places = {name: cells.numbers(text) for name, text in columns.items()}
-    advice = advise_arrays(
-        {name: runs.numbers(text) for name, text in columns.items()}, read_losses(runs, loss),
-        Candidates(places, cells.numbers(cost) if cost else _compute(places), _labels(cells, recipes),
-                   _labels(cells, pair)),
-        read_places(at, columns), budget, law=chosen, recipe=_labels(runs, recipes), pair=_labels(runs, pair),
-        noise=noise, sure=sure,
-    )  # fmt: skip
+    given = Candidates(
+        places, cells.numbers(cost) if cost else _compute(places), _labels(cells, recipes), _labels(cells, pair)
+    )
+    inputs = {name: runs.numbers(text) for name, text in columns.items()}
+    losses, names, seeds = read_losses(runs, loss), _labels(runs, recipes), _labels(runs, pair)
+    targets = read_places(at, columns)
+    advice: Advice | ArmsAdvice
+    if "x" in inputs and names is not None and len(set(names)) > 2:
+        if len(targets) != 1:
+            raise UsageError("which of several recipes wins is asked at one target; name one")
+        advice = advise_arms(inputs["x"], losses, names, seeds, given, targets[0]["x"], budget, sure)
+    else:
+        advice = advise_arrays(
+            inputs, losses, given, targets, budget, law=chosen, recipe=names, pair=seeds, noise=noise, sure=sure
+        )
     lost = name_lost(advice.left_out, runs, None, loss, *columns.values())
     return replace(advice, left_out=[*runs.left_out, *lost], pair=pair)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from crossover.answers.advising.choices import Candidates, Table, find_partners, read_candidates
+from crossover.answers.advising.choices import SURE, Candidates, Table, check_budget, find_partners, read_candidates
 from crossover.answers.advising.sequence import Cells, Chosen, Worth, plan
 from crossover.answers.advising.standing import ADVISED, Known, Standing, believe_runs
 from crossover.answers.compare import Settings, compare
@@ -35,7 +35,6 @@ from crossover.runs.table import LeftOut
 if TYPE_CHECKING:
     from crossover.plots.house import Figure
 
-SURE = 0.95
 _LITTLE = 1 / 3  # of one run's noise: an answer of one recipe is settled where the rest would move it by less
 _LIMIT = 1000
 _TINY = 1e-6  # of the answer's standard deviation: a gain below it is none
@@ -166,12 +165,9 @@ def _law(name: str) -> Law:
 
 
 def _check(budget: float, noise: float | None, sure: float, targets: Sequence[Mapping[str, float]]) -> None:
-    if not 0 < budget < math.inf:
-        raise UsageError(f"the budget must be positive and finite; got {budget:g}")
+    check_budget(budget, sure)
     if noise is not None and not 0 < noise < math.inf:
         raise UsageError(f"the noise must be positive and finite; got {noise:g}")
-    if not 0.5 < sure < 1:
-        raise UsageError(f"sure must be over 0.5 and under 1; got {sure:g}")
     if not targets:
         raise UsageError("name a target")
 

@@ -1,5 +1,6 @@
 """The tables that advice is made from: finished runs and candidate cells, checked, with who is whose partner."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from crossover.laws.laws import Law
 from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
 
+SURE = 0.95
+"""Probability from which on an answer is taken as settled."""
 MOST = 3000
 """Finished runs: time grows with their third power, minutes here."""
 
@@ -37,6 +40,14 @@ class Table:
     label: npt.NDArray[np.object_]
     """Pair labels; empty text where a row has none."""
     cost: Floats
+
+
+def check_budget(budget: float, sure: float) -> None:
+    """Raises `UsageError` where one of them cannot be."""
+    if not 0 < budget < math.inf:
+        raise UsageError(f"the budget must be positive and finite; got {budget:g}")
+    if not 0.5 < sure < 1:
+        raise UsageError(f"sure must be over 0.5 and under 1; got {sure:g}")
 
 
 def _texts(values: Sequence[Any] | npt.NDArray[Any] | None, count: int, what: str) -> npt.NDArray[np.object_]:
