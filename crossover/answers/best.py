@@ -85,7 +85,7 @@ def find_best(pairs: Sequence[Comparison]) -> Best | None:
         choose=chosen,
         why=why,
         arms=list(_arms(loss, ordered)),
-        contenders=_contenders(loss, ordered),
+        contenders=[ordered[i] for i in contenders(loss)],
         groups=_groups(loss, ordered),
         called=_called([gap for _, gap in known.told], [(pair.a, pair.b) for pair, _ in known.told]),
         unknown=[name for name in every if name not in known.names],
@@ -124,25 +124,47 @@ def draws(count: int) -> Floats:
     return np.concatenate([half, -half])
 
 
+def choose(lead: Floats, p: Floats) -> tuple[int, int]:
+    """The recipe that leads the runs, lowest in `lead` [N], and the one to choose.
+
+    The latter is another one where its chance to be better than the first, in `p` [N, N], row against column, is over
+    `OVERRULED`.
+    """
+    first = int(lead.argmin())
+    better = int(p[:, first].argmax())
+    return first, better if p[better, first] > OVERRULED else first
+
+
+def contenders(loss: Floats) -> list[int]:
+    """The fewest of draws' [draws, N] columns that hold the lowest with a probability of .9, the likeliest first."""
+    best = _shares(loss)
+    order = np.argsort(-best, kind="stable")
+    return [int(i) for i in order[: int(np.searchsorted(np.cumsum(best[order]), CONFIDENCE)) + 1]]
+
+
+def _shares(loss: Floats) -> Floats:
+    """How often each is lowest."""
+    return np.asarray(np.bincount(loss.argmin(1), minlength=loss.shape[1]) / len(loss))
+
+
 def _choose(known: Levels) -> tuple[str, str]:
-    """The recipe that leads at the largest common sizes, on average over the others, or one that overrules it."""
-    names = known.names
-    lead, p = np.zeros(len(names)), np.full((len(names), len(names)), 0.5)
+    """By the order at the largest common sizes, on average over the others."""
+    count = len(known.names)
+    lead, p = np.zeros(count), np.full((count, count), 0.5)
     for (pair, gap), i, j in zip(known.told, known.a, known.b, strict=True):
         d = pair.baseline.difference.value if pair.baseline else 0.0
         lead[i], lead[j] = lead[i] - d, lead[j] + d
         p[j, i], p[i, j] = gap.p_b_beats_a, 1 - gap.p_b_beats_a
-    first = int(lead.argmin())
-    better, leader = int(p[:, first].argmax()), names[first]
-    if (sure := p[better, first]) > OVERRULED:
-        return names[
-            better
-        ], f"P = {sure:.3f} that it is better there than {leader}, which leads at the largest common size"
-    return leader, f"it leads where all were run, and none is better there with P above {OVERRULED:g}"
+    first, chosen = choose(lead, p)
+    leader = known.names[first]
+    if chosen == first:
+        return leader, f"it leads where all were run, and none is better there with P above {OVERRULED:g}"
+    why = f"P = {p[chosen, first]:.3f} that it is better there than {leader}, which leads where all were run"
+    return known.names[chosen], why
 
 
 def _arms(loss: Floats, names: list[str]) -> Iterator[Arm]:
-    best = np.bincount(loss.argmin(1), minlength=len(names)) / len(loss)
+    best = _shares(loss)
     behind = loss - loss.min(1, keepdims=True)
     rank = 1 + loss.argsort(1).argsort(1)
     ends = (0.5 - CONFIDENCE / 2, 0.5, 0.5 + CONFIDENCE / 2)
@@ -151,12 +173,6 @@ def _arms(loss: Floats, names: list[str]) -> Iterator[Arm]:
     for i, name in enumerate(names):
         around = Estimate(float(middle[i]), None, (float(low[i]), float(high[i])))
         yield Arm(name, float(best[i]), around, (int(first[i]), int(last[i])))
-
-
-def _contenders(loss: Floats, names: list[str]) -> list[str]:
-    best = np.bincount(loss.argmin(1), minlength=len(names)) / len(loss)
-    order = np.argsort(-best, kind="stable")
-    return [names[i] for i in order[: int(np.searchsorted(np.cumsum(best[order]), CONFIDENCE)) + 1]]
 
 
 def _groups(loss: Floats, names: list[str]) -> list[list[str]]:

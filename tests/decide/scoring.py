@@ -9,10 +9,12 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
+
+from crossover.answers.best import choose, contenders, draws, fit_levels
 
 Floats = npt.NDArray[np.float64]
 SURE = 0.95
-_ARMS = 8  # recipes that are asked, of many
 _FEW = 8  # recipes, below which ladders are resampled
 _DRAWS = 400
 _LEAST_P = 1e-3
@@ -125,26 +127,25 @@ def _interval(draws: Floats) -> tuple[float, float, float]:
 
 
 def arms(rows: pd.DataFrame) -> pd.DataFrame:
-    """Choosing among all recipes of a table: regret of the last rung's and of our choice, in mean |D| of the table.
-
-    Ours is, of the eight that are lowest at the last rung, the one with the highest mean chance to beat the others: the
-    belief of a pair does not know that of many recipes the most promising have been lucky.
-    """
+    """Choosing among all recipes of a table: regrets of three rules, and whether the best one was not excluded."""
     out = []
     for (name, ladder, reach, _), group in rows.groupby(["set", "ladder", "range", "target"], sort=False):
         names, codes = np.unique(group[["a", "b"]].to_numpy(), return_inverse=True)
-        if len(names) < 3:
-            continue
         a, b = codes.reshape(-1, 2).T
-        truth, last = (_each(len(names), a, b, group[part].to_numpy()) for part in ("truth", "last"))
-        chance = _each(len(names), a, b, group["p"].to_numpy() - 0.5)
-        by_last = np.nanmean(last, 1)
-        few = np.argsort(by_last, kind="stable")[:_ARMS]
-        chosen = {"single": few[0], "ours": few[np.nanmean(chance[np.ix_(few, few)], 1).argmax()]}
-        value = np.nanmean(truth, 1)
+        if len(names) < 3 or len(group) < len(names) * (len(names) - 1) // 2 or group["p"].isna().any():
+            continue
+        truth, last = (np.nanmean(_each(len(names), a, b, group[part].to_numpy()), 1) for part in ("truth", "last"))
+        chance = 0.5 + _each(len(names), a, b, group["p"].to_numpy() - 0.5)
+        width = (group["q95"] - group["q05"]).to_numpy() / (2 * stats.t.ppf(0.95, 4))
+        level, variance = fit_levels(a, b, group["mean"].to_numpy(), width, len(names))
+        loss = level + draws(len(names)) * np.sqrt(variance)
+        kept = contenders(loss)
+        chosen = {"single": int(last.argmin()), "ours": choose(last, chance)[1], "likeliest": kept[0]}
+        regrets = {rule: truth[arm] - truth.min() for rule, arm in chosen.items()}
         size = group["truth"].abs().mean()
-        out.append({"set": name, "ladder": ladder, "range": reach}
-                   | {rule: (value[arm] - value.min()) / size for rule, arm in chosen.items()})  # fmt: skip
+        out.append({"set": name, "ladder": ladder, "range": reach, **regrets}
+                   | {f"{rule}_share": regret / size for rule, regret in regrets.items()}
+                   | {"held": int(truth.argmin()) in kept, "contenders": len(kept) / len(names)})  # fmt: skip
     return pd.DataFrame(out)
 
 

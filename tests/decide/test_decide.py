@@ -87,9 +87,12 @@ def test_the_single_scale_has_its_chance_from_the_other_sets() -> None:
 
 def test_choosing_among_many_is_scored_by_what_was_given_away() -> None:
     rows = pd.concat([answered().iloc[:1]] * 3, ignore_index=True)
-    said = {"last": [-0.1, -0.3, -0.2], "p": [0.9, 0.6, 0.3], "truth": [-0.4, -0.2, 0.2]}  # c leads, and b will
-    (found,) = arms(rows.assign(a=["a", "a", "b"], b=["b", "c", "c"], **said)).to_dict("records")
-    assert (found["single"], found["ours"]) == (pytest.approx(0.2 / (0.8 / 3)), 0.0)
+    said = {"last": [-0.1, -0.3, -0.2], "truth": [-0.4, -0.2, 0.2]}  # c leads, and b will
+    for p_of_c, ours in ((0.05, 0.0), (0.2, 0.2)):
+        asked = rows.assign(a=["a", "a", "b"], b=["b", "c", "c"], p=[0.9, 0.6, p_of_c], **said)
+        (found,) = arms(asked).to_dict("records")
+        assert (found["single"], found["ours"]) == (pytest.approx(0.2), pytest.approx(ours))
+        assert found["single_share"] == pytest.approx(0.2 / (0.8 / 3))
 
 
 @pytest.mark.slow

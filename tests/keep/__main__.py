@@ -157,7 +157,7 @@ def between(text: str, name: str, table: list[str]) -> str:
     """The page with a table where it is marked."""
     mark, body = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL), "\n".join(table) + "\n"
     assert mark.search(text), name
-    return mark.sub(lambda _: body, text)
+    return mark.sub(lambda _: body, text, count=1)
 
 
 def main() -> None:
