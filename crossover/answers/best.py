@@ -2,8 +2,8 @@
 
 The belief speaks of pairs. Losses of N recipes that are jointly Student's t of four degrees of freedom, as the members
 of a pair's belief are, are fitted to what it says of all pairs: levels mu to the medians of the differences, variances
-v, of errors that are each recipe's own, to the squares of their widths (least squares, v not negative), as Bradley and
-Terry (1952) fit strengths to comparisons. Chances are of draws from it.
+v, of errors that are each recipe's own, to the squares of the scales that with these medians give their chances (least
+squares, v not negative), as Bradley and Terry (1952) fit strengths to comparisons. Chances are of draws from it.
 
 The recipe with the highest P(best) has often been lucky where it was last seen, the more so the more there are, so it
 is not the choice: the recipe that is lowest at the largest common size is, unless another one is better at the target
@@ -32,6 +32,8 @@ OVERRULED = 0.9
 """P of being better at the target than the recipe that leads the runs, above which another one is chosen."""
 FALSE_CALLS = 0.05
 _DRAWS = 8192
+_EVEN = 0.01  # of a chance from a half, where a scale by it would be a quotient of nothings
+_SUREST = 1 - 1e-6
 _DOF = 4.0
 _WIDTH = 2 * float(special.stdtrit(_DOF, 0.5 + CONFIDENCE / 2))
 
@@ -67,8 +69,9 @@ def levels(pairs: Sequence[Comparison]) -> Levels | None:
         return None
     a, b = (np.array([names.index(name) for name in side]) for side in zip(*((p.a, p.b) for p, _ in told), strict=True))
     median = np.array([gap.difference.value for _, gap in told])
-    width = np.diff([gap.spread.quantiles(ENDS) for _, gap in told])[:, 0] / _WIDTH
-    return Levels(names, told, a, b, *fit_levels(a, b, median, width, len(names)))
+    p = np.array([gap.p_b_beats_a for _, gap in told])
+    width = np.diff([gap.spread.quantiles(ENDS) for _, gap in told])[:, 0]
+    return Levels(names, told, a, b, *fit_levels(a, b, median, scales(median, p, width), len(names)))
 
 
 def find_best(pairs: Sequence[Comparison]) -> Best | None:
@@ -100,6 +103,13 @@ def _answered(pairs: Sequence[Comparison], names: list[str]) -> list[str]:
     ]:
         names.remove(max(open_, key=open_.count))
     return names
+
+
+def scales(median: Floats, p: Floats, width: Floats) -> Floats:
+    """Of Student's t with medians and P(below zero), or where that is a half nearly, with the widths of 90%."""
+    sure = np.minimum(np.maximum(p, 1 - p), _SUREST)
+    by_chance = np.abs(median) / special.stdtrit(_DOF, np.maximum(sure, 0.5 + _EVEN))
+    return np.where(sure > 0.5 + _EVEN, by_chance, width / _WIDTH)
 
 
 def fit_levels(a: Ints, b: Ints, median: Floats, width: Floats, count: int) -> tuple[Floats, Floats]:

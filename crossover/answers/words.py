@@ -241,7 +241,7 @@ def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
     yield from left_out_lines(advice.left_out)
     yield from _best(advice.best)
     if advice.dropped:
-        yield f"dropped, best with less than 1 in 100: {', '.join(advice.dropped)}"
+        yield f"dropped, best with less than 1 in 50: {', '.join(advice.dropped)}"
     if advice.steps:
         title = "what further runs would bring" if advice.stop else "what to run next"
         out = table(title, "step", "cell", "recipe", advice.unit, "together", "saves", left=3)

@@ -9,9 +9,8 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
-from crossover.answers.best import choose, contenders, draws, fit_levels
+from crossover.answers.best import choose, contenders, draws, fit_levels, scales
 
 Floats = npt.NDArray[np.float64]
 SURE = 0.95
@@ -136,7 +135,7 @@ def arms(rows: pd.DataFrame) -> pd.DataFrame:
             continue
         truth, last = (np.nanmean(_each(len(names), a, b, group[part].to_numpy()), 1) for part in ("truth", "last"))
         chance = 0.5 + _each(len(names), a, b, group["p"].to_numpy() - 0.5)
-        width = (group["q95"] - group["q05"]).to_numpy() / (2 * stats.t.ppf(0.95, 4))
+        width = scales(group["mean"].to_numpy(), group["p"].to_numpy(), (group["q95"] - group["q05"]).to_numpy())
         level, variance = fit_levels(a, b, group["mean"].to_numpy(), width, len(names))
         loss = level + draws(len(names)) * np.sqrt(variance)
         kept = contenders(loss)

@@ -72,8 +72,9 @@ def series(
     """
     base, keeps = "base", 0
     lab.level[base] = (0.0,) * len(lab.sizes)
-    for seed in range(3):
-        lab.run(base, lab.sizes[0], str(seed))
+    for x in lab.sizes:
+        for seed in range(3):
+            lab.run(base, x, str(seed))
     for number, change in enumerate(changes):
         name = f"change {number}"
         lab.change(name, base, change)

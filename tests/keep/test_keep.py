@@ -63,6 +63,12 @@ def test_a_gain_at_a_small_size_is_to_be_tried_where_the_other_was_run() -> None
     assert (with_target.next.x, with_target.next.recipes) == (4e18, ["base", "change"])
 
 
+def test_a_change_is_tried_at_every_size_that_the_other_was_run_at() -> None:
+    found = ask(table({1e18: 0.03, 4e18: 0.03}, seeds=5))
+    assert found.p_b_beats_a > 0.9
+    assert (found.verdict, found.next.x, found.next.recipes, found.next.pair) == ("run more", 16e18, ["change"], "0")
+
+
 def test_a_gain_from_some_size_on_is_not_hidden_by_what_is_below() -> None:
     found = ask(table({1e18: -0.05, 4e18: 0.01, 16e18: 0.07}, seeds=5))
     assert found.verdict == "keep"

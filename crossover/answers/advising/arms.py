@@ -4,7 +4,7 @@ Levels of all recipes at the target and how far each may be off are those of `cr
 takes off its variance the share that the belief of it against the recipe to choose says (`Outlook.tells`). A cell's
 worth is the knowledge gradient of many: what choosing the lowest after it saves on average, sigma f(-|mu - best
 other| / sigma) with f(z) = phi(z) + z Phi(z) (Frazier, Powell and Dayanik 2008), and cells are taken by worth per cost.
-A recipe whose P(best) is under a hundredth is dropped: no cell of it is run.
+A recipe whose P(best) is under 1 in 50 is dropped: no cell of it is run.
 """
 
 import math
@@ -30,7 +30,7 @@ from crossover.runs.table import LeftOut
 if TYPE_CHECKING:
     from crossover.plots.house import Figure
 
-DROPPED = 0.01
+DROPPED = 0.02
 """P(best), under which a recipe is not run any more."""
 _LITTLE = 0.01  # of the regret of choosing now: a step that saves less is none
 _LIMIT = 200

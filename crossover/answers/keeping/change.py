@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 KEEP, DISCARD, MORE = "keep", "discard", "run more"
 SURE = 0.9
 """P of being better at the target, from which on a gain that runs show is kept."""
+AT_TARGET = 10.0
+"""E-value that runs at the target must reach by themselves, where it is a size that was run."""
 SAME_X = 1e-6
 _UNLIKELY = 0.05
 _STEP = 4.0  # a size further, in x, where the runs have one size alone: twice the width
@@ -147,7 +149,14 @@ class State:
         p, shown = gap.p_b_beats_a, self.evidence >= 1 / self.asked.level
         chance = f"P({self.b} better at {self.target:.4g}) = {p:.3f}"
         if shown and p >= SURE:
-            return KEEP, f"the runs show a gain, {self._so_far()}; {chance}", None
+            why = f"the runs show a gain, {self._so_far()}; {chance}"
+            if untried := self._untried():
+                return MORE, f"{why}; {self.a} was run at {untried:.4g} too", self.run_at(untried)
+            top = self.common[-1]
+            if abs(math.log(self.target / top.x)) < SAME_X and top.evidence < AT_TARGET:
+                why += f"; the runs there alone give {top.evidence:.3g} of {AT_TARGET:g}"
+                return MORE, why, self.run_at(top.x)
+            return KEEP, why, None
         if shown and p < 0.5:
             return DISCARD, f"it holds at the small size only: the runs show a gain, and {chance}", None
         worth = self.worth or 0.0
@@ -159,6 +168,12 @@ class State:
 
     def _so_far(self) -> str:
         return f"e-value {self.evidence:.3g} of {1 / self.asked.level:.3g}"
+
+    def _untried(self) -> float | None:
+        """The next size up to the target that A was run at and B was not: it can be afforded."""
+        top = self.common[-1].x
+        sizes = (item.x for item in self.sizes if top < item.x <= self.target * (1 + SAME_X) and item.runs_a)
+        return next(sizes, None)
 
     def _further(self, x: float) -> float:
         """The next size that A was run at, else one step on, no farther than the target."""

@@ -5,8 +5,9 @@
 Two things are asked of a change that is kept. The runs must show a gain: the e-value of all sizes
 (`crossover.answers.keeping.evidence`), which may be looked at after every run, must reach 1 / level. And the gain must
 hold at the target, the largest size that either recipe was run at where none is named: by the belief that `compare`
-asks (`crossover.belief.difference`) B is better there with P of .9 or more. A gain that the runs show and the belief
-denies "holds at the small size only".
+asks (`crossover.belief.difference`) B is better there with P of .9 or more, after a run at every size on the way that A
+was run at; where that is the target itself, its runs alone must reach an e-value of 10. A gain that the runs show and
+the belief denies "holds at the small size only".
 
 A change is discarded by the evidence against a gain that is worth it, which must reach 1 / miss; with several sizes, by
 the belief at the target; or where its runs diverge and A's do not. There is no decision without a noise floor: a size
