@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from crossover.ledger.scoring import Record
 
 
+Criterion = Annotated[
+    str | None, typer.Option("--gate", help="With --lodge: what the launch must come to, as 'loss < 2.31'.")
+]
 _ALONE = "--check and --score stand alone; --score may name a file with what came"
 
 
@@ -79,6 +82,7 @@ def predict(
     lodge: Annotated[
         bool, typer.Option("--lodge", help="Write the forecast, or with --score what came, to data/ledger.jsonl.")
     ] = False,
+    gate: Criterion = None,
     name: Annotated[str | None, typer.Option(help="Its name in the ledger; with --score FILE which to score.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Is every lodged forecast as it was?")] = False,
     score: Annotated[bool, typer.Option("--score", help="Score them; a file holds what came of other runs.")] = False,
@@ -95,22 +99,16 @@ def predict(
     crossover predict runs.csv --x flops --by recipe --pair seed --at x=1e22 --lodge
     """
     if check or score:
-        if study or at:
+        if study or at or gate:
             raise UsageError(_ALONE)
         _ledger(check, score, file, where, name, lodge, as_json)
         return
     require_outputs(file, plot, html)
-    place = one_place(at)
-    if (file is None) == (study is None):
-        raise UsageError("name a file of runs, or a study with --study, --scale and --at width=96")
-    if file is not None:
-        inputs = {"x": x, "N": n, "D": d}
-        asked = _of_table(file, inputs, {"loss": loss, "recipe": by, "pair": pair, "where": where}, place, runs, law)
-    else:
-        if study is None or scale is None or place is None:
-            raise UsageError("a study's forecast needs --study, --scale and --at width=96")
-        asked = require_project().ask_study(study, scale, place, law)
-    forecast = _forecast(asked, name)
+    inputs, others = {"x": x, "N": n, "D": d}, {"loss": loss, "recipe": by, "pair": pair, "where": where}
+    asked = _ask(file, inputs, others, one_place(at), runs, law, study, scale)
+    if gate and not lodge:
+        raise UsageError("--gate is a criterion that is fixed before the run: it needs --lodge")
+    forecast = _forecast(asked, name, gate)
     written = write_answer(asked.prediction, forecast.name, plot, html)
     if lodge:
         _lodge(forecast, asked)
@@ -135,6 +133,20 @@ def _ledger(
         _score(file, where, name, lodge, as_json)
 
 
+def _ask(
+    file: Path | None, inputs: dict[str, str | None], others: dict[str, str | None], place: str | None, runs: int,
+    law: str | None, study: str | None, scale: str | None,
+) -> Asked:  # fmt: skip
+    """Of a table, or of a study."""
+    if (file is None) == (study is None):
+        raise UsageError("name a file of runs, or a study with --study, --scale and --at width=96")
+    if file is not None:
+        return _of_table(file, inputs, others, place, runs, law)
+    if study is None or scale is None or place is None:
+        raise UsageError("a study's forecast needs --study, --scale and --at width=96")
+    return require_project().ask_study(study, scale, place, law)
+
+
 def _of_table(
     file: Path, inputs: dict[str, str | None], others: dict[str, str | None], at: str | None, count: int,
     law: str | None,
@@ -152,9 +164,10 @@ def _of_table(
     return Asked(prediction, f"{file.stem} {at}", file, columns)
 
 
-def _forecast(asked: Asked, name: str | None) -> "Forecast":
+def _forecast(asked: Asked, name: str | None, gate: str | None) -> "Forecast":
     from crossover.base.files import sha256_file
     from crossover.ledger.body import Forecast, Inputs
+    from crossover.ledger.gate import read_gate
     from crossover.ledger.history import head
 
     found, evidence = asked.prediction, asked.prediction.evidence
@@ -176,6 +189,7 @@ def _forecast(asked: Asked, name: str | None) -> "Forecast":
             places=evidence.places(), cells=asked.cells,
         ),
         nearest=evidence.nearest(found.at),
+        gate=None if gate is None else read_gate(gate, found.recipes),
     )  # fmt: skip
 
 

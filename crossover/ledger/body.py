@@ -36,6 +36,15 @@ class Inputs(Strict):
     """Fingerprints, for a study of this project."""
 
 
+class Gate(Strict):
+    """What a launch must come to, fixed before it."""
+
+    below: Finite
+    """The loss, in the unit of the forecast's, that the mean of a recipe's runs must be below."""
+    p: dict[str, Fraction]
+    """By recipe: the probability of that, as forecast."""
+
+
 class Forecast(Strict):
     """One forecast, as it is lodged."""
 
@@ -62,6 +71,7 @@ class Forecast(Strict):
     nearest: dict[str, Finite] | None = None
     """Mean loss of each recipe at the place of its runs nearest to the target: what a forecast has to beat."""
     notes: list[str] = Field(default_factory=list)
+    gate: Gate | None = None
 
     @model_validator(mode="after")
     def _places_have_its_inputs(self) -> Self:

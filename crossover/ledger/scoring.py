@@ -44,6 +44,17 @@ class RecipeScore:
     covered: bool
     plain_error: float | None = None
     """realised - the loss at the place of its runs nearest to the target, where that is on record."""
+    gate: "GateScore | None" = None
+
+
+@dataclass(frozen=True)
+class GateScore:
+    """A launch against the criterion that was lodged before it."""
+
+    below: float
+    p: float
+    """Of passing, as forecast."""
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -151,9 +162,13 @@ def _of_other_runs(forecast: Forecast, name: str, runs: int) -> str:
 def _recipe(forecast: Forecast, name: str, found: Realised) -> RecipeScore:
     expected: Expected = forecast.recipes[name]
     error, plain = found.loss - expected.value, (forecast.nearest or {}).get(name)
+    gate = None
+    if told := forecast.gate:
+        gate = GateScore(told.below, told.p[name], found.loss < told.below)
     return RecipeScore(
         name, expected.value, expected.low, expected.high, found.loss, found.runs, error, error / expected.sd,
         expected.low <= found.loss <= expected.high, None if plain is None else found.loss - plain,
+        gate,
     )  # fmt: skip
 
 

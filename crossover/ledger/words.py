@@ -18,6 +18,12 @@ def score_rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
                 item.name, one.recipe, f"{one.predicted:.4f} [{one.low:.4f}, {one.high:.4f}]", f"{one.realised:.4f}",
                 f"{one.error:+.4f}", f"{one.error_in_sd:+.2f}", f"{covered}, {one.runs} run(s)",
             )  # fmt: skip
+            if gate := one.gate:
+                verdict = "the gate is passed" if gate.passed else "the gate is NOT passed"
+                yield (
+                    item.name, f"gate: {one.recipe} < {gate.below:g}", f"P = {gate.p:.3f}", f"{one.realised:.4f}", "–",
+                    "–", verdict,
+                )  # fmt: skip
         for two in item.pairs:
             won = {1.0: two.b, 0.0: two.a}.get(two.outcome, "equal")
             yield (

@@ -137,6 +137,29 @@ def test_lodged_committed_altered_and_scored(here: Path) -> None:
             predict(*words)
 
 
+def test_a_gate_is_fixed_before_the_run_and_its_verdict_follows(here: Path) -> None:
+    expected = predict(*ASK)["recipes"]
+    low, high = sorted(item["value"] for item in expected.values())
+    middle = (low + high) / 2  # by the forecast one recipe is below it, the other is not
+    lodged = predict(*ASK, "--lodge", "--name", "ten", "--gate", f"loss < {middle}")
+    for name, item in expected.items():
+        assert lodged["gate"]["p"][name] == pytest.approx(stats.norm.cdf((middle - item["value"]) / item["sd"]))
+    git(here, "init", "-q")
+    git(here, "add", "data/ledger.jsonl")
+    git(here, "commit", "-qm", "forecast")
+    table((1e7,), seed=9).to_csv("came.csv", index=False)
+    came = pd.read_csv("came.csv").groupby("recipe")["loss"].mean()
+    (score,) = predict("--score", "came.csv")["scores"]
+    gates = {item["recipe"]: item["gate"] for item in score["recipes"]}
+    assert {name: gate["passed"] for name, gate in gates.items()} == {
+        name: loss < middle for name, loss in came.items()
+    }
+    assert {gate["passed"] for gate in gates.values()} == {True, False}
+    said = predict("--score", "came.csv", as_json=False)
+    assert "the gate is passed" in " ".join(said.split())
+    assert "NOT passed" in " ".join(said.split())
+
+
 def test_what_came_first_stays_on_record(here: Path) -> None:
     """a comes alone, then both, better than before: a's first loss stands, and the scores need no file any more."""
     predict(*ASK, "--lodge", "--name", "ten")
@@ -183,6 +206,8 @@ def test_a_forecast_is_lodged_once(here: Path) -> None:
         (["runs.csv", "--x", "flops", "--at", "x=-1"], "needs a positive, finite x"),
         (["runs.csv", "--x", "flops", "--by", "recipe", "--at", "x=1e6", "--lodge"], "already trained"),
         ([], "name a file of runs, or a study"),
+        ([*ASK, "--gate", "loss < 2"], "--gate is a criterion that is fixed before the run: it needs --lodge"),
+        ([*ASK, "--lodge", "--gate", "loss = 2"], "write it as 'loss < 2.31'"),
         (["--check", "--score"], "stand alone"),
         (["--check", "--lodge"], "stand alone"),
         (["--score", "--lodge"], "needs a file with what came"),
