@@ -31,8 +31,18 @@ from crossover.answers.crossing import (
     judge_alone,
     without,
 )
-from crossover.answers.decision import ENDS, backtest, gap_at
-from crossover.answers.ladders import COPIED, LOST, Ladder, RecipeLaws, follow, make_ladders, match, without_copies
+from crossover.answers.decision import ENDS, backtest, gap_at, worth_along
+from crossover.answers.ladders import (
+    COPIED,
+    LOST,
+    Ladder,
+    RecipeLaws,
+    follow,
+    make_ladders,
+    match,
+    price_of,
+    without_copies,
+)
 from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
@@ -68,6 +78,7 @@ def compare(
     rung: npt.NDArray[Any] | None = None,
     structural: npt.NDArray[np.bool_] | None = None,
     pairs: Sequence[tuple[str, str]] | None = None,
+    cost: Floats | None = None,
     settings: Settings | None = None,
     names: tuple[str, str] = ("x", "loss"),
 ) -> Comparisons:
@@ -82,6 +93,7 @@ def compare(
         rung: n labels that name the rung where x alone does not (a width); x of the pair is then its mean.
         structural: n flags of runs that are the same by construction.
         pairs: which pairs (A, B); all where absent.
+        cost: n positive costs of runs, in any unit, for what a recipe is worth at measured throughput.
         settings: the recipes' laws, target scale, sensitivity.
         names: what x and loss are called.
 
@@ -90,13 +102,13 @@ def compare(
     """
     chosen = settings or Settings()
     _check_settings(chosen)
-    x, loss = same_length({names[0]: x, names[1]: loss})
+    x, loss, price = same_length({names[0]: x, names[1]: loss, "cost": np.ones(len(x)) if cost is None else cost})
     label = np.array([str(name) for name in recipe], object)
     for name, column in (("recipe", label), ("pair", pair), ("rung", rung), ("structural", structural)):
         if column is not None and len(column) != len(x):
             raise UsageError(f"{name} has {len(column)} entries, and {names[0]} has {len(x)}")
     used = np.isfinite(x) & np.isfinite(loss)
-    require_positive({names[0]: x[used]})
+    require_positive({names[0]: x[used], "cost": price[used]})
     marks = np.zeros(len(x), bool) if structural is None else np.asarray(structural, bool)
     finite = used.copy()
     used[used] = without_copies(x[used], loss[used], label[used])
@@ -107,7 +119,9 @@ def compare(
     lost = {name: np.sort(x[~finite & (label == name)]) for name in dict.fromkeys(label[~finite].tolist())}
     results = []
     for a, b in wanted:
-        item = _compare(ladders[a], ladders[b], chosen.target, detail, laws)
+        known = used & np.isfinite(price)
+        paid = None if cost is None else price_of(x[known], price[known], label[known], a, b)
+        item = _compare(ladders[a], ladders[b], chosen.target, detail, laws, paid)
         kept = item.outlook if len(wanted) <= _DETAIL or item.outlook is None else Outlook(item.outlook.track)
         results.append(replace(item, flags=[*item.flags, *_blind(item, lost, ladders)], outlook=kept))
     left_out = [LeftOut(f"{name}: {LOST}", len(places)) for name, places in lost.items()]
@@ -156,7 +170,9 @@ def _wanted(
     return list(pairs) if pairs else list(combinations(known, 2))
 
 
-def _compare(a: Ladder, b: Ladder, target: float | None, detail: bool, laws: RecipeLaws) -> Comparison:
+def _compare(
+    a: Ladder, b: Ladder, target: float | None, detail: bool, laws: RecipeLaws, price: Estimate | None
+) -> Comparison:
     track = follow(a, b, laws)
     pairs, alone = match(a, b) if a.pairable and b.pairable else (None, [])
     if pairs is not None and len(pairs.d) and pairs.rung.max() >= 1:
@@ -167,7 +183,7 @@ def _compare(a: Ladder, b: Ladder, target: float | None, detail: bool, laws: Rec
     if track is None:
         return replace(item, flags=[*item.flags, _silent(a, b)])
     known = None if target is None else _laws(laws, a, b)
-    return _believed(item, Outlook(track), target, detail, known)
+    return _believed(replace(item, price=price), Outlook(track), target, detail, known)
 
 
 def _silent(a: Ladder, b: Ladder) -> str:
@@ -210,6 +226,7 @@ def _believed(
         curve=_curve(ahead) if detail and not met else [],
         sensitivity=_sensitivity(ahead) if detail and not met else [],
         gap=None if target is None else gap_at(item.a, item.b, ahead, target, laws),
+        worth=worth_along(ahead, x, target, laws, item.price) if detail and target and not met else [],
         flags=[*item.flags, *([] if met else _sign_flags(d)), *_scatter_flags(ahead)],
     )
 

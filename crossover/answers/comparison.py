@@ -105,6 +105,17 @@ class NextPair:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What B is worth at one x: the factor by which A's x, or its cost, would have to grow to reach B's loss."""
+
+    x: float
+    compute: Estimate | None
+    """At equal throughput; over 1 where B is better; None where none does."""
+    cost: Estimate | None = None
+    """At the throughput that was measured: the same less what a unit of x costs more with B."""
+
+
+@dataclass(frozen=True)
 class Backtest:
     """The top rung as the rungs below it tell it, beside what was measured."""
 
@@ -141,6 +152,10 @@ class Comparison:
     sure_until: float | None = None
     """Up to which x beyond the runs the recipe that leads at the top stays ahead with P of 0.95."""
     baseline: Baseline | None = None
+    price: Estimate | None = None
+    """What a unit of x costs with B, over what it costs with A, where costs are given."""
+    worth: list[Worth] = field(default_factory=list)
+    """At the rungs and at the target, where one is asked for."""
     p_b_beats_a: list[Chance] = field(default_factory=list)
     """At the rungs, or along the common range."""
     backtest: Backtest | None = None

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from scipy import special
 
-from crossover.answers.comparison import Backtest, Decision, Gap, NextPair
+from crossover.answers.comparison import Backtest, Decision, Gap, NextPair, Worth
 from crossover.answers.crossing import SURE
 from crossover.base.arrays import Floats, sections
 from crossover.belief.difference import Outlook
@@ -93,6 +93,34 @@ def _as_factor(differences: tuple[float, float, float], law_a: Fitted, place: fl
     reached = (_losses(law_a, place - ends) > wanted) & (_losses(law_a, place + ends) < wanted)
     value, low, high = (math.exp(log) if there else None for log, there in zip(logs, reached, strict=True))
     return None if value is None else Estimate(value, None, (high, low))
+
+
+def worth_along(
+    ahead: Outlook, places: Floats, target: float, laws: tuple[Fitted, Fitted] | None, price: Estimate | None
+) -> list[Worth]:
+    """What B is worth at rungs and at the target, in x and in cost."""
+    if laws is None:
+        return []
+    found = []
+    for place in dict.fromkeys([*places.tolist(), target]):
+        value, low, high = map(float, ahead.at(math.log(place)).quantiles(np.array([0.5, *ENDS])))
+        factor = _as_factor((value, low, high), laws[0], math.log(place))
+        found.append(Worth(place, factor, None if factor is None or price is None else _at_price(factor, price)))
+    return found
+
+
+def _at_price(factor: Estimate, price: Estimate) -> Estimate:
+    """The factor over the price; distances of their ends in logarithms are added in quadrature."""
+    value = factor.value / price.value
+    if factor.ci is None or price.ci is None:
+        return Estimate(value)
+
+    def end(side: int, own: float | None, paid: float | None) -> float | None:
+        if own is None or paid is None:
+            return None
+        return value * math.exp(side * math.hypot(math.log(own / factor.value), math.log(paid / price.value)))
+
+    return Estimate(value, None, (end(-1, factor.ci[0], price.ci[1]), end(1, factor.ci[1], price.ci[0])))
 
 
 def as_compute(loss: float | None, slope: float) -> float | None:

@@ -13,6 +13,7 @@ from crossover.base.errors import UsageError
 from crossover.belief.difference import Lasting, Track
 from crossover.laws.fit import Fitted, fit_law, lack_of_fit
 from crossover.laws.objectives import squares
+from crossover.runs.estimates import Estimate, interval
 from crossover.runs.grouping import group_log
 from crossover.runs.rows import require_positive
 
@@ -182,6 +183,23 @@ def _follow_laws(a: Ladder, b: Ladder, laws: "RecipeLaws | None") -> Track | Non
     level = float(np.mean(loss))
     noise = (level * law_a.cov.residual_sd) ** 2 + (level * law_b.cov.residual_sd) ** 2
     return Track(np.exp(x), d, both, noise / np.array([len(group) for group in groups]), noise)
+
+
+def price_of(x: Floats, cost: Floats, recipe: npt.NDArray[np.object_], a: str, b: str) -> Estimate | None:
+    """What a unit of x costs with B over what it costs with A: the mean of logarithms over common sizes.
+
+    Of every size the median run counts. None where the two share no size; one size alone has no interval, more a t one.
+    """
+    size, paid = group_log(x, _SAME_X), np.log(cost / x)
+    common = np.intersect1d(size[recipe == a], size[recipe == b])
+    if not len(common):
+        return None
+    of_a, of_b = ([np.median(paid[(recipe == name) & (size == k)]) for k in common] for name in (a, b))
+    apart = np.subtract(of_b, of_a)
+    error = float(apart.std(ddof=1)) / math.sqrt(len(apart)) if len(apart) > 1 else math.nan
+    low, high = interval(float(apart.mean()), error, len(apart) - 1).ci or (None, None)
+    ci = None if low is None or high is None else (math.exp(low), math.exp(high))
+    return Estimate(math.exp(float(apart.mean())), None, ci)
 
 
 def _means(ladder: Ladder, rungs: npt.NDArray[np.int_]) -> tuple[Floats, Floats, Floats]:

@@ -11,7 +11,7 @@ from crossover.plots.blocks import Block, Heading, Table, table
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice, Step
     from crossover.answers.advising.arms import ArmsAdvice
-    from crossover.answers.comparison import Backtest, Best, Comparison, Comparisons, Gap
+    from crossover.answers.comparison import Backtest, Best, Comparison, Comparisons, Gap, Worth
     from crossover.answers.crossing import Crossover
     from crossover.answers.keeping.keep import Keep
     from crossover.answers.predict import Prediction
@@ -84,6 +84,10 @@ def _gap(item: "Comparison", gap: "Gap", x: str) -> Iterator[str]:
         f"{item.b} - {item.a} = {gap.difference.value:+.4f} {ends} in loss"
     )
     yield f"P({item.b} better) = {gap.p_b_beats_a:.3f}; of one run of each, {gap.p_one_run:.3f}"
+    if item.price and item.worth:
+        there = item.worth[-1].cost
+        so = "" if there is None else f", so that it is worth {there.value:.3g}x the cost {span(there.ci, 3)}"
+        yield f"a unit of {x} costs {item.price.value:.3g} times as much with {item.b} {span(item.price.ci, 3)}{so}"
     yield decision_words(asdict(gap)["decision"], x, "in loss")
     if item.baseline and item.baseline.better not in (None, gap.decision.choose):
         yield (
@@ -154,15 +158,23 @@ def _crossover(place: "Crossover", x: str) -> Iterator[str]:
 
 def _rungs(item: "Comparison", x: str) -> Table:
     seeds = any(rung.difference.ci for rung in item.rungs)
+    worth = {found.x: found for found in item.worth}
     columns = (f"{item.b} − {item.a}", *(("90% interval",) if seeds else ()), f"P({item.b} better)")
-    out = table("", x, "pairs", *columns)
+    out = table("", x, "pairs", *columns, *(("is worth", "90% interval") if worth else ()))
     chances = {chance.x: chance.p for chance in item.p_b_beats_a}
     for rung in item.rungs:
         chance = f"{chances[rung.x]:.3f}" if rung.x in chances else "–"
         value = "same run" if rung.structural else f"{rung.difference.value:+.5f}"
         around = (span(rung.difference.ci, 3, "+"),) if seeds else ()
-        out.add(rung.name, str(rung.pairs), value, *around, chance)
+        out.add(rung.name, str(rung.pairs), value, *around, chance, *(_worth(worth.get(rung.x)) if worth else ()))
     return out
+
+
+def _worth(found: "Worth | None") -> tuple[str, str]:
+    """In x, at equal throughput."""
+    if found is None or found.compute is None:
+        return "–", "–"
+    return f"{found.compute.value:.3g}x", span(found.compute.ci, 3)
 
 
 def _many(pairs: "list[Comparison]") -> Table:

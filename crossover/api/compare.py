@@ -22,6 +22,7 @@ def compare(
     by: str = "recipe",
     pair: str | None = None,
     only: Sequence[tuple[str, str]] | None = None,
+    cost: str | None = None,
     law: str = "auto",
     where: str | None = None,
 ) -> Comparisons:
@@ -39,6 +40,7 @@ def compare(
         by: column that names the recipe.
         pair: column that pairs runs of one size: the seed.
         only: pairs (A, B) to compare; all where absent.
+        cost: column or expression of a run's cost (seconds, dollars), for what a recipe is worth at that throughput.
         law: of each recipe, for what a difference is worth in compute and for runs at unlike sizes: `power`,
             `power_floor` (`auto` from five sizes on), `m4` or `bnsl`.
         where: keep rows that satisfy this, as `flops > 1e18`.
@@ -67,7 +69,7 @@ def compare(
     target = None if at is None else read_place(at, {"x": x})["x"]
     result = compare_arrays(
         runs.numbers(x), read_losses(runs, loss), runs.labels(by), pair=None if pair is None else runs.labels(pair),
-        pairs=only, settings=Settings(law, target), names=(x, loss),
+        pairs=only, cost=None if cost is None else runs.numbers(cost), settings=Settings(law, target), names=(x, loss),
     )  # fmt: skip
     again = find_checkpoints(runs, x)
     pairs = [replace(item, flags=[*item.flags, *again]) for item in result.pairs] if again else result.pairs

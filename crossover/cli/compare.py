@@ -18,6 +18,9 @@ def compare(
     by: Annotated[str, typer.Option(help="Column that names the recipe.")] = "recipe",
     pair: Pair = None,
     only: Annotated[list[str] | None, typer.Option(help="Compare A,B alone; may be repeated.")] = None,
+    cost: Annotated[
+        str | None, typer.Option(help="With --at: column or expression of a run's cost, for worth at that throughput.")
+    ] = None,
     law: Annotated[
         str, typer.Option(help="Of each recipe, for worth in compute: power, power_floor (auto: 5 sizes), m4, bnsl.")
     ] = "auto",
@@ -36,7 +39,7 @@ def compare(
 
     require_outputs(file, plot, html)
     pairs = [_two(text) for text in only] if only else None
-    result = ask(file, at=one_place(at), x=x, loss=loss, by=by, pair=pair, only=pairs, law=law, where=where)
+    result = ask(file, at=one_place(at), x=x, loss=loss, by=by, pair=pair, only=pairs, cost=cost, law=law, where=where)
     answer(result, file.name, as_json, plot, html)
 
 
