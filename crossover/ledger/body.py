@@ -85,6 +85,12 @@ class Forecast(Strict):
             raise ValueError("a forecast of a study needs its width")
         return self
 
+    @model_validator(mode="after")
+    def _gate_is_of_its_recipes(self) -> Self:
+        if self.gate and set(self.gate.p) != set(self.recipes):
+            raise ValueError("the gate has other recipes")
+        return self
+
     def same_question(self, other: "Forecast") -> bool:
         """Whether only name, date and commit differ."""
         return self == other.model_copy(update={"name": self.name, "date": self.date, "commit": self.commit})

@@ -6,14 +6,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Encoder
 from tokenizers import models, pre_tokenizers, trainers
 
+from crossover.answers.keeping.series import Logged, find_place
 from crossover.base.errors import CrossoverError
 from crossover.base.files import read_json, write_json, write_sealed
+from crossover.ledger.body import Gate
 from crossover.ledger.chain import read_ledger
 from crossover.ledger.outcomes import recorded
 from crossover.ledger.scoring import score_all
@@ -136,6 +139,20 @@ def _record(path: Path) -> None:
         store.record(name)
 
 
+def _keeps(path: Path) -> None:
+    find_place(path, "base", "change 1", 2)
+
+
+_KEPT = Logged(
+    date="2026-01-01T00:00:00+00:00", a="base", b="change", verdict="keep", why="e-value 30 of 20", target=1e18,
+    evidence=30.5, needed=20.0, n_rows=8, digest="0" * 16,
+)  # fmt: skip
+_KEEPS = "".join(
+    _KEPT.model_copy(update={"b": f"change {i}", "verdict": verdict}).model_dump_json() + "\n"
+    for i, verdict in enumerate(("keep", "discard", "run more"))
+).encode()
+
+
 def _ledger(path: Path) -> None:
     """As it lies there; and as a chain made anew of the same bodies, so that what lies behind the seals is reached."""
 
@@ -155,6 +172,12 @@ def _ledger(path: Path) -> None:
                 return  # nobody could have written it
         path.write_bytes(rechained(bodies))
         follow()
+
+
+def _gated() -> dict[str, Any]:
+    """A forecast with a criterion."""
+    made = forecast_entry()
+    return made.model_copy(update={"gate": Gate(below=2.3, p=dict.fromkeys(made.recipes, 0.5))}).model_dump()
 
 
 def _tokenizer(path: Path) -> None:
@@ -233,6 +256,7 @@ def parsers(folder: Path) -> dict[str, Parser]:
         "token index": Parser(read_index, [(folder / "index.json").read_bytes()]),
         "plan": Parser(_plan, [_example_plan(folder)]),
         "record": Parser(_record, [sealed]),
-        "ledger": Parser(_ledger, [rechained([forecast_entry().model_dump(), outcome_entry().model_dump()])]),
+        "ledger": Parser(_ledger, [rechained([_gated(), outcome_entry().model_dump()])]),
+        "keeps": Parser(_keeps, [_KEEPS], ".jsonl"),
         "tokenizer": Parser(_tokenizer, [_encoder()]),
     } | {name: Parser(log.read, log.examples, log.suffix, quiet=True) for name, log in LOGS.items()}
