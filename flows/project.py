@@ -17,6 +17,7 @@ from flows.commands.verify import verify
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice
+    from crossover.answers.advising.arms import ArmsAdvice
     from crossover.cli.predict import Asked
     from crossover.ledger.body import Forecast
     from crossover.ledger.realised import Realised
@@ -27,7 +28,7 @@ GROUPS = (
 )
 
 
-def advise_study(*arguments: Any) -> "Advice":
+def advise_study(*arguments: Any) -> "Advice | ArmsAdvice":
     """Which cells of a study to train next."""
     from flows.studies.answers import advise_study
 

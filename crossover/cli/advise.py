@@ -16,6 +16,7 @@ from crossover.cli.project import require_project
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice
+    from crossover.answers.advising.arms import ArmsAdvice
 
 
 def advise(
@@ -41,7 +42,7 @@ def advise(
     where: Where = None,
     study: Study = None,
     scale: OfScale = None,
-    only: Annotated[str | None, typer.Option(help="With --study: the recipes A,B, or one.")] = None,
+    only: Annotated[str | None, typer.Option(help="With --study: these recipes alone, as A,B.")] = None,
     width: Annotated[list[int] | None, typer.Option(help="With --study: another width that could be run; may be "
                                                     "repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="With --study: further seeds that could be run.")] = 2,
@@ -51,7 +52,7 @@ def advise(
 ) -> None:  # fmt: skip
     """Which runs to make next, and when to stop.
 
-    The cells within a budget that tell most about the loss at a place, or about which of two recipes wins there. With
+    The cells within a budget that tell most about the loss at a place, or about which recipe wins there. With
     --study the place is a width, as --at width=256.
 
     crossover advise runs.csv --n params --d tokens --candidates next.csv --at N=7e9,D=2e12 --budget 1e21
@@ -76,7 +77,7 @@ def advise(
 def _of_study(
     study: str | None, scale: str | None, at: list[str], budget: float, only: str | None, widths: list[int],
     seeds: int, noise: float | None, sure: float,
-) -> "Advice":  # fmt: skip
+) -> "Advice | ArmsAdvice":  # fmt: skip
     if study is None or scale is None:
         raise UsageError("--study needs --scale, as --scale pocket")
     return require_project().advise_study(study, scale, at, budget, only, widths, seeds, noise, sure)

@@ -14,6 +14,7 @@ from crossover.base.errors import UsageError
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice
+    from crossover.answers.advising.arms import ArmsAdvice
     from crossover.cli.predict import Asked
     from crossover.ledger.body import Forecast
     from crossover.ledger.realised import Realised
@@ -36,7 +37,7 @@ class Project(Protocol):
     def advise_study(
         self, study_name: str, scale_name: str, targets: Sequence[str], budget: float, only: str | None,
         widths: Sequence[int], seeds: int, noise: float | None, sure: float,
-    ) -> "Advice":  # fmt: skip
+    ) -> "Advice | ArmsAdvice":  # fmt: skip
         """Which cells of a study to train next; the budget is in hours."""
 
     def ask_study(self, study: str, scale: str, at: str, law: str | None) -> "Asked":

@@ -16,6 +16,7 @@ from stages.study.plan import hours, resolve
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice
+    from crossover.answers.advising.arms import ArmsAdvice
     from crossover.cli.predict import Asked
 
 RESULTS = Path("data/results")
@@ -31,13 +32,14 @@ def advise_study(
     seeds: int,
     noise: float | None,
     sure: float,
-) -> "Advice":
+) -> "Advice | ArmsAdvice":
     """Advice on cells of a study, along 6 x non-embedding parameters x tokens; the budget is in hours.
 
     Candidates are the planned cells that are not finished, `seeds` further seeds, and both at further `widths`. Where
-    two recipes are one run by construction, its cells say nothing of their difference and are left out.
+    all recipes are one run by construction, its cells say nothing of their difference and are left out.
     """
     from crossover.answers.advising.advise import advise
+    from crossover.answers.advising.arms import advise_arms
     from crossover.answers.advising.choices import Candidates
     from crossover.runs.table import read_runs
 
@@ -48,7 +50,7 @@ def advise_study(
     names = _recipes(study, only)
     runs = read_runs(RESULTS / f"{study_name}-{scale_name}" / "losses.csv").table
     runs = runs[runs["recipe"].isin(names) & (runs["status"] == "done")]
-    if len(names) == 2:
+    if len(names) > 1:
         runs = runs[~_met(study, scale, names, runs["width"].tolist())]
     done = set(zip(runs["recipe"], runs["width"], runs["seed"], strict=True))
     cells = [
@@ -56,15 +58,20 @@ def advise_study(
         if (name, cell.width, cell.seed) not in done
     ]  # fmt: skip
     goals = [{"x": _flops(resolve(study.recipes[names[0]], scale, _width(text), 0, study.window))} for text in targets]
-    advice = advise(
-        {"x": runs["flops_6n"].to_numpy(float)}, runs["loss_validation"].to_numpy(float),
-        Candidates(
-            {"x": np.array([_flops(cell) for _, cell in cells])}, np.array([hours([cell], scale) for _, cell in cells]),
-            [name for name, _ in cells], [cell.seed for _, cell in cells],
-        ),
-        goals, budget, law="power_floor", recipe=runs["recipe"].tolist(), pair=runs["seed"].tolist(), noise=noise,
-        sure=sure,
+    given = Candidates(
+        {"x": np.array([_flops(cell) for _, cell in cells])}, np.array([hours([cell], scale) for _, cell in cells]),
+        [name for name, _ in cells], [cell.seed for _, cell in cells],
     )  # fmt: skip
+    x, loss = runs["flops_6n"].to_numpy(float), runs["loss_validation"].to_numpy(float)
+    recipe, seed = runs["recipe"].tolist(), runs["seed"].tolist()
+    advice: Advice | ArmsAdvice
+    if len(names) > 2:
+        if len(goals) != 1:
+            raise UsageError("which of several recipes wins is asked at one target; name one")
+        advice = advise_arms(x, loss, recipe, np.array(seed), given, goals[0]["x"], budget, sure)
+    else:
+        advice = advise({"x": x}, loss, given, goals, budget, law="power_floor", recipe=recipe, pair=seed, noise=noise,
+                        sure=sure)  # fmt: skip
     return replace(advice, unit="hours", pair="seed")
 
 
@@ -100,10 +107,6 @@ def _recipes(study: Study, only: str | None) -> list[str]:
     for name in names:
         if name not in known:
             raise UsageError(f"--only: the study has no recipe '{name}'; {nearest(name, known)}")
-    if len(names) > 2:
-        raise UsageError(
-            f"the study has recipes {', '.join(names)}; choose one or two, as --only {names[0]},{names[1]}"
-        )
     return names
 
 
@@ -118,7 +121,7 @@ def _cells(
         together = [
             [resolve(study.recipes[name], scale, width, seed, study.window) for seed in numbers] for name in names
         ]
-        if len(names) == 2 and together[0] == together[1]:
+        if len(names) > 1 and all(one == together[0] for one in together):
             continue
         for name, cells in zip(names, together, strict=True):
             yield from ((name, cell) for cell in cells)
@@ -127,7 +130,7 @@ def _cells(
 def _met(
     study: Study, scale: Scale, names: list[str], widths: list[int]
 ) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    """Which of some widths both recipes are one run at."""
+    """Which of some widths all recipes are one run at."""
     met = {
         width: len({resolve(study.recipes[name], scale, width, 0, study.window) for name in names}) == 1
         for width in set(widths)

@@ -75,6 +75,20 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
     assert "x = 1e+18, seed 1" in shown
 
 
+def test_a_study_of_four_recipes_drops_losers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    given = ["--study", "lr_crossover", "--scale", "pocket", "--at", "width=96", "--width", "64", "--budget", "2"]
+    found = answer(*given)
+    assert {arm["recipe"] for arm in found["best"]["arms"]} == {
+        "constant", "inverse", "constant_plain", "inverse_plain"
+    }  # fmt: skip
+    assert found["unit"] == "hours"
+    assert found["steps"]
+    assert not {step["recipe"] for step in found["steps"]} & set(found["dropped"])
+    with pytest.raises(UsageError, match="one target; name one"):
+        CliRunner().invoke(app, ["advise", *given, "--at", "width=128"], catch_exceptions=False)
+
+
 def test_a_study_is_advised_in_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     given = ["--study", "wd_crossover", "--scale", "pocket", "--at", "width=96", "--width", "64", "--budget", "2"]
