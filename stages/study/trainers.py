@@ -27,10 +27,12 @@ class Command(Strict):
         try:
             words = shlex.split(command)
         except ValueError as error:
-            raise ValueError(f"{command} is no command line ({error})") from None
+            raise ValueError(f"{command:.200} is no command line ({error})") from None
         program = next((word for word in words[:2] if word != "python"), "")
         if not program.startswith("trainers/") or ".." in program.split("/"):
-            raise ValueError(f"`{command}` runs no program below trainers/; write `python trainers/own.py` for example")
+            raise ValueError(
+                f"`{command:.200}` runs no program below trainers/; write `python trainers/own.py` for example"
+            )
         return command
 
     @field_validator("sources")

@@ -89,3 +89,13 @@ def test_broken_or_missing_yaml(tmp_path: Path) -> None:
 def test_exponent_notation_is_a_number(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(json.dumps(TINY).replace('"lr": 0.02', '"lr": 2e-2'))
     assert load_params(tmp_path / "params.yaml").scale("mini").lr == 0.02
+
+
+@pytest.mark.parametrize("command", ["[" * 3000, "'" + "a" * 3000, "python " + "x" * 3000])
+def test_a_command_that_is_none_is_quoted_in_part(tmp_path: Path, command: str) -> None:
+    values = json.loads(json.dumps(TINY))
+    values["trainers"]["plain"]["command"] = command
+    (tmp_path / "params.yaml").write_text(json.dumps(values))
+    with pytest.raises(UsageError, match=r"trainers\.plain\.command: ") as error:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(error.value)) < 600
