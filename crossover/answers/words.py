@@ -51,7 +51,8 @@ def _best(best: "Best") -> Iterator[Block]:
     pairs = len(best.arms) * (len(best.arms) - 1) // 2
     yield f"{len(best.called)} of {pairs} pairs can be called there: at most one call in twenty is expected to be wrong"
     if best.unknown:
-        yield f"not among them, since they share too few sizes with the others: {', '.join(best.unknown)}"
+        why = "they share too few sizes with the others, or are the same runs"
+        yield f"not among them, since {why}: {', '.join(best.unknown)}"
 
 
 def _pair(item: "Comparison", x: str) -> Iterator[Block]:

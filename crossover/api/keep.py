@@ -1,5 +1,6 @@
 """May a change be kept, discarded, or must more be run: for people, and for programs that try one after the other."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,8 +87,9 @@ def keep(
         flags=[*found.flags, *find_checkpoints(runs, x)],
         left_out=[*runs.left_out, *name_lost(found.left_out, runs, by, x, loss)],
     )
-    if place is not None and place.kept:
-        found = replace(found, verdict=KEEP, why=f"it was kept on {place.kept}, and a keep stands", next=None)
+    if place is not None and place.target and math.isclose(place.target, found.target, rel_tol=1e-6):
+        why = f"it was kept for {x} = {place.target:.4g} on {place.kept}, and a keep stands"
+        found = replace(found, verdict=KEEP, why=why, next=None)
     elif log is not None:
         series.append(Path(log), {name: getattr(found, name) for name in series.Logged.model_fields if name != "date"})
     return found

@@ -7,7 +7,7 @@ crossover predict --score large.csv --lodge
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,7 +115,7 @@ def predict(
     if as_json:
         print_json(forecast.model_dump())
     else:
-        _show(asked.prediction, forecast.name, lodge)
+        _show(asked.prediction, forecast, lodge)
     note_written(*written)
 
 
@@ -265,7 +265,8 @@ def _outcomes(file: Path, where: str | None, ledger: "Ledger", lookup: "Lookup")
     for forecast in ledger.forecasts:
         came = {} if forecast.study else {
             name: Came(loss=one.loss, runs=one.runs)
-            for name, one in lookup(forecast).items() if (forecast.name, name) not in known
+            for name, one in lookup(forecast).items()
+            if (forecast.name, name) not in known and one.runs >= forecast.runs
         }  # fmt: skip
         if came:
             found.append(
@@ -279,7 +280,7 @@ def _outcomes(file: Path, where: str | None, ledger: "Ledger", lookup: "Lookup")
 
 def _table_losses(file: Path, where: str | None, name: str | None) -> "Lookup":
     """Looks forecasts of tables up in this one, by their own columns, one by its name; own studies in their results."""
-    from crossover.ledger.outcomes import table_losses
+    from crossover.ledger.outcomes import first_seen, table_losses
     from crossover.runs.table import read_runs
 
     table = read_runs(file, where)
@@ -290,9 +291,11 @@ def _table_losses(file: Path, where: str | None, name: str | None) -> "Lookup":
         if name is not None and forecast.name != name:
             return {}
         try:
-            return table_losses(forecast, table, where)
+            found = table_losses(forecast, table, where)
         except UsageError:  # another forecast's table, with other columns
             return {}
+        commit = first_seen(forecast, file, where) if found else None
+        return {recipe: replace(came, commit=commit) for recipe, came in found.items()}
 
     return look
 
@@ -303,11 +306,13 @@ def _own_losses(forecast: "Forecast") -> "Mapping[str, Realised]":
     return project.own_losses(forecast) if project and forecast.study else {}
 
 
-def _show(prediction: "Prediction", name: str, lodged: bool) -> None:
+def _show(prediction: "Prediction", forecast: "Forecast", lodged: bool) -> None:
     from crossover.ledger.chain import LEDGER
     from crossover.plots.blocks import show
 
-    show(prediction.said(name))
+    show(prediction.said(forecast.name))
+    if gate := forecast.gate:
+        show([f"gate: P({name} < {gate.below:g}) = {p:.3f}" for name, p in gate.p.items()])
     if lodged:
         show([f"lodged in {LEDGER}; commit it: from then on no change goes unseen"])
 

@@ -4,6 +4,7 @@ Written as `loss < 2.31`, and asked of the mean of each recipe's runs at the tar
 it was to be met; which it was follows from what came, so nobody has to be trusted with it.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -22,5 +23,7 @@ def read_gate(text: str, expected: Mapping[str, Expected]) -> Gate:
     if not found:
         raise UsageError(f"--gate '{text}' is no criterion; write it as 'loss < 2.31'")
     limit = float(found[1])
+    if not math.isfinite(limit):
+        raise UsageError(f"--gate '{text}': {found[1]} is no number that a loss can have")
     p = {name: float(special.ndtr((limit - item.value) / item.sd)) for name, item in expected.items()}
     return Gate(below=limit, p=p)

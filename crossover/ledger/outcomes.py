@@ -1,13 +1,17 @@
 """What came of forecasts: in a table of runs, and on record."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from crossover.answers.predict import SAME
+from crossover.base.errors import UsageError
 from crossover.ledger.body import Forecast, Outcome
+from crossover.ledger.history import history_of
 from crossover.ledger.realised import Lookup, Realised
-from crossover.runs.table import Runs
+from crossover.runs.table import Runs, read_runs
 
 
 def table_losses(forecast: Forecast, table: Runs, where: str | None = None) -> dict[str, Realised]:
@@ -29,6 +33,20 @@ def table_losses(forecast: Forecast, table: Runs, where: str | None = None) -> d
         if len(values):
             found[name] = Realised(float(values.mean()), len(values), where=where)
     return found
+
+
+def first_seen(forecast: Forecast, path: Path, where: str | None) -> str | None:
+    """The first commit in the history of HEAD whose version of a table holds what came; None where none does."""
+    for version in history_of(path).versions:
+        with tempfile.TemporaryDirectory() as folder:
+            then = Path(folder, path.name)
+            then.write_bytes(version.content)
+            try:
+                if table_losses(forecast, read_runs(then, where)):
+                    return version.commit
+            except UsageError:  # a version that is no such table yet
+                continue
+    return None
 
 
 def recorded(outcomes: Sequence[Outcome], otherwise: Lookup) -> Lookup:

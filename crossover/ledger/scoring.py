@@ -147,8 +147,10 @@ def score(forecast: Forecast, realised: Mapping[str, Realised], ledger: Ledger |
         few = next(iter(known.values()), None)
         why = f"{few.runs} of {forecast.runs} runs have come" if few else ""
         return Score(forecast.name, forecast.date, PENDING, why)
+    lacking = {name: known[name].runs if name in known else 0 for name in forecast.recipes if name not in there}
+    waits = ", ".join(f"{name}: {count} of {forecast.runs} runs have come" for name, count in lacking.items())
     return Score(
-        forecast.name, forecast.date, SCORED,
+        forecast.name, forecast.date, SCORED, f"{waits}; a run that diverged passes no gate" if waits else "",
         recipes=[_recipe(forecast, name, found) for name, found in there.items()],
         pairs=[_pair(forecast, item, there) for item in forecast.pairs if item.a in there and item.b in there],
         where=next(iter(there.values())).where,

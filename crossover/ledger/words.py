@@ -12,6 +12,8 @@ def score_rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
             yield item.name, "–", "–", "–", "–", "–", f"what came is of the rows where {item.where}"
         if item.status != SCORED:
             yield item.name, "–", "–", "–", "–", "–", f"{item.status}{': ' * bool(item.why)}{item.why}"
+        elif item.why:
+            yield item.name, "–", "–", "–", "–", "–", item.why
         for one in item.recipes:
             covered = "inside its interval" if one.covered else "outside its interval"
             yield (

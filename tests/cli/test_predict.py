@@ -160,6 +160,21 @@ def test_a_gate_is_fixed_before_the_run_and_its_verdict_follows(here: Path) -> N
     assert "NOT passed" in " ".join(said.split())
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_table_that_git_held_with_the_forecast_is_no_outcome_of_it(here: Path, known: bool) -> None:
+    """The table of what came is committed with the forecast, or after it with other rows first."""
+    predict(*ASK, "--lodge", "--name", "ten")
+    came = table((1e7,), seed=9)
+    (came if known else came.assign(flops=2e7)).to_csv("came.csv", index=False)
+    for words in (("init", "-q"), ("add", "data/ledger.jsonl", "came.csv"), ("commit", "-qm", "forecast")):
+        git(here, *words)
+    came.to_csv("came.csv", index=False)
+    git(here, "commit", "-q", "--allow-empty", "-am", "what came")
+    (score,) = predict("--score", "came.csv")["scores"]
+    assert score["status"] == ("refused" if known else "scored")
+    assert ("which comes not after the forecast's" in score["why"]) == known
+
+
 def test_what_came_first_stays_on_record(here: Path) -> None:
     """a comes alone, then both, better than before: a's first loss stands, and the scores need no file any more."""
     predict(*ASK, "--lodge", "--name", "ten")
@@ -208,6 +223,7 @@ def test_a_forecast_is_lodged_once(here: Path) -> None:
         ([], "name a file of runs, or a study"),
         ([*ASK, "--gate", "loss < 2"], "--gate is a criterion that is fixed before the run: it needs --lodge"),
         ([*ASK, "--lodge", "--gate", "loss = 2"], "write it as 'loss < 2.31'"),
+        ([*ASK, "--lodge", "--gate", "loss < 1e999"], "is no number that a loss can have"),
         (["--check", "--score"], "stand alone"),
         (["--check", "--lodge"], "stand alone"),
         (["--score", "--lodge"], "needs a file with what came"),

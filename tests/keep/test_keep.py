@@ -66,6 +66,8 @@ def test_a_gain_at_a_small_size_is_to_be_tried_where_the_other_was_run() -> None
 def test_a_change_is_tried_at_every_size_that_the_other_was_run_at() -> None:
     found = ask(table({1e18: 0.03, 4e18: 0.03}, seeds=5))
     assert found.p_b_beats_a > 0.9
+    between = ask(table({1e18: 0.03, 16e18: 0.03}, seeds=5))
+    assert (between.verdict, between.next.x) == ("run more", 4e18)
     assert (found.verdict, found.next.x, found.next.recipes, found.next.pair) == ("run more", 16e18, ["change"], "0")
 
 
@@ -98,8 +100,67 @@ def test_a_change_that_diverges_is_discarded() -> None:
     rows = table({1e18: 0.04}, seeds=4, only=(1e18,))
     rows.loc[rows.index[-1], "loss"] = np.nan
     found = ask(rows)
-    assert (found.verdict, found.why) == ("discard", "1 of 4 runs of change diverged, and none of base")
+    assert (found.verdict, found.why) == ("discard", "1 of 4 runs of change diverged at 1e+18, and none of base")
     assert found.left_out[0].rows == 1
+
+
+def lost(recipe: str, x: float, seeds: range) -> pd.DataFrame:
+    return pd.DataFrame([{"recipe": recipe, "flops": x, "seed": seed, "loss": np.nan} for seed in seeds])
+
+
+def test_who_diverges_is_asked_size_by_size() -> None:
+    good = table({1e18: 0.05}, seeds=4, only=(1e18,))
+    whole = pd.concat([good, lost("base", 1e18, range(9, 10)), lost("change", 1e18, range(10, 20))])
+    assert ask(whole).why == "10 of 14 runs of change diverged at 1e+18, and 1 of 5 of base"
+    few = pd.concat([good, lost("base", 1e18, range(9, 11)), lost("change", 1e18, range(10, 12))])
+    assert ask(few).verdict == "keep"
+    two = table({1e18: 0.05, 4e18: 0.05}, seeds=4, only=SIZES)
+    above = pd.concat([two, lost("change", 16e18, range(4)), lost("base", 1e18, range(9, 10))])
+    assert ask(above).why == "4 of 4 runs of change diverged at 1.6e+19, and none of base"
+
+
+@pytest.mark.parametrize("who", [("change",), ("base",), ("base", "change")])
+def test_a_size_where_nothing_came_is_no_traceback(who: tuple[str, ...]) -> None:
+    rows = pd.concat([table({1e18: 0.05}, only=(1e18,)), *(lost(name, 1e19, range(1)) for name in who)])
+    assert ask(rows).verdict in ("discard", "run more")
+    nothing = pd.concat([lost("base", 1e18, range(2)), lost("change", 1e18, range(2))])
+    assert ask(nothing).verdict == "run more"
+
+
+def test_a_gain_below_the_worth_that_is_named_is_no_gain() -> None:
+    assert ask(table({1e18: 0.04}, seeds=5, only=(1e18,))).verdict == "keep"
+    assert ask(table({1e18: 0.04}, seeds=5, only=(1e18,)), worth=0.5).verdict == "discard"
+    assert ask(table(dict.fromkeys(SIZES, 0.02)), worth=0.5).verdict == "discard"
+
+
+def test_one_run_logged_twice_is_refused() -> None:
+    rows = table({1e18: 0.04}, seeds=3, only=(1e18,))
+    again = pd.concat([rows, rows.assign(loss=rows["loss"] + 1e-4)])
+    with pytest.raises(xo.UsageError, match="has two runs at flops = 1e\\+18 with the pair label '0'"):
+        ask(again)
+
+
+def test_the_same_runs_and_runs_of_other_seeds_say_so() -> None:
+    rows = table({1e18: 0.0}, seeds=3, only=(1e18,), noise=0.0)
+    assert ask(rows).why.startswith("the two are one run wherever both were run")
+    other = rows.assign(seed=np.where(rows["recipe"] == "change", rows["seed"] + 10, rows["seed"]))
+    assert "share no pair label" in ask(other).why
+
+
+@pytest.mark.parametrize("labels", [("--1", "--2"), ("²", "³"), ("abc", "1.0")])
+def test_odd_labels_are_labels(labels: tuple[str, str]) -> None:
+    rows = table({1e18: 0.005}, seeds=2, only=(1e18,), noise=0.01)
+    assert ask(rows.assign(seed=rows["seed"].map(dict(enumerate(labels))))).next.pair is None
+
+
+def test_the_noise_floor_costs_no_more_than_a_run() -> None:
+    rows = table({1e18: 0.01}, seeds=3, only=(1e18,))
+    found = ask(rows[(rows["recipe"] == "base") | (rows["seed"] == 0)])
+    assert (found.verdict, found.next.recipes, found.next.pair) == ("run more", ["change"], "1")
+
+
+def test_a_tiny_noise_that_is_told_does_not_overflow() -> None:
+    assert ask(table({1e18: 0.08}, seeds=1, only=(1e18,)), noise=1e-300).evidence > 1e6
 
 
 def test_the_next_run_completes_a_pair_and_says_its_cost() -> None:
@@ -143,11 +204,13 @@ def test_a_series_asks_more_of_each_and_a_keep_stands(tmp_path: Path) -> None:
     better = pd.concat([rows, table({1e18: 0.018}, seeds=12, only=(1e18,), noise=0.004, draw=1).query("seed >= 4")])
     assert ask(better, log=log).verdict == "keep"
     assert ask(rows, log=log).why.endswith("and a keep stands")
+    assert "a keep stands" not in ask(rows, at=1e20, log=log).why
+    log.write_text(log.read_text().rstrip("\n"))  # as an editor may leave it
     other = better.replace({"recipe": {"change": "other"}})
     second = xo.keep(other, "base", "other", pair="seed", log=log)
     assert (second.series.number, second.series.keeps, second.needed) == (2, 1, pytest.approx(250))
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["verdict"] for line in lines] == ["run more", "keep", second.verdict]
+    assert [line["verdict"] for line in lines] == ["run more", "keep", "run more", second.verdict]
 
 
 def test_a_series_that_is_full_begins_anew(tmp_path: Path) -> None:

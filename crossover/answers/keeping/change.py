@@ -1,6 +1,7 @@
 """The verdict on a change, from what the runs of each size say and what is believed at the target; what to run next."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ AT_TARGET = 10.0
 """E-value that runs at the target must reach by themselves, where it is a size that was run."""
 SAME_X = 1e-6
 _UNLIKELY = 0.05
+_WHOLE = re.compile(r"-?[0-9]+")
 _STEP = 4.0  # a size further, in x, where the runs have one size alone: twice the width
 
 
@@ -55,6 +57,11 @@ class AtSize:
     """E-value for a gain."""
     against: float
     """E-value against a gain that is worth keeping."""
+    lost_a: int = 0
+    lost_b: int = 0
+    """Runs that diverged."""
+    same: bool = False
+    """Whether the two are one run, pair by pair the same loss to every digit."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +125,42 @@ class State:
 
     def judge(self) -> tuple[str, str, NextRuns | None]:
         """Verdict, reason, and what to run where more is to be run."""
-        lost = {name: self.runs.count(name) - self.done.count(name) for name in (self.a, self.b)}
-        if lost[self.b] and not lost[self.a]:
-            made = self.runs.count(self.b)
-            return DISCARD, f"{lost[self.b]} of {made} runs of {self.b} diverged, and none of {self.a}", None
+        if why := self._diverged():
+            return DISCARD, why, None
         if not self.common:
-            first = next((item for item in self.sizes if item.runs_a and not item.runs_b), self.sizes[0])
-            return MORE, "the two have no size in common whose runs could be compared", self.run_at(first.x)
+            return self._incomparable()
         if not any(item.sd for item in self.common):
-            why = "no repeated run came out otherwise, so nobody knows what chance does: the noise floor first"
-            return MORE, why, self.repeat_at(self.common[0].x)
+            why = "no run was repeated so that chance shows, and came out otherwise: the noise floor first"
+            return MORE, why, self.run_at(self.common[0].x)
         return self._by_evidence(self.common[-1]) if self.gap is None else self._by_belief(self.gap)
+
+    def _diverged(self) -> str:
+        """In words, where B diverges and A does not, or far less often: by Fisher's exact test, or half of B's at least."""
+        stable = not any(item.lost_a for item in self.sizes)
+        for item in self.sizes:
+            made_a, made_b = item.runs_a + item.lost_a, item.runs_b + item.lost_b
+            rarer = not item.lost_a and (item.runs_a or stable)
+            often = 2 * item.lost_b >= made_b and item.lost_b * made_a > item.lost_a * made_b
+            if item.lost_b and (rarer or often or _tail(item.lost_b, made_b, item.lost_a, made_a) < _UNLIKELY):
+                of_a = f"{item.lost_a} of {made_a}" if item.lost_a else "none"
+                return f"{item.lost_b} of {made_b} runs of {self.b} diverged at {item.x:.4g}, and {of_a} of {self.a}"
+        return ""
+
+    def _incomparable(self) -> tuple[str, str, NextRuns | None]:
+        """Where no size tells the two apart."""
+        both = [item for item in self.sizes if item.runs_a and item.runs_b]
+        if both and all(item.same for item in both):
+            return DISCARD, "the two are one run wherever both were run: the same losses to every digit", None
+        if both:
+            why = f"their runs at {both[0].x:.4g} share no pair label, so recipes and seeds cannot be told apart"
+            return MORE, why, self.run_at(both[0].x)
+        first = next((item for item in self.sizes if item.runs_a and not item.runs_b), self.sizes[0])
+        return MORE, "the two have no size in common yet", self.run_at(first.x)
 
     def _by_evidence(self, here: AtSize) -> tuple[str, str, NextRuns | None]:
         """With one size in common."""
         where = "" if here.x == self.target == 1 else f" at {here.x:.4g}"
-        if self.evidence >= 1 / self.asked.level:
+        if self.evidence >= 1 / self.asked.level and not (self.asked.worth and here.against >= 1 / self.asked.miss):
             shown = f"the runs show a gain{where}, {self._so_far()}"
             if abs(math.log(self.target / here.x)) < SAME_X:
                 return KEEP, shown, None
@@ -148,7 +175,9 @@ class State:
         """With two sizes in common or more."""
         p, shown = gap.p_b_beats_a, self.evidence >= 1 / self.asked.level
         chance = f"P({self.b} better at {self.target:.4g}) = {p:.3f}"
-        if shown and p >= SURE:
+        worth = self.worth or 0.0
+        likely = gap.spread.below(-worth)
+        if shown and p >= SURE and not (self.asked.worth and likely < _UNLIKELY):
             why = f"the runs show a gain, {self._so_far()}; {chance}"
             if untried := self._untried():
                 return MORE, f"{why}; {self.a} was run at {untried:.4g} too", self.run_at(untried)
@@ -159,8 +188,7 @@ class State:
             return KEEP, why, None
         if shown and p < 0.5:
             return DISCARD, f"it holds at the small size only: the runs show a gain, and {chance}", None
-        worth = self.worth or 0.0
-        if (likely := gap.spread.below(-worth)) < _UNLIKELY:
+        if likely < _UNLIKELY:
             return DISCARD, f"P(a gain of {worth:.3g} or more at {self.target:.4g}) = {likely:.3f}; {chance}", None
         what = "the runs show a gain, but not that it holds" if shown else f"undecided, {self._so_far()}"
         place = gap.next_pair.x if p < SURE and gap.next_pair else self._telling()
@@ -170,10 +198,9 @@ class State:
         return f"e-value {self.evidence:.3g} of {1 / self.asked.level:.3g}"
 
     def _untried(self) -> float | None:
-        """The next size up to the target that A was run at and B was not: it can be afforded."""
-        top = self.common[-1].x
-        sizes = (item.x for item in self.sizes if top < item.x <= self.target * (1 + SAME_X) and item.runs_a)
-        return next(sizes, None)
+        """The next size on the way to the target that A was run at and B was not: it can be afforded."""
+        low, high = self.common[0].x, self.target * (1 + SAME_X)
+        return next((item.x for item in self.sizes if low < item.x <= high and item.runs_a and not item.runs_b), None)
 
     def _further(self, x: float) -> float:
         """The next size that A was run at, else one step on, no farther than the target."""
@@ -196,20 +223,20 @@ class State:
         if not any(made.values()):
             return self.repeat_at(x)
         if here.pair is None:
-            return NextRuns(x, [min(made, key=lambda name: made[name])], None, self._cost(x))
+            return NextRuns(_plain(x), [min(made, key=lambda name: made[name])], None, self._cost(x))
         have = {name: set(here.pair[here.recipe == name].tolist()) for name in made}
         for name, other in ((self.b, self.a), (self.a, self.b)):
             if missing := have[other] - have[name]:
-                return NextRuns(x, [name], min(missing, key=lambda text: (len(text), text)), self._cost(x))
+                return NextRuns(_plain(x), [name], min(missing, key=lambda text: (len(text), text)), self._cost(x))
         return self.repeat_at(x)
 
     def repeat_at(self, x: float) -> NextRuns:
         """Both recipes with a pair label that is new at a size."""
         here = self._at(x)
         labels = [] if here.pair is None else here.pair.tolist()
-        numbers = [int(label) for label in labels if label.lstrip("-").isdigit()]
+        numbers = [int(label) for label in labels if _WHOLE.fullmatch(label)]
         new = str(max(numbers, default=-1) + 1) if self.runs.pair is not None and len(numbers) == len(labels) else None
-        return NextRuns(x, [self.a, self.b], new, 2 * self._cost(x))
+        return NextRuns(_plain(x), [self.a, self.b], new, 2 * self._cost(x))
 
     def _at(self, x: float) -> Tried:
         return self.runs.on(np.abs(np.log(self.runs.x / x)) < SAME_X)
@@ -218,4 +245,16 @@ class State:
         """Of a run at a size: the median there, or that of the nearest size in proportion to x."""
         off = np.abs(np.log(self.runs.x / x))
         near = off < off.min() + SAME_X
-        return float(np.median(self.runs.cost[near] * (x / self.runs.x[near])))
+        return _plain(float(np.median(self.runs.cost[near] * (x / self.runs.x[near]))))
+
+
+def _plain(value: float) -> float:
+    """Without what rounding leaves."""
+    return float(f"{value:.12g}")
+
+
+def _tail(of_b: int, made_b: int, of_a: int, made_a: int) -> float:
+    """P(so many of B's runs or more are among those lost, if B's are lost as often as A's): hypergeometric."""
+    lost, made = of_a + of_b, made_a + made_b
+    ways = sum(math.comb(made_b, k) * math.comb(made_a, lost - k) for k in range(of_b, min(made_b, lost) + 1))
+    return ways / math.comb(made, lost)

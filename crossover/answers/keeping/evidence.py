@@ -64,7 +64,7 @@ def log_evalue(t: Floats, pairs: Floats | float, dof: Floats | float) -> Floats:
     distribution of nu + 1 degrees of freedom.
     """
     share = pairs * _EXPECTED**2 / (1 + pairs * _EXPECTED**2)
-    y = t / np.sqrt(dof + t**2)
+    y = t / np.hypot(np.sqrt(dof), t)
     rest = 1 - share * y**2
     tail = special.stdtr(dof + 1.0, y * np.sqrt((dof + 1.0) * share / rest))
     density = math.log(2) + 0.5 * np.log1p(-share) - 0.5 * (dof + 1.0) * np.log(rest)
@@ -79,6 +79,8 @@ def contrast(
 
     Seeds are levels of their own where they are given; with `None` all runs of a recipe are alike.
     """
+    if not len(loss):
+        return Contrast(0.0, 0.0, 0.0, 0)
     names, row = np.unique(recipe.astype(str), return_inverse=True)
     column = np.zeros(len(loss), int) if seed is None else np.unique(seed.astype(str), return_inverse=True)[1]
     count = np.zeros((len(names), int(column.max(initial=0)) + 1))

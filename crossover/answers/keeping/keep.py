@@ -121,6 +121,7 @@ def keep(
     runs, copies = _without_copies(_read(x, loss, recipe, pair, cost, names))
     _require(runs, a, b, chosen)
     done = runs.on(np.isfinite(runs.loss))
+    _require_single(done, names[0])
     tried = np.unique(runs.size[(runs.recipe == a) | (runs.recipe == b)]).tolist()
     sizes = [_at_size(done, runs, size, a, b, chosen) for size in tried]
     target = chosen.target or sizes[-1].x
@@ -187,11 +188,23 @@ def _require(runs: Tried, a: str, b: str, asked: Asked) -> None:
             raise UsageError(f"{what} is a probability between 0 and 1; got {value:g}")
 
 
+def _require_single(done: Tried, x: str) -> None:
+    """Two runs of one recipe, size and pair label are one that was made again, and would count as two."""
+    if done.pair is None:
+        return
+    keys = list(zip(done.recipe.tolist(), done.size.tolist(), done.pair.tolist(), strict=True))
+    if len(set(keys)) < len(keys):
+        at = next(i for i, key in enumerate(keys) if keys.index(key) < i)
+        what = f"recipe '{done.recipe[at]}' has two runs at {x} = {done.x[at]:g} with the pair label '{done.pair[at]}'"
+        raise UsageError(f"{what}; drop one, or name a column that tells them apart")
+
+
 def _at_size(done: Tried, runs: Tried, size: int, a: str, b: str, asked: Asked) -> AtSize:
     here = done.on(done.size == size)
     found = contrast(here.loss, here.recipe, here.pair, a, b)
-    if _same_runs(here, a, b):
+    if same := _same_runs(here, a, b):
         found = replace(found, pairs=0.0)
+    every = runs.on(runs.size == size)
     sd, dof = (found.sd, found.dof) if asked.noise is None else (math.sqrt(2) * asked.noise, math.inf)
     known = found.pairs > 0 and sd > 0
     difference = interval(-found.gain, sd / math.sqrt(found.pairs), dof) if known else Estimate(-found.gain)
@@ -204,6 +217,9 @@ def _at_size(done: Tried, runs: Tried, size: int, a: str, b: str, asked: Asked) 
         dof=found.dof,
         evidence=math.exp(found.evidence(0.0, asked.noise)),
         against=math.exp(found.reversed().evidence(-(asked.worth or (sd if known else 0.0)), asked.noise)),
+        lost_a=every.count(a) - here.count(a),
+        lost_b=every.count(b) - here.count(b),
+        same=same,
     )
 
 

@@ -4,7 +4,8 @@ A change that is kept at a level of a twentieth is false one time in twenty of t
 that are none, two or three would be kept. So the level falls: e-values, whatever their dependence, keep the share of
 false keeps below `RATE` where change t is kept at 1 / e <= RATE (keeps so far + 1) / of (Wang and Ramdas 2022; online,
 e-LOND: Xu and Ramdas 2024), in each `of` changes. Changes may be asked about in any order and as often as one likes,
-since keeps only grow. A keep stands: the e-value counts at the moment at which it was kept.
+since keeps only grow. A keep stands for the target that it was asked for: the e-value counts at the moment at which it
+was kept.
 
 The log has a line of JSON per answer. A change is a pair of names; what was asked once counts, kept or not.
 """
@@ -54,6 +55,8 @@ class Place:
     """Other changes of this series that were kept."""
     kept: str | None
     """When this one was kept, if it was."""
+    target: float | None = None
+    """For which target."""
 
     @property
     def level(self) -> float:
@@ -69,9 +72,10 @@ def find_place(path: Path, a: str, b: str, of: int) -> Place:
     changes = list(dict.fromkeys((item.a, item.b) for item in logged))
     number = changes.index((a, b)) if (a, b) in changes else len(changes)
     series = changes[number // of * of :][:of]
-    kept = {(item.a, item.b): item.date for item in reversed(logged) if item.verdict == "keep"}
-    others = sum(change in kept for change in series if change != (a, b))
-    return Place(str(path), number % of + 1, of, others, kept.get((a, b)))
+    kept = {(item.a, item.b): item for item in logged if item.verdict == "keep"}
+    others, mine = sum(change in kept for change in series if change != (a, b)), kept.get((a, b))
+    when = (mine.date, mine.target) if mine else (None, None)
+    return Place(str(path), number % of + 1, of, others, *when)
 
 
 def append(path: Path, body: dict[str, Any]) -> None:
@@ -79,9 +83,10 @@ def append(path: Path, body: dict[str, Any]) -> None:
     line = Logged(date=datetime.now(UTC).isoformat(timespec="seconds"), **body).model_dump_json() + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(line.encode())
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            file.write(b"\n" * (file.read() not in (b"", b"\n")) + line.encode())  # an editor may leave the end open
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
