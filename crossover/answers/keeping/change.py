@@ -135,7 +135,7 @@ class State:
         return self._by_evidence(self.common[-1]) if self.gap is None else self._by_belief(self.gap)
 
     def _diverged(self) -> str:
-        """In words, where B diverges and A does not, or far less often: by Fisher's exact test, or half of B's at least."""
+        """In words, where B diverges and A does not, or less often: by Fisher's exact test, or half of B's or more."""
         stable = not any(item.lost_a for item in self.sizes)
         for item in self.sizes:
             made_a, made_b = item.runs_a + item.lost_a, item.runs_b + item.lost_b
