@@ -147,6 +147,14 @@ def test_the_same_runs_and_runs_of_other_seeds_say_so() -> None:
     assert "share no pair label" in ask(other).why
 
 
+def test_two_rules_that_meet_at_one_size_are_told_apart_at_another() -> None:
+    """The pivot of a learning-rate rule, where the two are one run by construction, says nothing of other sizes."""
+    meeting = table({1e18: 0.0}, seeds=2, only=(1e18,), noise=0.0)
+    elsewhere = table({4e18: 0.0}, seeds=2, only=(4e18,))
+    found = ask(pd.concat([meeting, elsewhere[elsewhere["recipe"] == "base"]]))
+    assert (found.verdict, found.next.x, found.next.recipes) == ("run more", 4e18, ["change"])
+
+
 @pytest.mark.parametrize("labels", [("--1", "--2"), ("²", "³"), ("abc", "1.0")])
 def test_odd_labels_are_labels(labels: tuple[str, str]) -> None:
     rows = table({1e18: 0.005}, seeds=2, only=(1e18,), noise=0.01)

@@ -150,7 +150,10 @@ class State:
         """Where no size tells the two apart."""
         both = [item for item in self.sizes if item.runs_a and item.runs_b]
         if both and all(item.same for item in both):
-            return DISCARD, "the two are one run wherever both were run: the same losses to every digit", None
+            why = "the two are one run wherever both were run: the same losses to every digit"
+            if elsewhere := [item.x for item in self.sizes if item.runs_a and not item.runs_b]:
+                return MORE, f"{why}; {self.a} was run at other sizes", self.run_at(elsewhere[0])
+            return DISCARD, why, None
         if both:
             why = f"their runs at {both[0].x:.4g} share no pair label, so recipes and seeds cannot be told apart"
             return MORE, why, self.run_at(both[0].x)
