@@ -8,11 +8,13 @@ import numpy as np
 
 from crossover.answers.advising.standing import await_losses, is_believed
 from crossover.api.columns import law_and_columns
+from crossover.api.fixed import Fixed, read_fixed
 from crossover.api.places import Place, read_places
 from crossover.api.recipes import ByRecipe, by_recipe
 from crossover.base.arrays import Floats
 from crossover.laws.fit import fit as fit_arrays
 from crossover.laws.laws import get_law
+from crossover.laws.link import fit_link, metric_of
 from crossover.laws.result import Drawn, Fit, Predicted
 from crossover.runs.estimates import Estimate
 from crossover.runs.losses import find_checkpoints, name_lost, read_losses
@@ -29,7 +31,10 @@ def fit(
     x: str | None = None,
     n: str | None = None,
     d: str | None = None,
+    u: str | None = None,
+    z: str | None = None,
     by: str | None = None,
+    fix: Fixed | str | Sequence[str] | None = None,
     objective: str = "squares_log",
     delta: float = 1e-3,
     tau: float = 0.1,
@@ -37,6 +42,10 @@ def fit(
     where: str | None = None,
     heldout: str | None = None,
     at: Place | Sequence[Place] | None = None,
+    metric: str | None = None,
+    link: str = "sigmoid",
+    chance: float | None = None,
+    best: float | None = None,
     bootstrap: int = 0,
     cluster: str | None = None,
     starts: int = 32,
@@ -46,13 +55,17 @@ def fit(
 
     Args:
         table: one row per run: a file's path, a DataFrame, or columns by name as arrays of one length n.
-        law: `power`, `power_floor`, `chinchilla`, `chinchilla_shared`, `m4`, `bnsl`, `optimum`, `optimum_nd`; by
-            default `chinchilla` with N and D, else `power_floor`.
+        law: `power`, `power_floor`, `chinchilla`, `chinchilla_shared`, `chinchilla_z`, `epochs`, `m4`, `bnsl`,
+            `optimum`, `optimum_nd`; by default `chinchilla` with N and D, `epochs` with U and `chinchilla_z` with Z
+            beside them, else `power_floor`.
         loss: column, or expression of columns, of n positive losses.
         x: column or expression of the law's one input, n positive values in any unit: FLOPs, tokens, parameters.
         n: column or expression: parameters.
         d: column or expression: training tokens.
+        u: column or expression: unique tokens, where data are repeated.
+        z: column or expression: a third input, such as vocabulary or batch.
         by: column that names the recipe; "none" pools several on purpose.
+        fix: parameters that are held: {"E": 1.6}, {"E": (1.6, 0.05)} with a standard deviation, "E=1.6±0.05".
         objective: `squares_log`, `squares`, `huber_log`, `lad_log`, `expectile_log`.
         delta: of `huber_log`.
         tau: of `expectile_log`.
@@ -62,6 +75,11 @@ def fit(
         at: places to predict the loss at: {"N": 7e9, "D": 2e12}, "N=7e9,D=2e12", or 1e22 where x is the one input.
             By least squares of log loss the prediction is that of `predict`: of every law of a form like this that the
             runs leave open, and of what such laws lack. It stands beside the fitted law's own.
+        metric: column or expression of a metric that follows the loss, rising or falling; it is predicted wherever the
+            loss is, with what is not known of the loss, of the curve between the two and of a run.
+        link: that curve: `sigmoid` (OLMo ladder, arXiv 2412.04403), or `exponential` (Gadre et al., arXiv 2403.08540).
+        chance: the metric of a model that knows nothing, where it is known; at high loss the curve ends there.
+        best: the metric that no model exceeds, where it is known; at low loss a sigmoid ends there.
         bootstrap: resamples; 0 for likelihood or sandwich intervals.
         cluster: column; the bootstrap draws whole clusters.
         starts: how many starts to descend from.
@@ -80,8 +98,8 @@ def fit(
     >>> round(found.predictions[0].loss.value, 3)
     1.889
     """
-    chosen, columns = law_and_columns(law, x, n, d)
-    places = read_places(at, columns)
+    chosen, columns = law_and_columns(law, x, n, d, u=u, z=z)
+    fixed, places = read_fixed(fix), read_places(at, columns)
 
     def of(runs: Runs) -> Fit:
         some, held = runs.split(heldout)
@@ -90,11 +108,17 @@ def fit(
         result = fit_arrays(
             chosen, inputs, values, objective=objective, delta=delta, tau=tau, starts=starts, bootstrap=bootstrap,
             weights=None if weights is None else some.numbers(weights), seed=seed,
-            clusters=None if cluster is None else np.unique(some.labels(cluster), return_inverse=True)[1],
+            fixed=fixed, clusters=None if cluster is None else np.unique(some.labels(cluster), return_inverse=True)[1],
             predict=places, heldout=(_columns(held, columns), read_losses(held, loss)) if heldout else None,
         )  # fmt: skip
-        if objective == "squares_log" and weights is None and not bootstrap:
+        if objective == "squares_log" and weights is None and not bootstrap and not fixed:
             result = replace(result, predictions=_believed(result, inputs, values))
+        if metric is not None:
+            told = fit_link(values, some.numbers(metric), link, chance, best)
+            count = int(np.isfinite(values + some.numbers(metric)).sum())
+            noise = result.rms_residual / float(np.nanmean(values))
+            out = None if result.heldout is None else (result.heldout.rows, held.numbers(metric))
+            result = replace(result, metric=metric_of(told, metric, result.predictions, noise, count, out))
         lost = name_lost(result.left_out, some, None, loss, *columns.values())
         drawn = Drawn(inputs["x"], values, loss) if "x" in inputs else Drawn(name=loss)
         flags = (

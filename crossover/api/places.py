@@ -7,7 +7,6 @@ from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
 
 Place = float | str | Mapping[str, float]
-_TYPICAL = {"x": "1e22", "N": "7e9", "D": "2e12"}
 
 
 def read_place(place: Place, columns: Mapping[str, str], option: str = "--at") -> dict[str, float]:
@@ -51,7 +50,7 @@ def example(columns: Mapping[str, str]) -> str:
     """How a place is written."""
     return ",".join(
         f"{name}={value}"
-        for name, value in zip(columns, ("1e22",) if len(columns) < 2 else ("7e9", "2e12"), strict=False)
+        for name, value in zip(columns, ("1e22",) if len(columns) < 2 else ("7e9", "2e12", "1e11"), strict=False)
     )
 
 

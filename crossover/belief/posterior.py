@@ -30,7 +30,7 @@ from scipy import special
 from scipy.linalg import solve_triangular
 
 from crossover.base.arrays import Floats
-from crossover.laws.laws import Law
+from crossover.laws.law import Law
 
 Ints = npt.NDArray[np.int_]
 

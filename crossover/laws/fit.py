@@ -7,6 +7,7 @@ Every result names its objective with its value, the share of starts that reache
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,14 @@ from scipy import special
 
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
-from crossover.laws.intervals import Covariance, bootstrap, covariance, law_errors, profile
-from crossover.laws.laws import Law, get_law
+from crossover.laws.intervals import Covariance, bootstrap, covariance, law_errors
+from crossover.laws.law import Law
+from crossover.laws.laws import get_law
 from crossover.laws.objectives import Objective, get_objective
-from crossover.laws.result import Fit, HeldOut, LinePoint, ObjectiveValue, Predicted, Starts
+from crossover.laws.parameters import estimates, hold, open_ended
+from crossover.laws.result import Fit, HeldOut, LinePoint, ObjectiveValue, Predicted, Starts, score
 from crossover.laws.solver import Minima, Problem, minimise, projected_starts
-from crossover.runs.estimates import Estimate, digest_arrays, interval, percentiles, t_factor
+from crossover.runs.estimates import Estimate, digest_arrays, percentiles, t_factor
 from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
 
@@ -85,6 +88,7 @@ def fit(
     bootstrap: int = 0,
     clusters: npt.NDArray[np.int_] | None = None,
     seed: int = 0,
+    fixed: Mapping[str, float | tuple[float, float]] | None = None,
     predict: Sequence[Mapping[str, float]] = (),
     heldout: tuple[Mapping[str, Floats], Floats] | None = None,
     roll_out: bool = True,
@@ -102,6 +106,7 @@ def fit(
         bootstrap: number of resamples; 0 for likelihood or sandwich intervals.
         clusters: n labels 0 ... k-1; resampling draws whole clusters (seeds, model sizes).
         seed: of the resampling.
+        fixed: parameters that are held, each at a value or at (value, standard deviation).
         predict: places to predict at.
         heldout: inputs and losses that are predicted and compared, never fitted.
         roll_out: also predict each rung from those below it.
@@ -111,7 +116,7 @@ def fit(
     """
     fitted = fit_law(
         law, inputs, loss, objective=get_objective(objective, delta, tau), weights=weights, starts=starts,
-        resamples=bootstrap, clusters=clusters, seed=seed,
+        resamples=bootstrap, clusters=clusters, seed=seed, fixed=fixed,
     )  # fmt: skip
     result = fitted.fit
     if heldout is not None:
@@ -134,11 +139,12 @@ def fit_law(
     clusters: npt.NDArray[np.int_] | None = None,
     seed: int = 0,
     intervals: bool = True,
+    fixed: Mapping[str, float | tuple[float, float]] | None = None,
 ) -> Fitted:
     """`fit` without its predictions, with the parts that further computations need."""
     if starts < 1 or resamples < 0:
         raise UsageError(f"starts must be positive and resamples not negative; got {starts} and {resamples}")
-    problem, used, left_out = make_problem(get_law(law), inputs, loss, objective, weights)
+    problem, used, left_out = make_problem(get_law(law), inputs, loss, objective, weights, fixed)
     begin = projected_starts(problem, starts)
     minima = minimise(problem, begin)
     best = int(minima.value.argmin())
@@ -150,8 +156,8 @@ def fit_law(
         kept = np.unique(labels[used], return_inverse=True)[1]
         refits = bootstrap_replicates(problem, theta, kept, resamples, seed, flags)
         replicates = refits.theta
-    params, how = _params(problem, theta, cov, replicates, intervals)
-    flags += [f"the interval of {name} has no end on one side" for name in _open(params)]
+    params, how = estimates(problem, theta, cov, replicates, intervals)
+    flags += [f"the interval of {name} has no end on one side" for name in open_ended(params)]
     predicted = np.exp(problem.law.log_loss(problem.log_x, theta[None])[0])
     measured = np.exp(problem.log_y)
     result = Fit(
@@ -170,12 +176,18 @@ def fit_law(
         flags=flags,
         left_out=left_out,
         digest=digest_arrays(problem.log_x, problem.log_y, problem.weights),
+        held=[problem.law.params[item.index] for item in problem.held],
     )
     return Fitted(result, problem, theta, cov, replicates)
 
 
 def make_problem(
-    law: Law, inputs: Mapping[str, Floats], loss: Floats, objective: Objective, weights: Floats | None = None
+    law: Law,
+    inputs: Mapping[str, Floats],
+    loss: Floats,
+    objective: Objective,
+    weights: Floats | None = None,
+    fixed: Mapping[str, float | tuple[float, float]] | None = None,
 ) -> tuple[Problem, npt.NDArray[np.bool_], list[LeftOut]]:
     """Checked rows, which they are, and what was left out: missing or infinite values. Raises `UsageError`."""
     missing = [name for name in law.inputs if name not in inputs]
@@ -192,14 +204,15 @@ def make_problem(
         left_out.append(LeftOut("weight 0", int((weight[finite] == 0).sum())))
     columns, weight = columns[:, used], weight[used]
     require_positive(dict(zip((*law.inputs, "loss"), columns, strict=True)))
-    if columns.shape[1] < len(law.params):
-        have, need = columns.shape[1], len(law.params)
+    held = hold(law, fixed or {})
+    have, need = columns.shape[1], len(law.params) - len(held)
+    if have < need:
         raise UsageError(f"{have} usable rows are fewer than the {need} parameters of '{law.name}'; use a smaller law")
     for name, values in zip(law.inputs, columns, strict=False):
         if np.ptp(np.log(values)) < 1e-9:
             raise UsageError(f"{name} is the same in every row, so no law of it can be fitted")
     logs = np.log(columns)
-    return Problem(law, objective, logs[:-1], logs[-1], weight), used, left_out
+    return Problem(law, objective, logs[:-1], logs[-1], weight, held), used, left_out
 
 
 def _positive(inputs: Mapping[str, float], name: str) -> float:
@@ -216,10 +229,10 @@ def _agreement(minima: Minima, problem: Problem) -> float:
 
 def _flags(problem: Problem, minima: Minima, start: Floats, best: int, cov: Covariance, resamples: int) -> list[str]:
     flags = []
-    low, high = problem.law.box(problem.log_x, problem.log_y)
+    low, high = problem.box()
     theta = minima.theta[best]
     for name, value, bottom, top in zip(problem.law.params, theta, low, high, strict=True):
-        if value <= bottom + 1e-9 or value >= top - 1e-9:
+        if bottom < top and not bottom + 1e-9 < value < top - 1e-9:
             flags.append(f"{name} is at its {'lower' if value <= bottom + 1e-9 else 'upper'} bound")
     if not minima.converged[best]:
         flags.append("the solver stopped before it converged")
@@ -239,8 +252,9 @@ def _doubts(problem: Problem, theta: Floats, cov: Covariance, resamples: int) ->
         flags.append("no degrees of freedom are left: the law passes through the rows, no interval")
     elif not resamples and not np.isfinite(cov.matrix[np.ix_(cov.free, cov.free)]).all():
         flags.append(f"no covariance at a minimum of {problem.objective.name}; ask for a bootstrap")
-    if len(problem.law.inputs) > 1 and abs(float(np.corrcoef(*problem.log_x)[0][1])) > 0.999:
-        flags.append(f"{' and '.join(problem.law.inputs)} move together in these rows")
+    for one, other in combinations(range(len(problem.law.inputs)), 2):
+        if abs(float(np.corrcoef(problem.log_x[one], problem.log_x[other])[0, 1])) > 0.999:
+            flags.append(f"{problem.law.inputs[one]} and {problem.law.inputs[other]} move together in these rows")
     if not resamples and not problem.objective.least_squares and cov.dof < 10 * len(theta):
         flags.append("sandwich intervals from so few rows are too narrow; they held the truth 66 to 85% of the time")
     lack = lack_of_fit(problem, theta)
@@ -294,59 +308,6 @@ def bootstrap_replicates(
     return refits
 
 
-def _params(
-    problem: Problem, theta: Floats, cov: Covariance, replicates: Floats | None, intervals: bool
-) -> tuple[dict[str, Estimate], str]:
-    law, values = problem.law, problem.law.report(theta)
-    if replicates is not None:
-        drawn = law.report(replicates)
-        found = {name: percentiles(float(values[j]), drawn[:, j]) for j, name in enumerate(law.params)}
-        return found, f"bootstrap percentiles, {len(replicates)} resamples"
-    slopes = np.array([_report_slope(law, theta, j) for j in range(len(theta))]).T  # [reported, theta]
-    known = np.where(np.isfinite(np.diag(cov.matrix)), 1.0, 0.0)
-    matrix = np.where(known[:, None] * known > 0, cov.matrix, 0.0)
-    errors = np.sqrt(np.maximum(np.einsum("ri,ij,rj->r", slopes, matrix, slopes), 0))
-    errors = np.where(np.abs(slopes) @ (1 - known) > 0, np.nan, errors)
-    plain_t = {n: interval(float(v), float(e), cov.dof) for n, v, e in zip(law.params, values, errors, strict=True)}
-    for j, name in enumerate(law.coefficients):  # positive, so the interval is made on its logarithm
-        log = interval(float(theta[j]), float(np.sqrt(matrix[j, j])) if known[j] else np.nan, cov.dof)
-        if log.ci is not None:
-            low, high = (_exp(end) for end in log.ci)
-            plain_t[name] = replace(plain_t[name], ci=(low, high))
-    if not problem.objective.least_squares or not intervals:
-        return plain_t, f"t intervals from the {'sandwich ' * (not problem.objective.least_squares)}covariance"
-    ends = profile(problem, theta, cov)
-    params = {}
-    for j, name in enumerate(law.params):
-        estimate = plain_t[name]
-        moved = np.array([law.report(np.where(np.arange(len(theta)) == j, end, theta))[j] for end in ends[j]])
-        if cov.free[j] and cov.dof > 0 and np.count_nonzero(slopes[j]) == 1 and estimate.ci is not None:
-            floor = 0.0 if j < len(law.coefficients) else None  # a coefficient is positive, so its set ends at 0
-            low, high = (float(end) if np.isfinite(end) else None for end in moved)
-            estimate = replace(estimate, ci=(floor if low is None else low, high))
-        params[name] = estimate
-    return params, "profile likelihood (t)"
-
-
-def _exp(end: float | None) -> float | None:
-    """e^end, or None where it is beyond every number."""
-    return None if end is None or end > 700 else float(np.exp(end))
-
-
-def _report_slope(law: Law, theta: Floats, j: int) -> Floats:
-    """Derivative of the reported parameters with respect to theta[j], by central difference."""
-    step = 1e-6 * max(1.0, abs(float(theta[j])))
-    ahead, behind = theta.copy(), theta.copy()
-    ahead[j] += step
-    behind[j] -= step
-    slope: Floats = (law.report(ahead) - law.report(behind)) / (2 * step)
-    return slope
-
-
-def _open(params: dict[str, Estimate]) -> list[str]:
-    return [name for name, item in params.items() if item.ci is not None and None in item.ci]
-
-
 def _held_out(fitted: Fitted, inputs: Mapping[str, Floats], loss: Floats) -> HeldOut:
     missing = [name for name in fitted.problem.law.inputs if name not in inputs]
     if missing:
@@ -354,13 +315,7 @@ def _held_out(fitted: Fitted, inputs: Mapping[str, Floats], loss: Floats) -> Hel
     columns = same_length({**{name: inputs[name] for name in fitted.problem.law.inputs}, "loss": loss})
     if not len(columns[0]) or not (np.isfinite(columns) & (columns > 0)).all():
         raise UsageError("held-out rows must exist, with positive, finite inputs and losses; filter the others out")
-    return _score(fitted.predict_rows(columns[:-1], columns[-1]))
-
-
-def _score(rows: list[Predicted]) -> HeldOut:
-    errors = [abs(row.relative_error) for row in rows if row.relative_error is not None]
-    inside = [row.run_ci[0] <= (row.measured or 0) <= row.run_ci[1] for row in rows if row.run_ci is not None]
-    return HeldOut(rows, float(np.mean(errors)), float(np.mean(inside)) if inside else None)
+    return score(fitted.predict_rows(columns[:-1], columns[-1]))
 
 
 def _sizes(log_x: Floats) -> Floats:
@@ -387,7 +342,7 @@ def _roll_out(fitted: Fitted) -> HeldOut | None:
         theta = minima.theta[minima.value.argmin()]
         lower = Fitted(fitted.fit, part, theta, covariance(part, theta))
         rows += lower.predict_rows(np.exp(problem.log_x[:, there]), np.exp(problem.log_y[there]))
-    return _score(rows) if rows else None
+    return score(rows) if rows else None
 
 
 def line(fitted: Fitted, *targets: float) -> list[LinePoint]:

@@ -6,7 +6,7 @@
 * Resampling needs many rows or clusters; all resamples are refitted together, warm-started at the fit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ class Covariance:
     free: npt.NDArray[np.bool_]
     residual_sd: float
     """Standard deviation of a new run about the law, on the objective's scale (log loss or loss)."""
+    pull: Floats
+    """How theta moves with each held parameter that has a standard deviation of its own, by so much, [held, p]."""
 
 
 def covariance(problem: Problem, theta: Floats) -> Covariance:
@@ -37,7 +39,7 @@ def covariance(problem: Problem, theta: Floats) -> Covariance:
 
     All nan without degrees of freedom, where the rows cannot tell the parameters apart, or where too few rows curve.
     """
-    low, high = problem.law.box(problem.log_x, problem.log_y)
+    low, high = problem.box()
     free = (theta > low + 1e-9) & (theta < high - 1e-9)
     point = problem.law.at(problem.log_x, theta[None])
     residual = problem.residual(point.log_loss_Bxn)[0]
@@ -60,7 +62,7 @@ def covariance(problem: Problem, theta: Floats) -> Covariance:
             slope = problem.weights * problem.objective.slope(residual)
             middle = (jacobian * slope**2) @ jacobian.T * rows / dof
         matrix[np.ix_(free, free)] = inverse @ middle @ inverse
-    return Covariance(matrix, dof, condition, free, spread)
+    return Covariance(matrix, dof, condition, free, spread, _pulls(problem, theta))
 
 
 def _curved(problem: Problem, bend: Floats, free: int) -> bool:
@@ -71,12 +73,27 @@ def _curved(problem: Problem, bend: Floats, free: int) -> bool:
     return problem.objective.least_squares or int(np.count_nonzero(bend)) >= _BENT * free
 
 
+def _pulls(problem: Problem, theta: Floats) -> Floats:
+    """Half the difference of the fits with a held parameter one standard deviation up and down, [held, p]."""
+    moving = [item for item in problem.held if item.sd > 0]
+    rows = []
+    for item in moving:
+        others = tuple(other for other in problem.held if other.index != item.index)
+        ends = [
+            replace(problem, held=(*others, replace(item, value=item.value + move))) for move in (item.sd, -item.sd)
+        ]
+        up, down = (minimise(end, theta[None]).theta[0] for end in ends)
+        rows.append((up - down) / 2)
+    return np.array(rows).reshape(len(moving), len(theta))
+
+
 def law_errors(problem: Problem, theta: Floats, cov: Covariance, log_x: Floats) -> tuple[Floats, Floats]:
     """log L at new inputs [inputs, m] and its standard error by the delta method, [m] each."""
     point = problem.law.at(log_x, theta[None])
     gradient = point.gradient_Bxpxn[0][cov.free]
     matrix = cov.matrix[np.ix_(cov.free, cov.free)]
     variance = np.einsum("im,ij,jm->m", gradient, matrix, gradient)
+    variance = variance + ((cov.pull @ point.gradient_Bxpxn[0]) ** 2).sum(0)
     return point.log_loss_Bxn[0], np.sqrt(np.maximum(variance, 0))
 
 
@@ -109,7 +126,7 @@ def _crossings(
     All of them are walked outwards together: first over a geometric grid to the edge of the box, then within the step
     on which the limit was passed, three times.
     """
-    edge = np.stack(problem.law.box(problem.log_x, problem.log_y))[side, which]
+    edge = np.stack(problem.box())[side, which]
     reach = (t_factor(cov.dof) or 1.0) * np.sqrt(cov.matrix[which, which])
     steps = np.append(np.geomspace(0.1, 30, _GRID), np.inf)
     away = np.where(side, 1, -1)[:, None] * reach[:, None] * steps
@@ -128,7 +145,7 @@ def _crossings(
 
 def _profiled(problem: Problem, theta: Floats, cov: Covariance, which: npt.NDArray[np.int_], places: Floats) -> Floats:
     """The least objective with theta[which] held at each of its places, from the conditional line, [k, places]."""
-    low, high = problem.law.box(problem.log_x, problem.log_y)
+    low, high = problem.box()
     held = np.repeat(which, places.shape[1])
     at, rows = places.ravel(), np.arange(places.size)
     lows, highs = np.tile(low, (len(at), 1)), np.tile(high, (len(at), 1))
@@ -151,6 +168,10 @@ def bootstrap_weights(clusters: npt.NDArray[np.int_], count: int, seed: int) -> 
 
 
 def bootstrap(problem: Problem, theta: Floats, clusters: npt.NDArray[np.int_], count: int, seed: int) -> Minima:
-    """The fit of every resample, started at the fit of all rows."""
+    """The fit of every resample, started at the fit of all rows; a held parameter is drawn by its own uncertainty."""
     weights = bootstrap_weights(clusters, count, seed) * problem.weights
-    return minimise(problem, np.tile(theta, (count, 1)), weights)
+    low, high = (np.tile(side, (count, 1)) for side in problem.box())
+    for k, item in enumerate(problem.held):
+        drawn = np.random.RandomState([seed, k]).standard_normal(count) * item.sd
+        low[:, item.index] = high[:, item.index] = low[:, item.index] + drawn
+    return minimise(problem, np.tile(theta, (count, 1)), weights, low, high)

@@ -56,6 +56,28 @@ class HeldOut:
     """Share of runs within `run_ci`."""
 
 
+def score(rows: list[Predicted]) -> HeldOut:
+    """How predictions of what was measured did."""
+    errors = [abs(row.relative_error) for row in rows if row.relative_error is not None]
+    inside = [row.run_ci[0] <= (row.measured or 0) <= row.run_ci[1] for row in rows if row.run_ci is not None]
+    return HeldOut(rows, float(np.mean(errors)), float(np.mean(inside)) if inside else None)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that follows the loss: the curve between them, and what it says where the loss is predicted."""
+
+    name: str
+    link: str
+    formula: str
+    params: dict[str, Estimate]
+    rms_residual: float
+    n_rows: int
+    predictions: list[Predicted]
+    """Of the metric, in the order of those of the loss; `loss` holds its value."""
+    heldout: HeldOut | None = None
+
+
 @dataclass(frozen=True)
 class LinePoint:
     """The law at one x, with the ends of its interval."""
@@ -98,10 +120,14 @@ class Fit(Answer):
     flags: list[str]
     left_out: list[LeftOut]
     digest: str
+    held: list[str] = field(default_factory=list)
+    """Parameters that were not fitted: they have the value that they were given, and its standard deviation."""
     predictions: list[Predicted] = field(default_factory=list)
     heldout: HeldOut | None = None
     rollout: HeldOut | None = None
     """Each rung predicted from the rungs below it."""
+    metric: Metric | None = None
+    """The second step, from the loss to a metric."""
     line: list[LinePoint] = field(default_factory=list, repr=False)
     """The law along the range of its input, for laws of one input."""
     drawn: Drawn = field(default_factory=Drawn, repr=False, compare=False)

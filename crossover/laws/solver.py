@@ -7,7 +7,8 @@ whose shape bends. Starts come from variable projection: over a grid of the non-
 are solved for by non-negative least squares of the relative residual (Golub and Pereyra 1973).
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -15,12 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from crossover.base.arrays import Floats
-from crossover.laws.laws import Law
+from crossover.laws.law import Law
 from crossover.laws.objectives import Objective
 
 _BLOCK = 1 << 15  # problems x rows that advance together: about 3 MB of temporaries
 _MAX_STEPS = 300
 _TOLERANCE = 1e-13  # of the objective, in predicted decrease
+
+
+@dataclass(frozen=True)
+class Held:
+    """A parameter that is not fitted: its position in theta, its value there and its standard deviation."""
+
+    index: int
+    value: float
+    sd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -32,10 +42,18 @@ class Problem:
     log_x: Floats
     log_y: Floats
     weights: Floats
+    held: tuple[Held, ...] = ()
 
     def rows(self, chosen: npt.NDArray[Any]) -> "Problem":
         """The same problem on some rows."""
-        return Problem(self.law, self.objective, self.log_x[:, chosen], self.log_y[chosen], self.weights[chosen])
+        return replace(self, log_x=self.log_x[:, chosen], log_y=self.log_y[chosen], weights=self.weights[chosen])
+
+    def box(self) -> tuple[Floats, Floats]:
+        """Bounds of theta, [p] each; those of a held parameter are one."""
+        low, high = self.law.box(self.log_x, self.log_y)
+        for item in self.held:
+            low[item.index] = high[item.index] = max(item.value, low[item.index] if math.isinf(item.value) else -np.inf)
+        return low, high
 
     def residual(self, log_loss_Bxn: Floats) -> Floats:
         """Predicted minus measured, as the objective sees it."""
@@ -71,7 +89,7 @@ def minimise(
 
     `weights_Bxn` defaults to the problem's; `low` and `high` ([p] or [B, p]) to the law's box.
     """
-    box_low, box_high = problem.law.box(problem.log_x, problem.log_y)
+    box_low, box_high = problem.box()
     count = len(starts_Bxp)
     low_Bxp = np.broadcast_to(box_low if low is None else low, starts_Bxp.shape)
     high_Bxp = np.broadcast_to(box_high if high is None else high, starts_Bxp.shape)
@@ -200,8 +218,11 @@ def _newton_step(state: _State, low: Floats, high: Floats) -> tuple[Floats, Floa
 
 def projected_starts(problem: Problem, count: int) -> Floats:
     """The `count` best points of the shape grid, each with its best coefficients, [count, p]."""
+    low, high = problem.box()
+    first = len(problem.law.coefficients)
     grid = np.array(list(product(*problem.law.shape_grid(problem.log_x))))
-    low, high = problem.law.box(problem.log_x, problem.log_y)
+    if problem.held:
+        grid = np.unique(np.clip(grid, low[first:], high[first:]), axis=0)
     thetas = np.concatenate([_coefficients(problem, part, low) for part in np.array_split(grid, -(-len(grid) // 256))])
     thetas = np.clip(thetas, low, high)
     values = np.concatenate([problem.value(part) for part in np.array_split(thetas, -(-len(thetas) // 256))])

@@ -7,7 +7,7 @@ from crossover.plots.blocks import Block, Table, table
 
 if TYPE_CHECKING:
     from crossover.laws.optimum import CellOptimum, Optima
-    from crossover.laws.result import Fit, HeldOut, Predicted
+    from crossover.laws.result import Fit, HeldOut, Metric, Predicted
     from crossover.runs.table import LeftOut
 
 
@@ -34,7 +34,8 @@ def fit_said(result: "Fit") -> Iterator[Block]:
     """Parameters with their intervals, diagnostics, predictions."""
     params = table(f"{result.law}: {result.formula}", "parameter", "value", "s.e.", "90% interval")
     for name, item in result.params.items():
-        params.add(name, number(item.value, 6), number(item.se, 3), span(item.ci))
+        shown = f"{name}, held" if name in result.held else name
+        params.add(shown, number(item.value, 6), number(item.se, 3), span(item.ci))
     yield params
     inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
     yield f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {result.objective.value:.8g}"
@@ -48,15 +49,28 @@ def fit_said(result: "Fit") -> Iterator[Block]:
     for name, part in (("held out", result.heldout), ("each rung from those below", result.rollout)):
         if part is not None:
             yield from _held_out(name, part)
+    if result.metric is not None:
+        yield from _metric(result.metric)
     yield from (f"note: {flag}" for flag in result.flags)
 
 
-def _predictions(title: str, rows: "list[Predicted]") -> Iterator[Table]:
+def _metric(metric: "Metric") -> Iterator[Block]:
+    params = table(f"{metric.name} from the loss L: {metric.formula}", "parameter", "value", "s.e.", "90% interval")
+    for name, item in metric.params.items():
+        params.add(name, number(item.value, 6), number(item.se, 3), span(item.ci))
+    yield params
+    yield f"{metric.n_rows} runs have it; residual {metric.rms_residual:.4g}"
+    yield from _predictions(f"predictions of {metric.name}", metric.predictions, metric.name)
+    if metric.heldout is not None:
+        yield from _held_out(f"{metric.name}, held out", metric.heldout, metric.name)
+
+
+def _predictions(title: str, rows: "list[Predicted]", what: str = "loss") -> Iterator[Table]:
     if not rows:
         return
     known, believed = rows[0].measured is not None, rows[0].by_law is not None
     more = (*(("measured", "error") if known else ()), *(("this law alone",) if believed else ()))
-    out = table(title, *rows[0].at, "loss", "90% interval", "a new run", *more)
+    out = table(title, *rows[0].at, what, "90% interval", "a new run", *more)
     for row in rows:
         at = [f"{value:.4g}" for value in row.at.values()]
         error = (number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
@@ -65,9 +79,9 @@ def _predictions(title: str, rows: "list[Predicted]") -> Iterator[Table]:
     yield out
 
 
-def _held_out(name: str, part: "HeldOut") -> Iterator[Block]:
-    if len(part.rows) <= 20 and name == "held out":
-        yield from _predictions(name, part.rows)
+def _held_out(name: str, part: "HeldOut", what: str = "loss") -> Iterator[Block]:
+    if len(part.rows) <= 20 and name.endswith("held out"):
+        yield from _predictions(name, part.rows, what)
     covered = "" if part.covered is None else f", {part.covered:.0%} inside the interval for a new run"
     yield f"{name}: {len(part.rows)} prediction(s), mean error {part.mean_absolute_relative_error:.4%}{covered}"
 

@@ -11,7 +11,7 @@ import pandas as pd
 from crossover.answers.compare import Settings, compare
 from crossover.answers.comparison import Comparison, Variant
 from crossover.base.errors import UsageError
-from crossover.laws.collapse import Collapse, Curve, collapses, mean_curves
+from crossover.curves.collapse import Collapse, Curve, collapses, mean_curves
 from crossover.laws.fit import fit
 from crossover.laws.optimum import Optima, optimum
 from crossover.laws.result import Fit

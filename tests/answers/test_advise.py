@@ -10,7 +10,8 @@ from crossover.answers.advising.sequence import Cells, plan
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Noise, Rows, believe
-from crossover.laws.laws import LAWS, Law, Term
+from crossover.laws.law import Law, Term
+from crossover.laws.laws import LAWS
 
 
 class Straight(Law):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from crossover.base.errors import UsageError
-from crossover.laws.laws import LAWS, Law, get_law
+from crossover.laws.law import Law
+from crossover.laws.laws import LAWS, get_law
 
 GENERATOR = np.random.default_rng(0)
 # theta of each law: log coefficients, then shape
@@ -13,6 +14,8 @@ THETAS = {
     "power_floor": [0.5, 1.2, 0.3],
     "chinchilla": [0.5, 2.0, 3.0, 0.3, 0.4],
     "chinchilla_shared": [0.5, 2.0, 3.0, 0.35],
+    "chinchilla_z": [0.5, 2.0, 3.0, 1.5, 0.3, 0.4, 0.25],
+    "epochs": [0.5, 2.0, 3.0, 0.3, 0.4, 1.6, 1.1],
     "m4": [0.5, 1.0, 0.7, 2.0, 0.6],
     "bnsl": [0.5, 1.2, 0.2, 0.3, 2.0, -0.5],
     "optimum": [1.2, -0.7],
@@ -35,7 +38,9 @@ def test_gradient_is_that_of_finite_differences(name: str) -> None:
         assert gradient[j] == pytest.approx((ahead - behind) / (2 * step), abs=1e-8)
 
 
-@pytest.mark.parametrize("name", ["power", "power_floor", "chinchilla", "chinchilla_shared", "optimum_nd"])
+@pytest.mark.parametrize(
+    "name", ["power", "power_floor", "chinchilla", "chinchilla_shared", "chinchilla_z", "optimum_nd"]
+)
 def test_second_moment_completes_an_exact_hessian(name: str) -> None:
     law, theta = get_law(name), np.array(THETAS[name])
     log_x = rows(law)

@@ -27,7 +27,8 @@ from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Belief, Ints, Rows
-from crossover.laws.laws import Law, get_law
+from crossover.laws.law import Law
+from crossover.laws.laws import get_law
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
 from crossover.runs.table import LeftOut

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.belief.posterior import Ints, Rows
-from crossover.laws.laws import Law
+from crossover.laws.law import Law
 from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
 

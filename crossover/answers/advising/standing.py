@@ -18,7 +18,7 @@ from crossover.answers.advising.choices import MOST, order_runs, read_finished
 from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.belief.posterior import Belief, Rows, believe
-from crossover.laws.laws import Law
+from crossover.laws.law import Law
 from crossover.runs.estimates import CONFIDENCE
 from crossover.runs.table import LeftOut
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossover.laws.collapse import best_collapse, collapses, deviation, smoothed
+from crossover.curves.collapse import best_collapse, collapses, deviation, smoothed
 
 
 def curves(shape: dict[int, float], floor: float = 2.0) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Training curves: whether they collapse on one another, and what the curve of a large run should be."""
