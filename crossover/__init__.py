@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossover.api.advise import advise
+    from crossover.api.allocate import allocate
     from crossover.api.compare import compare
     from crossover.api.fit import fit
     from crossover.api.keep import keep
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from crossover.base.errors import CrossoverError, UsageError
     from crossover.runs.table import read_runs as read
 
-__all__ = ["CrossoverError", "UsageError", "advise", "compare", "fit", "keep", "optimum", "predict", "read"]
+__all__ = ["CrossoverError", "UsageError", "advise", "allocate", "compare", "fit", "keep", "optimum", "predict", "read"]
 
 _WHERE = {
     "read": "crossover.runs.table:read_runs", "CrossoverError": "crossover.base.errors:CrossoverError",

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from crossover.base.entry import guarded
 from crossover.cli.advise import advise
+from crossover.cli.allocate import allocate
 from crossover.cli.compare import compare
 from crossover.cli.fit import fit
 from crossover.cli.import_ import import_
@@ -24,7 +25,7 @@ _WIDEST = 160
 
 ANSWERS = Group(
     "Answers, on any table of runs",
-    (import_, compare, predict, advise, keep, fit, optimum),
+    (import_, compare, predict, advise, keep, fit, optimum, allocate),
     "crossover compare runs.csv --x flops --by recipe --pair seed --at x=1e22",
 )
 GROUPS = (ANSWERS, *(project.GROUPS if (project := find_project()) else ()))

@@ -50,8 +50,6 @@ def fit(
     With 90% intervals. What it predicts at places that nobody has run is said for each --at.
 
     crossover fit runs.csv --n params --d tokens --objective huber_log --bootstrap 4000 --at N=7e9,D=2e12
-
-    crossover fit runs.csv --n params --d tokens --loss task_loss --metric accuracy --chance 0.25 --at N=7e9,D=2e12
     """
     from crossover.api.fit import fit as ask
 
