@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate keep replay chaos fuzz mutants audit serve
+.PHONY: study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate keep foresee replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	targets="$$(python -m flows.studies.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
@@ -48,6 +48,9 @@ gpu-take: .venv/.ok
 
 keep: .venv/.ok
 	python -m tests.keep
+
+foresee: .venv/.ok
+	python -m tests.curves
 
 calibrate: .venv/.ok
 	python -m tests.calibration

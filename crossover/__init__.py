@@ -17,13 +17,26 @@ if TYPE_CHECKING:
     from crossover.api.allocate import allocate
     from crossover.api.compare import compare
     from crossover.api.fit import fit
+    from crossover.api.foresee import foresee
     from crossover.api.keep import keep
     from crossover.api.optimum import optimum
     from crossover.api.predict import predict
     from crossover.base.errors import CrossoverError, UsageError
     from crossover.runs.table import read_runs as read
 
-__all__ = ["CrossoverError", "UsageError", "advise", "allocate", "compare", "fit", "keep", "optimum", "predict", "read"]
+__all__ = [
+    "CrossoverError",
+    "UsageError",
+    "advise",
+    "allocate",
+    "compare",
+    "fit",
+    "foresee",
+    "keep",
+    "optimum",
+    "predict",
+    "read",
+]
 
 _WHERE = {
     "read": "crossover.runs.table:read_runs", "CrossoverError": "crossover.base.errors:CrossoverError",

@@ -10,8 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import AnyFile, By, D, Html, Json, Loss, N, OfScale, Pair, Places, Plot, Study, Where, X
-from crossover.cli.output import answer, require_outputs
+from crossover.cli.common import (
+    AnyFile,
+    By,
+    D,
+    Html,
+    Json,
+    Loss,
+    N,
+    OfScale,
+    Pair,
+    Places,
+    Plot,
+    Study,
+    Where,
+    X,
+    answer,
+    require_outputs,
+)
 from crossover.cli.project import require_project
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crossover.cli.options import By, File, Html, Json, Loss, Places, Plot, Where, one_place
-from crossover.cli.output import answer, require_outputs
+from crossover.cli.common import By, File, Html, Json, Loss, Places, Plot, Where, answer, one_place, require_outputs
 
 
 def allocate(

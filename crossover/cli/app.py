@@ -12,6 +12,7 @@ from crossover.cli.advise import advise
 from crossover.cli.allocate import allocate
 from crossover.cli.compare import compare
 from crossover.cli.fit import fit
+from crossover.cli.foresee import foresee
 from crossover.cli.import_ import import_
 from crossover.cli.keep import keep
 from crossover.cli.optimum import optimum
@@ -25,7 +26,7 @@ _WIDEST = 160
 
 ANSWERS = Group(
     "Answers, on any table of runs",
-    (import_, compare, predict, advise, keep, fit, optimum, allocate),
+    (import_, compare, predict, advise, keep, fit, optimum, allocate, foresee),
     "crossover compare runs.csv --x flops --by recipe --pair seed --at x=1e22",
 )
 GROUPS = (ANSWERS, *(project.GROUPS if (project := find_project()) else ()))

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import File, Html, Json, Loss, Pair, Places, Plot, Where, one_place
-from crossover.cli.output import answer, require_outputs
+from crossover.cli.common import File, Html, Json, Loss, Pair, Places, Plot, Where, answer, one_place, require_outputs
 
 
 def compare(

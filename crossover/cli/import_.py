@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import Json
+from crossover.cli.common import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _settle(proposal: "Proposal", to: Path, settled: bool, confirm: str, as_json
     if settled:
         write_table(to, proposal.table)
     if as_json:
-        from crossover.cli.output import print_json
+        from crossover.cli.common import print_json
 
         print_json(_to_json(proposal, to if settled else None, confirm))
     else:

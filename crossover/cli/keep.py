@@ -7,8 +7,22 @@ from typing import Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import AnyFile, Html, Loss, OfScale, Pair, Places, Plot, Study, Where, one_place
-from crossover.cli.output import answer, note_written, require_outputs, write_answer
+from crossover.cli.common import (
+    AnyFile,
+    Html,
+    Loss,
+    OfScale,
+    Pair,
+    Places,
+    Plot,
+    Study,
+    Where,
+    answer,
+    note_written,
+    one_place,
+    require_outputs,
+    write_answer,
+)
 
 _CODES = {"keep": 0, "discard": 3, "run more": 4}
 _OF_STUDY = ("flops_6n", "loss_validation", "recipe", "seed")

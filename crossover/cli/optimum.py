@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crossover.cli.options import By, D, File, Html, Json, Loss, N, Plot, Where
-from crossover.cli.output import answer, require_outputs
+from crossover.cli.common import By, D, File, Html, Json, Loss, N, Plot, Where, answer, require_outputs
 
 
 def optimum(

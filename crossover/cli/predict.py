@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import (
+from crossover.cli.common import (
     AnyFile,
     By,
     D,
@@ -30,9 +30,12 @@ from crossover.cli.options import (
     Study,
     Where,
     X,
+    note_written,
     one_place,
+    print_json,
+    require_outputs,
+    write_answer,
 )
-from crossover.cli.output import note_written, print_json, require_outputs, write_answer
 from crossover.cli.project import find_project, require_project
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossover.base.errors import DamageError
-from crossover.cli.options import Json
-from crossover.cli.output import print_json
+from crossover.cli.common import Json, print_json
 from flows.commands.again import Tolerance, plans_of, record_of, show, to_json
 from flows.commands.options import Scale, Studies
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import Json
-from crossover.cli.output import note_written, require_outputs
+from crossover.cli.common import Json, note_written, require_outputs
 
 if TYPE_CHECKING:
     from crossover.plots.blocks import Table

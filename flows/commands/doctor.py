@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import CrossoverError, DamageError, GateError
-from crossover.cli.options import Json
-from crossover.cli.output import print_json
+from crossover.cli.common import Json, print_json
 
 if TYPE_CHECKING:
     import psutil

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossover.base.errors import DamageError
-from crossover.cli.options import Json
-from crossover.cli.output import print_json
+from crossover.cli.common import Json, print_json
 
 if TYPE_CHECKING:
     from stages.store.clones import Clone, Registration

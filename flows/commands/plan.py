@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import Json
+from crossover.cli.common import Json
 from flows.commands.options import Scale, StudyName
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def plan(
 
 def _show(scale: str | None, study: str | None, as_json: bool) -> None:
     """Forecasts of the chosen studies, and their total. Raises `UsageError` where a study is over its budget."""
-    from crossover.cli.output import print_json
+    from crossover.cli.common import print_json
     from flows.studies.prices import forecast, look_up
     from stages.study.params import load_params
     from stages.study.plan import require_budget, require_memory

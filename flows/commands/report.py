@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crossover.cli.options import Json
-from crossover.cli.output import print_json
+from crossover.cli.common import Json, print_json
 from flows.commands.options import Scale, Studies, active_keys
 
 

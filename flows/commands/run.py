@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crossover.base.errors import CrossoverError, UsageError
-from crossover.cli.options import Json
-from crossover.cli.output import print_json
+from crossover.cli.common import Json, print_json
 
 
 def run(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossover.base.errors import CrossoverError
-from crossover.cli.options import Json
+from crossover.cli.common import Json
 from flows.commands.options import Scale, Studies, active_keys
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def status(study: Studies = None, scale: Scale = None, runs: Runs = False, as_js
 
     crossover status --scale pocket
     """
-    from crossover.cli.output import print_json
+    from crossover.cli.common import print_json
     from crossover.plots.blocks import show, table
     from flows.studies.states import study_status
     from stages.shards.index import read_index
@@ -55,7 +55,7 @@ def _runs(params: "Params", key: str) -> "StudyRuns | None":
 
 
 def _show_runs(found: "dict[str, StudyRuns | None]", as_json: bool) -> None:
-    from crossover.cli.output import print_json
+    from crossover.cli.common import print_json
     from crossover.plots.blocks import show, table
 
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crossover.base.errors import UsageError
-from crossover.cli.options import Json
+from crossover.cli.common import Json
 from flows.commands.again import Tolerance, plans_of, record_of, show, to_json
 from flows.commands.options import Scale, Studies
 
@@ -28,7 +28,7 @@ def verify(
 
     crossover verify -k 3 --study lr_crossover --scale pocket
     """
-    from crossover.cli.output import print_json
+    from crossover.cli.common import print_json
     from stages.cells.again import compare_cells, require_reproduced
     from stages.cells.pool import run_pool
     from stages.store.store import Store, store_from_environment

@@ -75,7 +75,7 @@ def show_designs(
     detect: float, noise: float | None, power: float, study: str | None, scale: str | None, as_json: bool
 ) -> None:
     """Table of designs and the cheapest that detects the difference. Raises `UsageError` for what cannot be planned."""
-    from crossover.cli.output import print_json
+    from crossover.cli.common import print_json
 
     params = load_params()
     if not detect > 0:

@@ -1,0 +1,128 @@
+"""The whole curve of a large run from those of smaller ones, and whether it keeps to it."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
+from crossover.curves.foresee import Foresight, Logged
+from crossover.curves.foresee import foresee as foresee_curves
+from crossover.curves.schedule import read_schedule
+from crossover.runs.losses import read_losses
+from crossover.runs.roles import divided, recipe_column
+from crossover.runs.table import Runs, Tabular, read_runs
+
+_RATE = "lr"
+_PLANNED = 100  # points that are added up to where a run ends by plan
+
+
+def foresee(
+    curve: Tabular,
+    ladder: Tabular,
+    *,
+    run: str = "run",
+    n: str = "N",
+    x: str = "tokens",
+    loss: str = "loss",
+    lr: str | None = None,
+    schedule: str | None = None,
+    warmup: float = 0.0,
+    size: float | None = None,
+    until: float | None = None,
+    by: str | None = None,
+    where: str | None = None,
+) -> Foresight:
+    """Forecast a run's loss curve with a 90% band, from the curves of finished runs of other sizes.
+
+    Args:
+        curve: the run, one row per logged point. Rows without a loss are its plan: their x and learning rates.
+        ladder: finished runs, one row per logged point, of one recipe and two sizes or more; lengths, schedules and
+            seeds may differ.
+        run: column of the ladder that names the runs.
+        n: column or expression: the size, such as parameters.
+        x: column or expression: tokens (or steps) so far, the same unit in both tables.
+        loss: column or expression: training loss.
+        lr: column or expression: the learning rate; `lr` where both tables have one.
+        schedule: the shape of the learning rate of all runs, where none was logged: `constant`, `cosine`, `cosine:0.1`,
+            `linear`, `wsd:0.2`.
+        warmup: share of a run in which that rate rises.
+        size: of the run, where its table does not say it.
+        until: x at which the run ends, where its rows do not reach as far.
+        by: "none" pools several recipes of the ladder on purpose.
+        where: keep rows of the ladder that satisfy this.
+
+    Raises:
+        UsageError: a column that is not there, a ladder of one size or several recipes, a rate that is not known.
+
+    >>> import numpy as np
+    >>> points = np.linspace(1e8, 2e9, 40)
+    >>> def curve(n, share=1.0):
+    ...     return np.where(points <= share * 2e9, 1.8 + 90 * n**-0.3 + 700 * points**-0.35, np.nan)
+    >>> names, sizes = ["a", "b", "c"], [1e7, 3e7, 1e8]
+    >>> ladder = {"run": np.repeat(names, 40), "N": np.repeat(sizes, 40), "tokens": np.tile(points, 3),
+    ...           "loss": np.concatenate([curve(n) for n in sizes])}
+    >>> found = foresee({"tokens": points, "loss": curve(3e8, 0.5)}, ladder, size=3e8)
+    >>> f"{found.end.value:.2f} expected, {curve(3e8)[-1]:.2f} comes; on its course: {found.left is None}"
+    '2.45 expected, 2.45 comes; on its course: True'
+    """
+    known, told = read_runs(curve), read_runs(ladder, where)
+    recipe_column(told, by, loss, n, x)
+    rate = _rate_of(known, told, lr, schedule)
+    shape = None if schedule is None else read_schedule(schedule, warmup)
+    small = [_logged(part, name.rpartition(" ")[2], n, x, loss, rate, shape) for name, part in _parts(told, run)]
+    large = _planned(_logged(known, "this run", n, x, loss, rate, None, size), until, shape)
+    return foresee_curves(small, large, (x, loss))
+
+
+def _parts(told: Runs, run: str) -> "list[tuple[str, Runs]]":
+    return [(name, part) for name, part in divided(told, run)]
+
+
+def _rate_of(known: Runs, told: Runs, lr: str | None, schedule: str | None) -> str | None:
+    """The learning rate's column. Raises `UsageError` where one table alone has it, or a schedule is named too."""
+    if schedule is not None:
+        if lr is not None:
+            raise UsageError("name the learning rate's column or its schedule, not both")
+        return None
+    have = [_RATE in runs.table.columns for runs in (known, told)]
+    if lr is None and have[0] != have[1]:
+        lacking = told if have[0] else known
+        what = f"{lacking.path} has no column '{_RATE}', and the other table has"
+        raise UsageError(f"{what}; name it by --lr, or its shape by --schedule")
+    return lr or (_RATE if all(have) else None)
+
+
+def _logged(
+    runs: Runs, name: str, n: str, x: str, loss: str, rate: str | None, shape: Callable[[Floats], Floats] | None,
+    size: float | None = None,
+) -> Logged:  # fmt: skip
+    """A run's points in order."""
+    place = runs.numbers(x)
+    sizes = np.array([size]) if size is not None else np.unique(runs.numbers(n))
+    if len(sizes) != 1 or not 0 < sizes[0] < np.inf:
+        raise UsageError(f"{runs.path}: a run has one positive size, and '{n}' has {sizes[:3].tolist()}")
+    if not np.isfinite(place).all():
+        raise UsageError(f"{runs.path}: '{x}' is missing in some rows; filter them out")
+    order = np.argsort(place, kind="stable")
+    rates = None if rate is None else runs.numbers(rate)[order]
+    if shape is not None:
+        rates = shape(place[order] / place.max())
+    return Logged(name, float(sizes[0]), place[order], read_losses(runs, loss)[order], rates)
+
+
+def _planned(run: Logged, until: float | None, shape: Callable[[Floats], Floats] | None) -> Logged:
+    """The run up to where it ends by plan, with the rate of its schedule."""
+    x, loss, rates = run.x, run.loss, run.lr
+    if until is not None and until > x[-1]:
+        if rates is not None:
+            raise UsageError("the rate up to --until is not known; add rows with it and no loss, or name a --schedule")
+        ahead = np.linspace(x[-1], until, max(int((until - x[-1]) / max(_spacing(x), until / 1e4)), 1) + 1)[1:]
+        x, loss = np.concatenate([x, ahead]), np.concatenate([loss, np.full(len(ahead), np.nan)])
+    if shape is not None:
+        rates = shape(x / x[-1])
+    return Logged(run.name, run.n, x, loss, rates)
+
+
+def _spacing(x: Floats) -> float:
+    return float(np.median(np.diff(x))) if len(x) > 1 else float(x[-1]) / _PLANNED

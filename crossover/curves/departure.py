@@ -1,0 +1,58 @@
+"""Whether a run has left its course, and since when: a step in its losses, looked for after every block.
+
+What each block has that neither the ladder nor the run's own past foresaw is white and of unit variance in a healthy
+run (`Forecast.innovations`). A step of any height that began at a block has a known trace in them, so the largest
+normalised match over possible beginnings is asked (the generalised likelihood ratio of Willsky and Jones 1976). One bad
+block is a spike and no departure: a step must have lasted three.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from crossover.base.arrays import Floats
+from crossover.curves.process import Forecast
+
+LIMIT = 5.5
+"""Match, in standard deviations, from which on a run has left its course. Of 321 healthy runs of our own studies 99%
+stay below; if innovations were as white as they are taken for, 97% would stay below 3.8."""
+SHORTEST, LONGEST = 3, 20
+"""Blocks that a step must have lasted, and beyond which its beginning is no longer looked for."""
+_CUT = 6.0
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A step away from the course."""
+
+    block: int
+    """At whose end it was noticed."""
+    since: int
+    """The block at which it began, as the match says."""
+    height: float
+    """Of the step, in the unit of the loss; above zero where losses are worse than foreseen."""
+    match: float
+    """In standard deviations."""
+
+
+def find_departure(forecast: Forecast, loss: Floats) -> Departure | None:
+    """The first block [m] at which a step matches; None for a run on its course."""
+    count = len(loss)
+    if count < SHORTEST + 1:
+        return None
+    lower = cholesky(forecast.cov[:count, :count], lower=True)
+    white = np.clip(solve_triangular(lower, loss - forecast.mean[:count], lower=True), -_CUT, _CUT)
+    turned = solve_triangular(lower, np.eye(count), lower=True)
+    trace = np.cumsum(turned[:, ::-1], axis=1)[:, ::-1]  # [block, beginning]: a step of one, as it shows in `white`
+    found, power = np.cumsum(white[:, None] * trace, axis=0), np.cumsum(trace**2, axis=0)
+    lasted = np.arange(count)[:, None] - np.arange(count) + 1
+    asked = (lasted >= SHORTEST) & (lasted <= LONGEST) & (np.arange(count) > 0)
+    match = np.where(asked, found / np.sqrt(np.maximum(power, 1e-300)), 0.0)
+    beyond = np.flatnonzero((np.abs(match) > LIMIT).any(1))
+    if not len(beyond):
+        return None
+    block = int(beyond[0])
+    since = int(np.abs(match[block]).argmax())
+    height = float(found[block, since] / power[block, since])
+    return Departure(block, since, height, float(abs(match[block, since])))

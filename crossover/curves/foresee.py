@@ -1,0 +1,213 @@
+"""The whole loss curve of a large run from the curves of smaller ones, with a band, and when it left its course.
+
+    foresee([Logged("a", 1e7, tokens, loss, lr), ...], Logged("large", 1e9, tokens, loss_so_far, lr))
+
+Sizes, lengths and schedules may all differ. The forecast is that of `crossover.curves.process`; what it claims is
+checked on curves held back (docs/foresee.md).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
+from crossover.curves.course import Course, make_course
+from crossover.curves.departure import find_departure
+from crossover.curves.process import Forecast, Ladder, climb
+from crossover.plots.answer import Answer
+from crossover.plots.blocks import Block
+from crossover.runs.estimates import CONFIDENCE, Estimate
+
+if TYPE_CHECKING:
+    from crossover.plots.house import Figure
+
+BLOCKS = 100
+"""Of the run that is watched: a departure is looked for after each."""
+_LADDER_BLOCKS = 30
+_COARSE_BLOCKS = 20
+_MOST_RUNS = 30
+_FAR = 8.0
+_WIDER = 1.4
+"""By which the spread of a run's end is widened once part of it has come: how a falling rate pays late in a run is what
+ladders tell worst, and so wide an interval held 90% of 147 of our own runs (docs/foresee.md)."""
+_HALF = float(special.ndtri(0.5 + CONFIDENCE / 2))
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A run's logged points: p tokens (or steps) ascending, losses (nan where not yet), learning rates or None."""
+
+    name: str
+    n: float
+    """Its size."""
+    x: Floats
+    loss: Floats
+    lr: Floats | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The loss of a block as the ladder alone foresees it, with its 90% band, and as it came."""
+
+    x: float
+    expected: float
+    low: float
+    high: float
+    measured: float | None
+
+
+@dataclass(frozen=True)
+class Left:
+    """Where a run left its course."""
+
+    at: float
+    """Where it was noticed, in tokens or steps."""
+    since: float
+    """Where it began, as the losses say."""
+    progress: float
+    """Share of the run that was done when it was noticed."""
+    height: float
+    """How far above what was foreseen, in the unit of the loss; below zero where it is better."""
+    match: float
+    """In standard deviations."""
+
+
+@dataclass(frozen=True)
+class Foresight(Answer):
+    """A run's curve as it should be, and as it is."""
+
+    n: float
+    total: float
+    """Tokens (or steps) at its end."""
+    so_far: float
+    """Share of the run that has come."""
+    end: Estimate
+    """Loss at the end (the last block's mean) by the ladder alone."""
+    now: Estimate | None
+    """The same with what the run has done so far; None before it began."""
+    inside: float | None
+    """Share of its blocks so far within the band."""
+    left: Left | None
+    sizes: list[float]
+    """Of the ladder."""
+    runs: int
+    names: tuple[str, str]
+    """What x and the loss are called."""
+    points: list[CurvePoint] = field(repr=False)
+    flags: list[str] = field(default_factory=list)
+
+    def said(self) -> Iterator[Block]:
+        """Where it should end, whether it is on its course, and the curve."""
+        from crossover.curves.words import foresight_said
+
+        return foresight_said(self)
+
+    def draw(self) -> "Figure":
+        """The band and the curve."""
+        from crossover.plots.courses import draw_foresight
+
+        return draw_foresight(self)
+
+
+def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("tokens", "loss")) -> Foresight:
+    """The forecast of a run's curve from finished runs of other sizes, and whether it keeps to it.
+
+    Args:
+        ladder: finished runs of at least two sizes; several seeds, lengths and schedules are welcome.
+        run: the run; losses that have not come are nan, and its last x is where it ends by plan.
+        names: what x and the loss are called.
+
+    Raises:
+        UsageError: for a ladder of one size, or a run that cannot be read as a curve.
+    """
+    course = make_course(run.name, run.n, run.x, run.loss, run.lr, BLOCKS)
+    chosen = _thinned(ladder)
+    forecast = ladder_of(chosen).forecast(course)
+    seen = course.seen()
+    loss = seen.loss
+    come = len(loss)
+    found = find_departure(forecast, loss)
+    inside = np.abs(loss - forecast.mean[:come]) <= _HALF * forecast.sd[:come]
+    left = None
+    if found is not None:
+        at = float(course.end[found.block])
+        left = Left(at, float(course.end[found.since - 1]), at / course.total, found.height, found.match)
+    return Foresight(
+        n=run.n,
+        total=course.total,
+        so_far=float(seen.end[-1] / course.total) if come else 0.0,
+        end=_last(forecast),
+        now=_now(forecast, loss) if come else None,
+        inside=float(inside.mean()) if come else None,
+        left=left,
+        sizes=sorted({item.n for item in chosen}),
+        runs=len(chosen),
+        names=names,
+        points=_points(course, forecast),
+        flags=_flags(ladder, chosen, run),
+    )
+
+
+def ladder_of(runs: Sequence[Logged]) -> Ladder:
+    """What finished runs say of curves. Raises `UsageError` for runs of one size, or of a loss that is missing."""
+    if len({item.n for item in runs}) < 2:
+        raise UsageError("a ladder needs runs of two sizes or more, all their losses there")
+    fine, coarse = (
+        [make_course(item.name, item.n, item.x, item.loss, item.lr, blocks) for item in runs]
+        for blocks in (_LADDER_BLOCKS, _COARSE_BLOCKS)
+    )
+    return climb(fine, coarse)
+
+
+def _thinned(ladder: Sequence[Logged]) -> list[Logged]:
+    """At most `_MOST_RUNS` runs with all their losses, sizes alike; of many sizes the largest."""
+    whole = [item for item in ladder if np.isfinite(item.loss).all()]
+    sizes = sorted({item.n for item in whole}, reverse=True)[:_MOST_RUNS]
+    each = _MOST_RUNS // max(len(sizes), 1)
+    taken, chosen = Counter[float](), list[Logged]()
+    for item in whole:
+        if item.n in sizes and taken[item.n] < each:
+            taken[item.n] += 1
+            chosen.append(item)
+    return chosen
+
+
+def _last(forecast: Forecast, wider: float = 1.0) -> Estimate:
+    value, sd = float(forecast.mean[-1]), wider * float(forecast.sd[-1])
+    return Estimate(value, sd, (value - _HALF * sd, value + _HALF * sd))
+
+
+def _now(forecast: Forecast, loss: Floats) -> Estimate:
+    """At the end, given what has come; where all has come it is what came."""
+    if len(loss) == len(forecast.mean):
+        return Estimate(float(loss[-1]))
+    return _last(forecast.after(loss), _WIDER)
+
+
+def _points(course: Course, forecast: Forecast) -> list[CurvePoint]:
+    return [
+        CurvePoint(float(x), float(m), float(m - _HALF * s), float(m + _HALF * s), None if np.isnan(y) else float(y))
+        for x, m, s, y in zip(course.x, forecast.mean, forecast.sd, course.loss, strict=True)
+    ]
+
+
+def _flags(ladder: Sequence[Logged], chosen: Sequence[Logged], run: Logged) -> list[str]:
+    flags = []
+    whole = sum(bool(np.isfinite(item.loss).all()) for item in ladder)
+    if whole < len(ladder):
+        flags.append(f"{len(ladder) - whole} run(s) of the ladder lack losses and are left out")
+    if len(chosen) < whole:
+        flags.append(f"{len(chosen)} of {whole} runs of the ladder are used, of every size as many")
+    largest, longest = max(item.n for item in chosen), max(float(item.x[-1]) for item in chosen)
+    if run.n > _FAR * largest:
+        flags.append(f"the run is {run.n / largest:.3g} times the largest of the ladder: the band may be too narrow")
+    if run.x[-1] > _FAR * longest:
+        flags.append(f"the run is {run.x[-1] / longest:.3g} times as long as the longest of the ladder")
+    if all(item.lr is None for item in (*chosen, run)):
+        flags.append("no learning rate was given: rates are taken as constant")
+    return flags
