@@ -134,16 +134,17 @@ def through_tail(courses: Sequence[Course], course: Course) -> Floats:
 
 
 def summary(scored: Sequence[Scored]) -> dict[str, float]:
-    """Means over runs."""
+    """Means over runs: share inside the band, errors in nats and how often each is the larger one, shares of alarms in
+    healthy runs and of planted departures found within 5% of the run."""
     late = np.array([value for item in scored if not item.alarm for value in item.late])
     return {
         "runs": len(scored),
-        "covered": float(np.mean([item.covered for item in scored])),
+        "inside": float(np.mean([item.covered for item in scored])),
         "error": float(np.mean([item.error for item in scored])),
-        "by rescaling": float(np.mean([item.by_rescaling for item in scored])),
-        "by tail": float(np.mean([item.by_tail for item in scored])),
-        "beats rescaling": float(np.mean([item.error < item.by_rescaling for item in scored])),
-        "beats tail": float(np.mean([item.error < item.by_tail for item in scored])),
-        "false alarms": float(np.mean([item.alarm for item in scored])),
-        "found within 5%": float(np.mean((late > 0) & (late <= 0.051))),
+        "rescaled": float(np.mean([item.by_rescaling for item in scored])),
+        "tail": float(np.mean([item.by_tail for item in scored])),
+        "< rescaled": float(np.mean([item.error < item.by_rescaling for item in scored])),
+        "< tail": float(np.mean([item.error < item.by_tail for item in scored])),
+        "alarms": float(np.mean([item.alarm for item in scored])),
+        "found": float(np.mean((late > 0) & (late <= 0.051))),
     }

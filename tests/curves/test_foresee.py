@@ -106,14 +106,14 @@ def test_held_back_widths_of_our_own_studies() -> None:
     along = [item for case in by_recipe(curves[curves["study"] != "courses"]) for item in score(case)]
     drawn = [item for k in (1, 2) for case in mixed(courses, generator, k, 12) for item in score(case)]
     told, mixture, both = summary(along), summary(drawn), summary([*along, *drawn])
-    assert 0.85 <= both["covered"] <= 0.95
-    assert 0.85 <= mixture["covered"] <= 0.95
+    assert 0.85 <= both["inside"] <= 0.95
+    assert 0.85 <= mixture["inside"] <= 0.95
     for part in (told, mixture):
-        assert part["error"] < min(part["by rescaling"], part["by tail"])
-    assert both["beats rescaling"] > 0.9
-    assert both["beats tail"] > 0.7
-    assert both["false alarms"] < 0.05
-    assert both["found within 5%"] > 0.9
+        assert part["error"] < min(part["rescaled"], part["tail"])
+    assert both["< rescaled"] > 0.9
+    assert both["< tail"] > 0.7
+    assert both["alarms"] < 0.05
+    assert both["found"] > 0.9
 
 
 @pytest.mark.slow
