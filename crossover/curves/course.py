@@ -43,9 +43,14 @@ class Course:
     paid: Floats
     """What the falls of the rate have paid so far, by time scale, [M, 2]; 0 under a constant rate."""
 
-    def seen(self, share: float = 1.0) -> "Course":
-        """The blocks that have come, at most this share of the run."""
-        return self.only(np.isfinite(self.loss) & (self.end <= share * self.total * (1 + 1e-9)))
+    @property
+    def come(self) -> npt.NDArray[np.bool_]:
+        """The blocks that have a loss, [M]."""
+        return np.isfinite(self.loss)
+
+    def seen(self) -> "Course":
+        """These alone."""
+        return self.only(self.come)
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> "Course":
         """Some blocks."""
@@ -61,7 +66,7 @@ def make_course(name: str, n: float, x: Floats, loss: Floats, lr: Floats | None,
         name: of the run.
         n: its size, positive.
         x: p tokens (or steps), ascending; the last one is where the run ends by plan.
-        loss: p training losses; nan where the run has not come yet.
+        loss: p training losses; nan where none was logged, and where the run has not come yet.
         lr: p learning rates; None for a constant one.
         blocks: how many blocks at most; each has a point or more.
 
@@ -76,19 +81,32 @@ def make_course(name: str, n: float, x: Floats, loss: Floats, lr: Floats | None,
     first = max(int(np.searchsorted(x, FIRST * x[-1])), int(effective[0] <= 0))
     marks = np.linspace(first, len(x), min(blocks, len(x) - first) + 1).round().astype(int)
     edges = np.unique(marks)
-    middle, last, counts = (edges[:-1] + edges[1:] - 1) // 2, edges[1:] - 1, np.diff(edges)
-    one = _point_noise(loss[first:][np.isfinite(loss[first:])])
+    middle, last = (edges[:-1] + edges[1:] - 1) // 2, edges[1:] - 1
+    there = np.flatnonzero(np.isfinite(loss))
+    means, counts = _means(loss, edges, there)
+    one = _point_noise(loss[there[there >= first]])
     return Course(
         name=name,
         log_n=float(np.log(n)),
         x=x[middle],
         end=x[last],
         total=float(x[-1]),
-        loss=np.add.reduceat(loss, edges[:-1]) / counts,
+        loss=means,
         noise=one / np.sqrt(counts),
         log_s=np.log(effective[middle]),
         paid=_paid(share, x, effective, middle),
     )
+
+
+def _means(loss: Floats, edges: npt.NDArray[np.int_], there: npt.NDArray[np.int_]) -> tuple[Floats, Floats]:
+    """Mean loss of each block whose last points have come, and of how many it is, or would be."""
+    counts = np.histogram(there, edges)[0].astype(float)
+    reach = there[-1] + np.median(np.diff(there)) if len(there) > 1 else -1.0
+    sums = np.add.reduceat(np.where(np.isfinite(loss), loss, 0.0), edges[:-1])
+    come = (counts > 0) & (edges[1:] - 1 < reach)
+    usual = np.median(counts[come]) / np.median(np.diff(edges)[come]) if come.any() else 1.0
+    means = np.where(come, sums / np.maximum(counts, 1.0), np.nan)
+    return means, np.where(come, counts, np.maximum(usual * np.diff(edges), 1.0))
 
 
 def _require(name: str, x: Floats, rate: Floats) -> None:

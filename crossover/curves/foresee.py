@@ -6,6 +6,7 @@ Sizes, lengths and schedules may all differ. The forecast is that of `crossover.
 checked on curves held back (docs/foresee.md).
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ _LADDER_BLOCKS = 30
 _COARSE_BLOCKS = 20
 _MOST_RUNS = 30
 _FAR = 8.0
+_NEARLY = 0.9
 _WIDER = 1.4
 """By which the spread of a run's end is widened once part of it has come: how a falling rate pays late in a run is what
 ladders tell worst, and so wide an interval held 90% of 147 of our own runs (docs/foresee.md)."""
@@ -128,23 +130,16 @@ def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("to
     course = make_course(run.name, run.n, run.x, run.loss, run.lr, BLOCKS)
     chosen = _thinned(ladder)
     forecast = ladder_of(chosen).forecast(course)
-    seen = course.seen()
-    loss = seen.loss
-    come = len(loss)
-    found = find_departure(forecast, loss)
-    inside = np.abs(loss - forecast.mean[:come]) <= _HALF * forecast.sd[:come]
-    left = None
-    if found is not None:
-        at = float(course.end[found.block])
-        left = Left(at, float(course.end[found.since - 1]), at / course.total, found.height, found.match)
+    seen, known = course.seen(), forecast.only(course.come)
+    inside = np.abs(seen.loss - known.mean) <= _HALF * known.sd
     return Foresight(
         n=run.n,
         total=course.total,
-        so_far=float(seen.end[-1] / course.total) if come else 0.0,
+        so_far=float(seen.end[-1] / course.total) if len(seen.loss) else 0.0,
         end=_last(forecast),
-        now=_now(forecast, loss) if come else None,
-        inside=float(inside.mean()) if come else None,
-        left=left,
+        now=_now(course, forecast) if len(seen.loss) else None,
+        inside=float(inside.mean()) if len(seen.loss) else None,
+        left=_left(seen, known, run),
         sizes=sorted({item.n for item in chosen}),
         runs=len(chosen),
         names=names,
@@ -153,20 +148,41 @@ def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("to
     )
 
 
+def _left(seen: Course, known: Forecast, run: Logged) -> Left | None:
+    """The first step away from the course, or where the loss became infinite."""
+    found = find_departure(known, seen.loss)
+    if found is not None:
+        at = float(seen.end[found.block])
+        return Left(at, float(seen.end[found.since - 1]), at / seen.total, found.height, found.match)
+    lost = np.flatnonzero(np.isinf(run.loss))
+    if not len(lost):
+        return None
+    at = float(run.x[lost[0]])
+    return Left(at, at, at / seen.total, math.inf, math.inf)
+
+
 def ladder_of(runs: Sequence[Logged]) -> Ladder:
-    """What finished runs say of curves. Raises `UsageError` for runs of one size, or of a loss that is missing."""
+    """What finished runs say of curves. Raises `UsageError` for runs of one size."""
     if len({item.n for item in runs}) < 2:
-        raise UsageError("a ladder needs runs of two sizes or more, all their losses there")
+        raise UsageError("a ladder needs finished runs of two sizes or more")
     fine, coarse = (
-        [make_course(item.name, item.n, item.x, item.loss, item.lr, blocks) for item in runs]
+        [make_course(item.name, item.n, item.x, item.loss, item.lr, blocks).seen() for item in runs]
         for blocks in (_LADDER_BLOCKS, _COARSE_BLOCKS)
     )
     return climb(fine, coarse)
 
 
+def _is_whole(run: Logged) -> bool:
+    """Whether a run came to its end, and has losses in nearly all of it."""
+    if np.isinf(run.loss).any():
+        return False
+    come = make_course(run.name, run.n, run.x, run.loss, run.lr, _COARSE_BLOCKS).come
+    return bool(come[-1]) and float(come.mean()) >= _NEARLY
+
+
 def _thinned(ladder: Sequence[Logged]) -> list[Logged]:
-    """At most `_MOST_RUNS` runs with all their losses, sizes alike; of many sizes the largest."""
-    whole = [item for item in ladder if np.isfinite(item.loss).all()]
+    """At most `_MOST_RUNS` whole runs, sizes alike; of many sizes the largest."""
+    whole = [item for item in ladder if _is_whole(item)]
     sizes = sorted({item.n for item in whole}, reverse=True)[:_MOST_RUNS]
     each = _MOST_RUNS // max(len(sizes), 1)
     taken, chosen = Counter[float](), list[Logged]()
@@ -182,11 +198,14 @@ def _last(forecast: Forecast, wider: float = 1.0) -> Estimate:
     return Estimate(value, sd, (value - _HALF * sd, value + _HALF * sd))
 
 
-def _now(forecast: Forecast, loss: Floats) -> Estimate:
+def _now(course: Course, forecast: Forecast) -> Estimate:
     """At the end, given what has come; where all has come it is what came."""
-    if len(loss) == len(forecast.mean):
-        return Estimate(float(loss[-1]))
-    return _last(forecast.after(loss), _WIDER)
+    come = course.come
+    if come[-1]:
+        return Estimate(float(course.loss[-1]))
+    order = np.concatenate([np.flatnonzero(come), np.flatnonzero(~come)])
+    sorted_ = Forecast(forecast.mean[order], forecast.cov[np.ix_(order, order)])
+    return _last(sorted_.after(course.loss[come]), _WIDER)
 
 
 def _points(course: Course, forecast: Forecast) -> list[CurvePoint]:
@@ -198,9 +217,9 @@ def _points(course: Course, forecast: Forecast) -> list[CurvePoint]:
 
 def _flags(ladder: Sequence[Logged], chosen: Sequence[Logged], run: Logged) -> list[str]:
     flags = []
-    whole = sum(bool(np.isfinite(item.loss).all()) for item in ladder)
+    whole = sum(map(_is_whole, ladder))
     if whole < len(ladder):
-        flags.append(f"{len(ladder) - whole} run(s) of the ladder lack losses and are left out")
+        flags.append(f"{len(ladder) - whole} run(s) of the ladder diverged or lack losses, and are left out")
     if len(chosen) < whole:
         flags.append(f"{len(chosen)} of {whole} runs of the ladder are used, of every size as many")
     largest, longest = max(item.n for item in chosen), max(float(item.x[-1]) for item in chosen)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
@@ -97,6 +98,10 @@ class Forecast:
 
     mean: Floats
     cov: Floats
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "Forecast":
+        """Of some blocks."""
+        return Forecast(self.mean[chosen], self.cov[np.ix_(chosen, chosen)])
 
     @property
     def sd(self) -> Floats:

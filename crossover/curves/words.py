@@ -1,5 +1,6 @@
 """What is said of a run's curve, line by line."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ def foresight_said(result: "Foresight") -> Iterator[Block]:
     yield f"{loss} at the end, {result.total:.4g} {x}: {_told(result.end)} by {result.runs} runs of {sizes}"
     if result.now is not None and result.so_far < 1:
         yield f"with its own {result.so_far:.0%} so far: {_told(result.now)}"
-    if result.left is not None:
+    if result.left is not None and math.isinf(result.left.height):
+        yield f"it diverged: its loss is infinite at {result.left.at:.4g} {x}, {result.left.progress:.0%} of the run"
+    elif result.left is not None:
         left = result.left
         where = "above" if left.height > 0 else "below"
         yield (

@@ -256,11 +256,40 @@ def test_large_ladders_are_thinned_alike_and_lame_runs_left_out() -> None:
     ladder = pd.read_csv(LADDER)
     again = [ladder.assign(run=ladder["run"] + f"-{k}", loss=ladder["loss"] + 1e-3 * k) for k in range(8)]
     copies = pd.concat(again, ignore_index=True)
-    copies.loc[0, "loss"] = np.nan
+    copies.loc[(copies["run"] == copies["run"][0]) & (copies["tokens"] > 6e4), "loss"] = np.nan
     found = xo.foresee(RUN, copies, **NAMES)
     assert found.runs == 30
-    assert any("lack losses" in flag for flag in found.flags)
+    assert any("diverged or lack losses" in flag for flag in found.flags)
     assert any("of every size as many" in flag for flag in found.flags)
+
+
+def test_losses_that_were_not_logged_at_every_point_are_no_end_of_the_run() -> None:
+    """A loss at every third point, and a stretch without any: the same forecast, and a departure behind it is found."""
+    ladder, run = pd.read_csv(LADDER), pd.read_csv(RUN)
+    whole = xo.foresee(run, ladder, **NAMES)
+    fine = run.loc[run.index.repeat(3)].reset_index(drop=True)
+    third = np.arange(len(fine)) % 3
+    step = run["tokens"][1] - run["tokens"][0]
+    fine["tokens"] -= ((2 - third) * step / 3).astype(int)
+    fine.loc[third < 2, "loss"] = np.nan
+    fine.loc[(fine["tokens"] > 1e6) & (fine["tokens"] < 1.2e6), "loss"] = np.nan
+    sparse = xo.foresee(fine, ladder, **NAMES)
+    assert sparse.left is None
+    assert sparse.so_far == pytest.approx(whole.so_far, abs=0.02)
+    assert sparse.now.value == pytest.approx(whole.now.value, abs=0.05)
+    raised = fine.assign(loss=fine["loss"] + 0.4 * (fine["tokens"] > 1.9e6))
+    assert xo.foresee(raised, ladder, **NAMES).left.progress == pytest.approx(0.46, abs=0.03)
+
+
+def test_a_loss_that_became_infinite_is_a_departure_and_such_runs_are_no_rung() -> None:
+    run, ladder = pd.read_csv(RUN), pd.read_csv(LADDER)
+    run.loc[50:, "loss"] = np.inf
+    found = xo.foresee(run, ladder, **NAMES)
+    assert (found.left.at, found.left.height) == (run["tokens"][50], np.inf)
+    assert "it diverged: its loss is infinite at" in str(found)
+    assert found.to_json()["left"]["height"] is None
+    ladder.loc[40, "loss"] = np.inf
+    assert xo.foresee(pd.read_csv(RUN), ladder, **NAMES).runs == 5
 
 
 def test_a_run_that_has_not_begun_is_foreseen() -> None:
