@@ -24,7 +24,8 @@ def allocate(
     d: str = "D",
     loss: str = "loss",
     flops: str | None = None,
-    per: float = 6.0,
+    per: float | None = None,
+    per_served: float = 2.0,
     serve_tokens: float | None = None,
     law: str = "chinchilla",
     by: str | None = None,
@@ -43,9 +44,10 @@ def allocate(
         n: column or expression: parameters.
         d: column or expression: training tokens.
         loss: column or expression of positive losses.
-        flops: column or expression of the runs' compute, by which they are grouped into budgets for the parabolas;
-            `per` x N x D where absent.
-        per: compute per parameter and token of training; 6 for FLOPs without attention.
+        flops: column or expression of the runs' measured compute, about proportional to N x D.
+        per: compute per parameter and token of training; where absent what `flops` says, else 6, the FLOPs of a dense
+            model without attention.
+        per_served: compute per parameter and token that is served.
         serve_tokens: tokens that the model will serve over its life.
         law: `chinchilla` or `chinchilla_shared`.
         by: "none" pools several recipes on purpose; choose one with `where`.
@@ -78,7 +80,8 @@ def allocate(
     held = read_fixed(fix)
     found = allocate_arrays(
         inputs["N"], inputs["D"], losses, budget, flops=None if flops is None else runs.numbers(flops), per=per,
-        serve=serve_tokens, law=law, objective=objective, delta=delta, bootstrap=bootstrap, seed=seed, fixed=held,
+        served=per_served, serve=serve_tokens, law=law, objective=objective, delta=delta, bootstrap=bootstrap,
+        seed=seed, fixed=held,
     )  # fmt: skip
     if objective == "squares_log" and not bootstrap and not held and is_believed(law, len(losses)):
         awaited = await_losses(get_law(law), inputs, losses, [{"N": found.n.value, "D": found.d.value}])[0]

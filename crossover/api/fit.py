@@ -12,6 +12,7 @@ from crossover.api.fixed import Fixed, read_fixed
 from crossover.api.places import Place, read_places
 from crossover.api.recipes import ByRecipe, by_recipe
 from crossover.base.arrays import Floats
+from crossover.base.errors import UsageError
 from crossover.laws.fit import fit as fit_arrays
 from crossover.laws.laws import get_law
 from crossover.laws.link import fit_link, metric_of
@@ -100,6 +101,8 @@ def fit(
     """
     chosen, columns = law_and_columns(law, x, n, d, u=u, z=z)
     fixed, places = read_fixed(fix), read_places(at, columns)
+    if metric is None and (chance, best, link) != (None, None, "sigmoid"):
+        raise UsageError("--link, --chance and --best speak of a metric; name it by --metric")
 
     def of(runs: Runs) -> Fit:
         some, held = runs.split(heldout)

@@ -20,6 +20,7 @@ def read_fixed(fix: "Fixed | str | Sequence[str] | None", option: str = "--fix")
     if isinstance(fix, Mapping):
         return fix
     parts = [part for text in ([fix] if isinstance(fix, str) else fix) for part in text.split(",")]
+    parts_of = [part.partition("=")[0].strip() for part in parts]
     found: dict[str, float | tuple[float, float]] = {}
     for part in parts:
         name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -28,6 +29,8 @@ def read_fixed(fix: "Fixed | str | Sequence[str] | None", option: str = "--fix")
             found[name] = (float(middle), float(sd)) if spread else float(middle)
         except ValueError:
             equals = ""
+        if parts_of.count(name) > 1:
+            raise UsageError(f"{option} holds {name} twice")
         if not (name and equals):
             raise UsageError(f"{option} '{part}': write E=1.6, or E=1.6±0.05 with a standard deviation")
     return found

@@ -1,20 +1,24 @@
 """The whole curve of a large run from those of smaller ones, and whether it keeps to it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
+from crossover.base.hints import some
 from crossover.curves.foresee import Foresight, Logged
 from crossover.curves.foresee import foresee as foresee_curves
 from crossover.curves.schedule import read_schedule
 from crossover.runs.losses import read_losses
-from crossover.runs.roles import divided, recipe_column
+from crossover.runs.roles import POOLED, RECIPES, recipe_column
 from crossover.runs.table import Runs, Tabular, read_runs
 
 _RATE = "lr"
-_PLANNED = 100  # points that are added up to where a run ends by plan
+_DENSEST = 1000  # points of a run
 
 
 def foresee(
@@ -66,17 +70,37 @@ def foresee(
     >>> f"{found.end.value:.2f} expected, {curve(3e8)[-1]:.2f} comes; on its course: {found.left is None}"
     '2.45 expected, 2.45 comes; on its course: True'
     """
+    if by not in (None, POOLED):
+        raise UsageError("a curve is foreseen from one recipe; choose it with --where, or pool them by --by none")
     known, told = read_runs(curve), read_runs(ladder, where)
     recipe_column(told, by, loss, n, x)
     rate = _rate_of(known, told, lr, schedule)
     shape = None if schedule is None else read_schedule(schedule, warmup)
-    small = [_logged(part, name.rpartition(" ")[2], n, x, loss, rate, shape) for name, part in _parts(told, run)]
+    small = [_logged(part, name, n, x, loss, rate, shape) for name, part in _divided(told, run)]
+    if size is not None and n in known.table.columns:
+        raise UsageError(f"{known.path} has the column '{n}', so its size is not for --size to say")
+    if run in known.table.columns and (runs := known.table[run].nunique()) > 1:
+        raise UsageError(f"{known.path}: '{run}' names {runs} runs, and one is foreseen at a time")
     large = _planned(_logged(known, "this run", n, x, loss, rate, None, size), until, shape)
-    return foresee_curves(small, large, (x, loss))
+    found = foresee_curves(small, large, (x, loss))
+    return replace(found, flags=[*found.flags, *_strange(known, told, schedule)])
 
 
-def _parts(told: Runs, run: str) -> "list[tuple[str, Runs]]":
-    return [(name, part) for name, part in divided(told, run)]
+def _divided(told: Runs, run: str) -> Iterator[tuple[str, Runs]]:
+    labels = told.labels(run)
+    for name in dict.fromkeys(labels.tolist()):
+        yield name, Runs(told.path, told.table[labels == name].reset_index(drop=True))
+
+
+def _strange(known: Runs, told: Runs, schedule: str | None) -> Iterator[str]:
+    """What a reader should know of how the two tables were taken."""
+    if schedule is not None and _RATE in {*known.table.columns, *told.table.columns}:
+        yield f"the logged rates '{_RATE}' are not used, since a schedule was named"
+    for name in RECIPES:
+        if name in known.table.columns and name in told.table.columns:
+            ours, theirs = (sorted(set(runs.table[name].dropna().astype(str))) for runs in (known, told))
+            if ours and not set(ours) & set(theirs):
+                yield f"the run's {name} is {some(ours)}, the ladder's {some(theirs)}"
 
 
 def _rate_of(known: Runs, told: Runs, lr: str | None, schedule: str | None) -> str | None:
@@ -112,17 +136,31 @@ def _logged(
 
 
 def _planned(run: Logged, until: float | None, shape: Callable[[Floats], Floats] | None) -> Logged:
-    """The run up to where it ends by plan, with the rate of its schedule."""
+    """The run up to where it ends by plan, with the rate of its schedule; what is to come as dense as what was logged.
+
+    Between two rows of a plan the rate is taken as a line.
+    """
     x, loss, rates = run.x, run.loss, run.lr
-    if until is not None and until > x[-1]:
-        if rates is not None:
+    if until is not None:
+        if not x[-1] <= until < np.inf:
+            raise UsageError(f"--until {until:g} lies before the last row of the run, at {x[-1]:g}")
+        if rates is not None and until > x[-1]:
             raise UsageError("the rate up to --until is not known; add rows with it and no loss, or name a --schedule")
-        ahead = np.linspace(x[-1], until, max(int((until - x[-1]) / max(_spacing(x), until / 1e4)), 1) + 1)[1:]
-        x, loss = np.concatenate([x, ahead]), np.concatenate([loss, np.full(len(ahead), np.nan)])
+        if until > x[-1]:
+            x, loss = np.append(x, until), np.append(loss, np.nan)
+    known = np.flatnonzero(~np.isnan(loss))
+    start = known[-1] if len(known) else 0
+    spacing = max(_spacing(x[: start + 1]), x[-1] / _DENSEST)
+    ahead = np.concatenate([
+        np.linspace(a, b, max(math.ceil((b - a) / spacing), 1) + 1)[1:] for a, b in pairwise(x[start:])
+    ] or [x[:0]])  # fmt: skip
+    whole = np.concatenate([x[: start + 1], ahead])
+    rates = None if rates is None else np.interp(whole, x, rates)
     if shape is not None:
-        rates = shape(x / x[-1])
-    return Logged(run.name, run.n, x, loss, rates)
+        rates = shape(whole / whole[-1])
+    return Logged(run.name, run.n, whole, np.concatenate([loss[: start + 1], np.full(len(ahead), np.nan)]), rates)
 
 
 def _spacing(x: Floats) -> float:
-    return float(np.median(np.diff(x))) if len(x) > 1 else float(x[-1]) / _PLANNED
+    """Between points that were logged; of a run that has not begun none is known."""
+    return float(np.median(np.diff(x))) if len(x) > 1 else 0.0

@@ -15,7 +15,9 @@ def allocate(
     d: Annotated[str, typer.Option("--d", help="Column or expression: training tokens.")] = "D",
     loss: Loss = "loss",
     flops: Annotated[str | None, typer.Option(help="Column or expression: compute; else --per x N x D.")] = None,
-    per: Annotated[float, typer.Option(help="Compute per parameter and token of training.")] = 6.0,
+    per: Annotated[float | None, typer.Option(help="Compute per parameter and token of training.",
+                                              show_default="what --flops says, else 6")] = None,
+    per_served: Annotated[float, typer.Option(help="Compute per parameter and token that is served.")] = 2.0,
     serve_tokens: Annotated[float | None, typer.Option(help="Tokens that the model will serve over its life.")] = None,
     law: Annotated[str, typer.Option(help="chinchilla, chinchilla_shared.")] = "chinchilla",
     by: By = None,
@@ -44,7 +46,7 @@ def allocate(
     if place is None:
         raise UsageError("name the budget, as --at C=1e22")
     result = ask(
-        file, at=place, n=n, d=d, loss=loss, flops=flops, per=per, serve_tokens=serve_tokens, law=law, by=by,
-        where=where, fix=fix, objective=objective, delta=delta, bootstrap=bootstrap, seed=seed,
+        file, at=place, n=n, d=d, loss=loss, flops=flops, per=per, per_served=per_served, serve_tokens=serve_tokens,
+        law=law, by=by, where=where, fix=fix, objective=objective, delta=delta, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
     answer(result, file.name, as_json, plot, html)

@@ -75,10 +75,10 @@ def make_course(name: str, n: float, x: Floats, loss: Floats, lr: Floats | None,
     """
     rate = np.ones(len(x)) if lr is None else lr
     _require(name, x, rate)
-    step = np.diff(x, prepend=0.0)
     share = rate / rate.max()
-    effective = np.cumsum(share * step)
-    first = max(int(np.searchsorted(x, FIRST * x[-1])), int(effective[0] <= 0))
+    before = np.concatenate([share[:1], share[:-1]])
+    effective = np.cumsum(0.5 * (share + before) * np.diff(x, prepend=0.0))
+    first = max(int(np.searchsorted(x, FIRST * x[-1])), int(np.searchsorted(effective, 0.0, side="right")))
     marks = np.linspace(first, len(x), min(blocks, len(x) - first) + 1).round().astype(int)
     edges = np.unique(marks)
     middle, last = (edges[:-1] + edges[1:] - 1) // 2, edges[1:] - 1
@@ -114,8 +114,8 @@ def _require(name: str, x: Floats, rate: Floats) -> None:
         raise UsageError(f"run '{name}' has {len(x)} points, and a curve needs {_FEWEST} or more")
     if not (x[0] >= 0 and (np.diff(x) > 0).all()):
         raise UsageError(f"run '{name}': tokens must ascend from point to point, each once, and none be below zero")
-    if not (np.isfinite(rate).all() and (rate >= 0).all() and rate.max() > 0 and rate[0] > 0):
-        raise UsageError(f"run '{name}': learning rates must be there at every point, and none below zero")
+    if not (np.isfinite(rate).all() and (rate >= 0).all() and rate.max() > 0):
+        raise UsageError(f"run '{name}': a learning rate is missing, or below zero, or all of them are zero")
 
 
 def _point_noise(loss: Floats) -> float:

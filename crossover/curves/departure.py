@@ -14,12 +14,12 @@ from scipy.linalg import cholesky, solve_triangular
 from crossover.base.arrays import Floats
 from crossover.curves.process import Forecast
 
-LIMIT = 5.5
+LIMIT = 5.75
 """Match, in standard deviations, from which on a run has left its course. Of 321 healthy runs of our own studies 99%
 stay below; if innovations were as white as they are taken for, 97% would stay below 3.8."""
 SHORTEST, LONGEST = 3, 20
 """Blocks that a step must have lasted, and beyond which its beginning is no longer looked for."""
-_CUT = 6.0
+_CUT = 5.0  # standard deviations, beyond which what a block has is cut: a spike must not move what is foreseen after it
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Departure:
     since: int
     """The block at which it began, as the match says."""
     height: float
-    """Of the step, in the unit of the loss; above zero where losses are worse than foreseen."""
+    """Mean of the losses since then less what was foreseen before; above zero where they are worse."""
     match: float
     """In standard deviations."""
 
@@ -39,20 +39,29 @@ class Departure:
 def find_departure(forecast: Forecast, loss: Floats) -> Departure | None:
     """The first block [m] at which a step matches; None for a run on its course."""
     count = len(loss)
-    if count < SHORTEST + 1:
+    if count < SHORTEST:
         return None
     lower = cholesky(forecast.cov[:count, :count], lower=True)
-    white = np.clip(solve_triangular(lower, loss - forecast.mean[:count], lower=True), -_CUT, _CUT)
+    white = _cut_innovations(lower, loss - forecast.mean[:count])
     turned = solve_triangular(lower, np.eye(count), lower=True)
     trace = np.cumsum(turned[:, ::-1], axis=1)[:, ::-1]  # [block, beginning]: a step of one, as it shows in `white`
     found, power = np.cumsum(white[:, None] * trace, axis=0), np.cumsum(trace**2, axis=0)
     lasted = np.arange(count)[:, None] - np.arange(count) + 1
-    asked = (lasted >= SHORTEST) & (lasted <= LONGEST) & (np.arange(count) > 0)
+    asked = (lasted >= SHORTEST) & (lasted <= LONGEST)
     match = np.where(asked, found / np.sqrt(np.maximum(power, 1e-300)), 0.0)
     beyond = np.flatnonzero((np.abs(match) > LIMIT).any(1))
     if not len(beyond):
         return None
     block = int(beyond[0])
     since = int(np.abs(match[block]).argmax())
-    height = float(found[block, since] / power[block, since])
+    before = forecast.after((lower @ white + forecast.mean[:count])[:since]) if since else forecast
+    height = float(np.mean(loss[since : block + 1] - before.mean[: block + 1 - since]))
     return Departure(block, since, height, float(abs(match[block, since])))
+
+
+def _cut_innovations(lower: Floats, away: Floats) -> Floats:
+    """What each block has that those before it did not foretell, cut; what is foretold next rests on what was cut."""
+    white = np.zeros(len(away))
+    for k in range(len(away)):
+        white[k] = np.clip((away[k] - lower[k, :k] @ white[:k]) / lower[k, k], -_CUT, _CUT)
+    return white

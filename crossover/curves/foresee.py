@@ -34,6 +34,7 @@ _COARSE_BLOCKS = 20
 _MOST_RUNS = 30
 _FAR = 8.0
 _NEARLY = 0.9
+_FEW = 20
 _WIDER = 1.4
 """By which the spread of a run's end is widened once part of it has come: how a falling rate pays late in a run is what
 ladders tell worst, and so wide an interval held 90% of 147 of our own runs (docs/foresee.md)."""
@@ -153,7 +154,8 @@ def _left(seen: Course, known: Forecast, run: Logged) -> Left | None:
     found = find_departure(known, seen.loss)
     if found is not None:
         at = float(seen.end[found.block])
-        return Left(at, float(seen.end[found.since - 1]), at / seen.total, found.height, found.match)
+        since = float(seen.end[found.since - 1]) if found.since else 0.0
+        return Left(at, since, at / seen.total, found.height, found.match)
     lost = np.flatnonzero(np.isinf(run.loss))
     if not len(lost):
         return None
@@ -227,6 +229,11 @@ def _flags(ladder: Sequence[Logged], chosen: Sequence[Logged], run: Logged) -> l
         flags.append(f"the run is {run.n / largest:.3g} times the largest of the ladder: the band may be too narrow")
     if run.x[-1] > _FAR * longest:
         flags.append(f"the run is {run.x[-1] / longest:.3g} times as long as the longest of the ladder")
+    points = np.median([np.isfinite(item.loss).sum() for item in chosen])
+    if points < _FEW:
+        flags.append(f"runs of the ladder have {points:.0f} losses each: alarms of so few may be false")
+    if np.isfinite(run.loss[-1]):
+        flags.append("its table has no plan beyond its last loss, so it is taken to end there")
     if all(item.lr is None for item in (*chosen, run)):
         flags.append("no learning rate was given: rates are taken as constant")
     return flags

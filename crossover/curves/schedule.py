@@ -37,8 +37,10 @@ def read_schedule(text: str, warmup: float = 0.0) -> Callable[[Floats], Floats]:
         value = float(number) if colon else default
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 1 or (name == "wsd" and value == 0) or not 0 <= warmup < 1:
-        raise UsageError(f"schedule '{text}': its number, like the warmup, is a share between 0 and 1")
+    if not 0 <= value <= 1 or (name == "wsd" and value == 0):
+        raise UsageError(f"schedule '{text}': its number is a share between 0 and 1")
+    if not 0 <= warmup < 1:
+        raise UsageError(f"the warmup is a share between 0 and 1; got {warmup:g}")
 
     def share(progress: Floats) -> Floats:
         done = np.clip((progress - warmup) / (1 - warmup), 0.0, 1.0)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from crossover.runs.estimates import Estimate
 
 _ROWS = 10
+_MOSTLY = 0.5
 
 
 def foresight_said(result: "Foresight") -> Iterator[Block]:
@@ -29,6 +30,11 @@ def foresight_said(result: "Foresight") -> Iterator[Block]:
             f"it left its course: noticed at {left.at:.4g} {x}, {left.progress:.0%} of the run, begun about "
             f"{left.since:.4g}: {abs(left.height):.3g} {where} what the ladder and its own past say "
             f"({left.match:.1f} s.d.)"
+        )
+    elif result.inside is not None and result.inside < _MOSTLY:
+        yield (
+            f"no step away from its own course was found, but {result.inside:.0%} of its losses alone are inside the "
+            "90% band: it is not the run that the ladder foresees"
         )
     elif result.inside is not None:
         yield f"it is on its course; {result.inside:.0%} of its losses so far are inside the 90% band"

@@ -108,6 +108,8 @@ def profile(problem: Problem, theta: Floats, cov: Covariance) -> Floats:
     if least < 1e-24:  # an exact fit: the interval is the point
         ends[cov.free] = theta[cov.free, None]
         return ends
+    if not cov.free.any():
+        return ends
     which, side = (part.ravel() for part in np.meshgrid(np.flatnonzero(cov.free), [0, 1], indexing="ij"))
     ends[which, side] = _crossings(problem, theta, cov, which, side, limit)
     return ends

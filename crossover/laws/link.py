@@ -28,6 +28,7 @@ FORMULAS = {
 _NAMES = {"sigmoid": ("chance", "best", "k", "c"), "exponential": ("chance", "scale", "k")}
 _STEEP = (0.3, 1.0, 3.0, 10.0)
 _FLAT = 1e-12
+_SLACK = 0.1  # of the span between the ends, by which a noisy metric may lie beyond one
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def fit_link(
     if np.ptp(metric) < _FLAT or np.ptp(loss) < _FLAT:
         raise UsageError("the metric or the loss is the same in every run, so no curve joins them")
 
+    _require_between(metric, chance, best)
+
     def away(theta: Floats) -> Floats:
         return curve(form, _whole(theta, free, known), loss) - metric
 
@@ -128,6 +131,19 @@ def fit_link(
     given = [end for end in (chance, best) if end is not None]
     ends = (min(given), max(given)) if len(given) == 2 else _one_end(given, metric)
     return Link(form, _whole(chosen.x, free, known), cov, dof, math.sqrt(variance), ends)
+
+
+def _require_between(metric: Floats, chance: float | None, best: float | None) -> None:
+    """Raise `UsageError` where runs lie farther beyond both held ends than noise could take them."""
+    if chance is None or best is None:
+        return
+    low, high = sorted((chance, best))
+    slack = _SLACK * (high - low)
+    if beyond := int(((metric < low - slack) | (metric > high + slack)).sum()):
+        raise UsageError(
+            f"{beyond} of {len(metric)} runs have a metric beyond {low:g} and {high:g}, the ends that are held; "
+            f"it goes from {metric.min():.4g} to {metric.max():.4g}"
+        )
 
 
 def _one_end(given: Sequence[float], metric: Floats) -> tuple[float, float]:
@@ -180,8 +196,8 @@ def metric_of(
     }
     told = None
     if heldout is not None:
-        rows, measured = heldout
-        told = score([_predict(link, row, noise, float(m)) for row, m in zip(rows, measured, strict=True)])
+        known = [pair for pair in zip(*heldout, strict=True) if np.isfinite(pair[1])]
+        told = score([_predict(link, row, noise, float(m)) for row, m in known]) if known else None
     rows_ahead = [_predict(link, row, noise) for row in losses]
     return Metric(name, link.form, FORMULAS[link.form], params, link.sd, n_rows, rows_ahead, told)
 

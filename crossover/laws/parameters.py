@@ -38,7 +38,8 @@ def _held(law: Law, name: str, value: float, sd: float) -> Held:
     if not _is_log(law, name):
         return Held(index, value, sd)
     if value < 0 or (value == 0 and (sd > 0 or name in law.logged)):
-        raise UsageError(f"{name} of '{law.name}' is positive, or 0 to leave its term out; it cannot be {value}")
+        out = "; 0, to leave its term out, has no standard deviation" if name in law.coefficients else ""
+        raise UsageError(f"{name} of '{law.name}' is positive and cannot be held at {value:g}{out}")
     return Held(index, math.log(value) if value else -math.inf, sd / value if value else 0.0)
 
 

@@ -159,6 +159,40 @@ def test_a_bootstrap_and_held_parameters_go_through() -> None:
     assert (held.exponent.value, held.exponent.se) == (pytest.approx(TRUTH.exponent), 0.0)
 
 
+def test_measured_compute_says_what_a_parameter_and_a_token_cost() -> None:
+    """7.5 FLOPs each: law and parabolas speak of the same unit, and so does the budget."""
+    rows = table()
+    plain = xo.allocate(rows, at=6e22)
+    told = xo.allocate({**rows, "flops": 7.5 * rows["N"] * rows["D"]}, at=7.5e22, flops="flops")
+    assert told.per == pytest.approx(7.5)
+    assert told.n.value == pytest.approx(plain.n.value, rel=1e-6)
+    assert told.isoflop.n.value == pytest.approx(plain.isoflop.n.value, rel=1e-6)
+    with pytest.raises(UsageError, match="compute per parameter and token goes from"):
+        xo.allocate({**rows, "flops": rows["N"] ** 1.5 * rows["D"]}, at=1e22, flops="flops")
+
+
+def test_runs_that_cannot_tell_are_refused() -> None:
+    n = np.geomspace(1e8, 1e10, 9)
+    with pytest.raises(UsageError, match="N and D move together"):
+        xo.allocate({"N": n, "D": 20 * n, "loss": 1.69 + 406 / n**0.34}, at=1e22)
+    rows = table()
+    noise = np.random.default_rng(0).normal(0, 0.01, len(rows["N"]))
+    for flat in (np.full(len(noise), 3.0), 3.0 + noise):
+        with pytest.raises(UsageError, match=r"does not fall with|from the runs"):
+            xo.allocate({**rows, "loss": flat}, at=1e22)
+    for fix in ("A=0", "a=0", "b=-0.3"):
+        with pytest.raises(UsageError, match="does not fall with N, or not with D"):
+            xo.allocate(rows, at=1e22, fix=fix)
+    with pytest.raises(UsageError, match="they do not tell it"):
+        xo.allocate(rows, at=1.0)
+
+
+def test_published_constants_can_be_held_all() -> None:
+    found = xo.allocate(table(), at=5.76e23, fix="E=1.8172,A=482.01,B=2085.43,a=0.3478,b=0.3658")
+    assert found.n.value == pytest.approx(math.exp(TRUTH.log_n(5.76e23)))
+    assert xo.allocate(table(), at=1e15).below > 1000
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

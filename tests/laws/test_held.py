@@ -108,7 +108,8 @@ def test_vocabulary_as_the_third_input_of_published_runs() -> None:
     ("text", "said"),
     [
         ("F=1.6", "'F' is no parameter of 'power_floor'"), ("E", "write E=1.6"), ("E=x", "write E=1.6"),
-        ("E=-1", "is positive, or 0"), ("E=1±-1", "standard deviation that is not negative"),
+        ("E=-1", "is positive and cannot be held at -1"), ("E=0±1", "has no standard deviation"),
+        ("E=1,E=2", "holds E twice"), ("E=1±-1", "standard deviation that is not negative"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_held_says_so(text: str, said: str) -> None:

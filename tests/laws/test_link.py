@@ -83,10 +83,21 @@ def test_what_cannot_be_joined_says_so() -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match=said):
             fit_link(loss, 1 - loss / 4, **arguments)
+    with pytest.raises(UsageError, match=r"8 of 8 runs have a metric beyond 0\.25 and 1"):
+        fit_link(loss, 100 - 20 * loss, chance=0.25, best=1.0)
+    with pytest.raises(UsageError, match="speak of a metric"):
+        xo.fit({"x": loss, "loss": loss}, x="x", chance=0.5)
     with pytest.raises(UsageError, match="is the same in every run"):
         fit_link(loss, np.ones(8))
     with pytest.raises(UsageError, match="3 runs have a metric, and the link has 4 parameters"):
         fit_link(loss[:3], loss[:3])
+
+
+def test_runs_without_the_metric_are_not_scored() -> None:
+    rows = pd.read_csv(REPOSITORY / "docs/examples/gadre.csv")
+    rows.loc[rows.index[-1], "error"] = np.nan
+    told = xo.fit(rows, n="params", d="tokens", metric="error", heldout="params > 1e9").metric.heldout
+    assert (len(told.rows), told.covered) == (2, 1.0)
 
 
 def test_at_places_the_metric_is_said_beside_the_loss(tmp_path: "pytest.TempPathFactory") -> None:

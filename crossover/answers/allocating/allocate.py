@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossover.answers.allocating.frontier import FORWARD, LAWS, Ask, Frontier, spread
+from crossover.answers.allocating.frontier import LAWS, Ask, Frontier, spread
 from crossover.answers.allocating.isoflop import IsoFlop, find_budgets, fit_budget, on_log, through_vertices
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 OFF = (0.25, 0.5, 2.0, 4.0)
 """Sizes beside the best one, as multiples of it."""
+_SAME = 0.3  # e-folds within which compute per parameter and token is one number
+_FLAT = 0.01  # an exponent under which a term does not fall
+_BEYOND = math.log(1e5)  # e-folds from the runs' sizes
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,12 @@ class Allocation(Answer):
     isoflop: IsoFlop | None
     """What parabolas say; None where fewer than three budgets have runs of five sizes with a lowest point."""
     fit: Fit
+    by_law: float
+    """Loss of the best allocation by this law alone."""
     beyond: float
     """The budget over the largest that was run."""
+    below: float
+    """The smallest that was run over the budget."""
     drawn: tuple[Floats, Floats, Floats] = field(repr=False, compare=False)
     """N, compute and loss of the runs, for the figure; not part of the JSON."""
     frontier: Frontier = field(repr=False, compare=False)
@@ -107,7 +114,8 @@ def allocate(
     c: float,
     *,
     flops: Floats | None = None,
-    per: float = 6.0,
+    per: float | None = None,
+    served: float = 2.0,
     serve: float | None = None,
     law: str = "chinchilla",
     objective: str = "squares_log",
@@ -124,7 +132,8 @@ def allocate(
         loss: their losses, positive.
         c: the budget, in FLOPs where `per` is FLOPs per parameter and token.
         flops: compute of the runs, to group them into budgets; `per` x n x d where absent.
-        per: compute per parameter and token of training.
+        per: compute per parameter and token of training; where absent what `flops` says, else 6.
+        served: compute per parameter and token that is served.
         serve: tokens that the model will serve.
         law: `chinchilla` or `chinchilla_shared`.
         objective: a name in `crossover.laws.objectives.NAMES`, with `delta` (Huber).
@@ -137,26 +146,31 @@ def allocate(
     """
     if law not in LAWS:
         raise UsageError(f"the best allocation is known for {' and '.join(LAWS)}; '{law}' is another law")
+    per = _measured(n, d, flops) if per is None else per
     columns = _checked(n, d, loss, per * n * d if flops is None else flops, c, per, serve)
+    _require_two_ways(columns, fixed)
     fitted = fit_law(
         law, {"N": columns[0], "D": columns[1]}, columns[2], objective=get_objective(objective, delta),
         resamples=bootstrap, seed=seed, fixed=fixed,
     )  # fmt: skip
-    best = Frontier.of(fitted.theta, per)
+    best = Frontier.of(fitted.theta, per, served)
+    _require_optimum(fitted, best, c, columns)
     runs = columns[:, np.isfinite(columns).all(0)]
     log_n, left = best.log_n(c), math.log(c / per)
     return Allocation(
         c=c,
         per=per,
-        n=_in_log(fitted, lambda it: it.log_n(c), per),
-        d=_in_log(fitted, lambda it: math.log(c / per) - it.log_n(c), per),
-        exponent=_plainly(fitted, lambda it: it.exponent, per),
+        n=_in_log(fitted, lambda it: it.log_n(c), best),
+        d=_in_log(fitted, lambda it: math.log(c / per) - it.log_n(c), best),
+        exponent=_plainly(fitted, lambda it: it.exponent, best),
         loss=fitted.predict({"N": math.exp(log_n), "D": math.exp(left - log_n)}).loss,
         off=[_off(best, c, times) for times in OFF],
         served=None if serve is None else _served(fitted, best, c, serve),
         isoflop=_parabolas(runs[0], runs[1], runs[2], runs[3], c, best),
         fit=fitted.fit,
+        by_law=best.least(c),
         beyond=c / float(runs[3].max()),
+        below=float(runs[3].min()) / c,
         drawn=(runs[0], runs[3], runs[2]),
         frontier=best,
     )
@@ -172,16 +186,54 @@ def _checked(n: Floats, d: Floats, loss: Floats, flops: Floats, c: float, per: f
     return same_length(columns)
 
 
-def _in_log(fitted: Fitted, ask: Ask, per: float) -> Estimate:
+def _measured(n: Floats, d: Floats, flops: Floats | None) -> float:
+    """Compute per parameter and token, as measured. Raises `UsageError` where it is not about the same in all runs."""
+    if flops is None:
+        return 6.0
+    with np.errstate(all="ignore"):
+        ratio = flops / (n * d)
+    ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
+    if not len(ratio) or np.ptp(np.log(ratio)) > _SAME:
+        span = f" from {ratio.min():.3g} to {ratio.max():.3g}" if len(ratio) else ""
+        raise UsageError(f"compute per parameter and token goes{span}; state one by --per, or leave out --flops")
+    return float(np.exp(np.log(ratio).mean()))
+
+
+def _require_two_ways(columns: Floats, fixed: Mapping[str, float | tuple[float, float]] | None) -> None:
+    """Raise `UsageError` where N and D move together, so that nothing tells how to divide a budget."""
+    log_n, log_d = np.log(columns[:2, np.isfinite(columns).all(0)])
+    apart = np.ptp(log_n) > 0 and np.ptp(log_d) > 0
+    if apart and not fixed and abs(float(np.corrcoef(log_n, log_d)[0, 1])) > 0.999:
+        raise UsageError(
+            "N and D move together in these runs, so they cannot tell how to divide a budget; run other tokens per "
+            "parameter, or hold both exponents by --fix"
+        )
+
+
+def _require_optimum(fitted: Fitted, best: Frontier, c: float, columns: Floats) -> None:
+    """Raise `UsageError` where a term is absent, or the best size is beyond what any run could tell."""
+    low, _ = fitted.problem.law.box(fitted.problem.log_x, fitted.problem.log_y)
+    absent = [name for name, value, end in zip("EAB", fitted.theta, low, strict=False) if value <= end + 1e-6]
+    if {"A", "B"} & set(absent) or min(best.a, best.b) < _FLAT:
+        raise UsageError("the fitted law does not fall with N, or not with D, so no size is the best of a budget")
+    far = abs(best.log_n(c) - float(np.log(columns[0, np.isfinite(columns[0])]).mean()))
+    if far > _BEYOND:
+        raise UsageError(
+            f"by this law N = {math.exp(best.log_n(c)):.3g} would be best at {c:.3g}, a factor of {math.exp(far):.2g} "
+            "from the runs: they do not tell it"
+        )
+
+
+def _in_log(fitted: Fitted, ask: Ask, best: Frontier) -> Estimate:
     """A positive quantity, from its logarithm."""
-    value = ask(Frontier.of(fitted.theta, per))
-    error, drawn = spread(fitted, ask, per)
+    error, drawn = spread(fitted, ask, best)
+    value = ask(best)
     return on_log(value, error, fitted.cov.dof) if drawn is None else percentiles(math.exp(value), np.exp(drawn))
 
 
-def _plainly(fitted: Fitted, ask: Ask, per: float) -> Estimate:
-    value = ask(Frontier.of(fitted.theta, per))
-    error, drawn = spread(fitted, ask, per)
+def _plainly(fitted: Fitted, ask: Ask, best: Frontier) -> Estimate:
+    error, drawn = spread(fitted, ask, best)
+    value = ask(best)
     return interval(value, error, fitted.cov.dof) if drawn is None else percentiles(value, drawn)
 
 
@@ -195,10 +247,10 @@ def _off(best: Frontier, c: float, times: float) -> Off:
 def _served(fitted: Fitted, best: Frontier, c: float, tokens: float) -> Served:
     log_n, loss = best.serve(c, tokens), best.least(c)
     d = math.exp(best.log_d_for(log_n, loss))
-    plain = c + best.per * FORWARD * math.exp(best.log_n(c)) * tokens
+    plain = c + best.served * math.exp(best.log_n(c)) * tokens
     return Served(
         tokens=tokens,
-        n=_in_log(fitted, lambda it: it.serve(c, tokens), best.per),
+        n=_in_log(fitted, lambda it: it.serve(c, tokens), best),
         d=d,
         train=best.per * math.exp(log_n) * d,
         saved=1 - math.exp(best.lifetime(log_n, loss, tokens)) / plain,

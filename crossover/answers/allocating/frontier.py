@@ -2,7 +2,7 @@
 
 Hoffmann et al. 2022 (arXiv 2203.15556), eq. 4: N* = G (C/k)^(b/(a+b)), D* = (C/k)^(a/(a+b)) / G and
 G = (aA / (bB))^(1/(a+b)). For a model that will be served, Sardana et al. 2024 (arXiv 2401.00448): the least compute
-of training and serving, k N D + (k/3) N T, that reaches the loss of the best model of budget C.
+of training and serving, k N D + 2 N T, that reaches the loss of the best model of budget C.
 """
 
 import math
@@ -18,14 +18,12 @@ from crossover.laws.laws import Chinchilla, ChinchillaShared
 
 LAWS = (Chinchilla.name, ChinchillaShared.name)
 """Laws whose best allocation has this form."""
-FORWARD = 1 / 3
-"""Of the compute per parameter and token in training, what serving a token takes: the forward pass."""
 _STEP = 1e-6
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """What theta says of the best allocation; compute is `per` x N x D."""
+    """What theta says of the best allocation; compute is `per` N D in training, `served` N per token served."""
 
     log_e: float
     log_a: float
@@ -33,12 +31,13 @@ class Frontier:
     a: float
     b: float
     per: float = 6.0
+    served: float = 2.0
 
     @classmethod
-    def of(cls, theta: Floats, per: float) -> "Frontier":
+    def of(cls, theta: Floats, per: float, served: float = 2.0) -> "Frontier":
         """From theta = (log E, log A, log B, a[, b]); with one exponent both are it."""
         log_e, log_a, log_b, a = (float(value) for value in theta[:4])
-        return cls(log_e, log_a, log_b, a, float(theta[-1]), per)
+        return cls(log_e, log_a, log_b, a, float(theta[-1]), per, served)
 
     @property
     def exponent(self) -> float:
@@ -88,20 +87,20 @@ class Frontier:
         log_d = self.log_d_for(log_n, loss)
         if not math.isfinite(log_d) or log_d > 500:
             return 1e3
-        return math.log(self.per) + log_n + math.log(math.exp(log_d) + FORWARD * tokens)
+        return log_n + math.log(self.per * math.exp(log_d) + self.served * tokens)
 
 
 Ask = Callable[[Frontier], float]
 
 
-def spread(fitted: Fitted, ask: Ask, per: float) -> tuple[float, Floats | None]:
+def spread(fitted: Fitted, ask: Ask, best: Frontier) -> tuple[float, Floats | None]:
     """The standard error of a quantity by the delta method, or its bootstrap replicates."""
     if fitted.replicates is not None:
-        return math.nan, np.array([ask(Frontier.of(theta, per)) for theta in fitted.replicates])
+        return math.nan, np.array([ask(Frontier.of(theta, best.per, best.served)) for theta in fitted.replicates])
     slope = np.zeros(len(fitted.theta))
     for j in range(len(slope)):
         move = np.eye(len(slope))[j] * _STEP * max(1.0, abs(float(fitted.theta[j])))
-        ahead, behind = (ask(Frontier.of(fitted.theta + sign * move, per)) for sign in (1, -1))
+        ahead, behind = (ask(Frontier.of(fitted.theta + sign * move, best.per, best.served)) for sign in (1, -1))
         slope[j] = (ahead - behind) / (2 * float(move[j]))
     free = fitted.cov.free
     variance = slope[free] @ fitted.cov.matrix[np.ix_(free, free)] @ slope[free]

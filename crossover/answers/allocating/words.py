@@ -17,7 +17,7 @@ def allocation_said(result: "Allocation") -> Iterator[Block]:
     yield (
         f"at {result.c:.4g} of compute: N = {result.n.value:.3g} {span(result.n.ci, 3)} parameters and "
         f"D = {result.d.value:.3g} {span(result.d.ci, 3)} tokens, {ratio:.3g} per parameter; "
-        f"loss {result.loss.value:.4f} {span(result.loss.ci)}"
+        f"loss {result.loss.value:.4f} {span(result.loss.ci)}, by this law alone {result.by_law:.4f}"
     )
     yield (
         f"N grows as compute to the power {result.exponent.value:.3f} {span(result.exponent.ci, 3)}, D to "
@@ -25,6 +25,8 @@ def allocation_said(result: "Allocation") -> Iterator[Block]:
     )
     if result.beyond > 1:
         yield f"the budget is {result.beyond:.3g} times the largest that was run: what the law lacks is in no interval"
+    if result.below > 1:
+        yield f"the budget is {result.below:.3g} times below the smallest that was run"
     off = table("other sizes at this budget", "N", "of the best", "D", "loss lost", "compute lost")
     for item in result.off:
         lost = f"{item.compute_lost:.1%}" if item.compute_lost >= 0.001 else "under 0.1%"
@@ -44,7 +46,8 @@ def _served(item: "Served", c: float) -> str:
     return (
         f"to serve {item.tokens:.3g} tokens, as good a model costs least with N = {item.n.value:.3g} "
         f"{span(item.n.ci, 3)} and D = {item.d:.3g}: training takes {item.train / c:.3g} times the budget, and "
-        f"training and serving {item.saved:.1%} less; trained with the budget alone it loses {item.loss_lost:.4f}"
+        f"training and serving {max(item.saved, 0.0):.1%} less; trained with the budget alone it loses "
+        f"{item.loss_lost:.4f}"
     )
 
 
