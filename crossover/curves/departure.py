@@ -14,9 +14,11 @@ from scipy.linalg import cholesky, solve_triangular
 from crossover.base.arrays import Floats
 from crossover.curves.process import Forecast
 
-LIMIT = 5.75
+LIMIT = 5.5
 """Match, in standard deviations, from which on a run has left its course. Of 321 healthy runs of our own studies 99%
 stay below; if innovations were as white as they are taken for, 97% would stay below 3.8."""
+FROM_THE_START = 7.0
+"""The same of a step before the first block: that a run is another than the ladder's from its beginning."""
 SHORTEST, LONGEST = 3, 20
 """Blocks that a step must have lasted, and beyond which its beginning is no longer looked for."""
 _CUT = 5.0  # standard deviations, beyond which what a block has is cut: a spike must not move what is foreseen after it
@@ -49,6 +51,7 @@ def find_departure(forecast: Forecast, loss: Floats) -> Departure | None:
     lasted = np.arange(count)[:, None] - np.arange(count) + 1
     asked = (lasted >= SHORTEST) & (lasted <= LONGEST)
     match = np.where(asked, found / np.sqrt(np.maximum(power, 1e-300)), 0.0)
+    match[:, 0] *= LIMIT / FROM_THE_START
     beyond = np.flatnonzero((np.abs(match) > LIMIT).any(1))
     if not len(beyond):
         return None
@@ -56,7 +59,8 @@ def find_departure(forecast: Forecast, loss: Floats) -> Departure | None:
     since = int(np.abs(match[block]).argmax())
     before = forecast.after((lower @ white + forecast.mean[:count])[:since]) if since else forecast
     height = float(np.mean(loss[since : block + 1] - before.mean[: block + 1 - since]))
-    return Departure(block, since, height, float(abs(match[block, since])))
+    told = abs(float(match[block, since])) * (1.0 if since else FROM_THE_START / LIMIT)
+    return Departure(block, since, height, told)
 
 
 def _cut_innovations(lower: Floats, away: Floats) -> Floats:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tests.conftest import REPOSITORY
 
 STOREYS = ("crossover", "stages", "flows")
-QUESTIONS = ("advise", "allocate", "compare", "fit", "keep")
+QUESTIONS = ("advise", "allocate", "compare", "fit", "foresee", "keep")
 LONG_STORIES = {"stages/train/loop.py train", *(f"crossover/api/{name}.py {name}" for name in QUESTIONS)}
 """The training loop reads from top to bottom; most lines of the questions say what their arguments are."""
 MOST_FILES = 12

@@ -108,22 +108,11 @@ class Allocation(Answer):
 
 
 def allocate(
-    n: Floats,
-    d: Floats,
-    loss: Floats,
-    c: float,
-    *,
-    flops: Floats | None = None,
-    per: float | None = None,
-    served: float = 2.0,
-    serve: float | None = None,
-    law: str = "chinchilla",
-    objective: str = "squares_log",
-    delta: float = 1e-3,
-    bootstrap: int = 0,
-    seed: int = 0,
+    n: Floats, d: Floats, loss: Floats, c: float, *, flops: Floats | None = None, per: float | None = None,
+    served: float = 2.0, serve: float | None = None, law: str = "chinchilla", objective: str = "squares_log",
+    delta: float = 1e-3, bootstrap: int = 0, seed: int = 0,
     fixed: Mapping[str, float | tuple[float, float]] | None = None,
-) -> Allocation:
+) -> Allocation:  # fmt: skip
     """The best N and D of a budget.
 
     Args:
@@ -144,11 +133,9 @@ def allocate(
     Raises:
         UsageError: another law, a budget that is not positive, too few runs.
     """
-    if law not in LAWS:
-        raise UsageError(f"the best allocation is known for {' and '.join(LAWS)}; '{law}' is another law")
     per = _measured(n, d, flops) if per is None else per
-    columns = _checked(n, d, loss, per * n * d if flops is None else flops, c, per, serve)
-    _require_two_ways(columns, fixed)
+    columns = _checked(n, d, loss, per * n * d if flops is None else flops)
+    _require_answerable(columns, law, {"the budget": c, "compute per token": per, "tokens served": serve}, fixed)
     fitted = fit_law(
         law, {"N": columns[0], "D": columns[1]}, columns[2], objective=get_objective(objective, delta),
         resamples=bootstrap, seed=seed, fixed=fixed,
@@ -176,11 +163,8 @@ def allocate(
     )
 
 
-def _checked(n: Floats, d: Floats, loss: Floats, flops: Floats, c: float, per: float, serve: float | None) -> Floats:
+def _checked(n: Floats, d: Floats, loss: Floats, flops: Floats) -> Floats:
     """N, D, loss and compute [4, r]."""
-    for name, value in (("the budget", c), ("compute per parameter and token", per), ("tokens served", serve)):
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"{name} must be positive and finite; got {value:g}")
     columns = {"N": n, "D": d, "loss": loss, "compute": flops}
     require_positive(columns)
     return same_length(columns)
@@ -199,8 +183,18 @@ def _measured(n: Floats, d: Floats, flops: Floats | None) -> float:
     return float(np.exp(np.log(ratio).mean()))
 
 
-def _require_two_ways(columns: Floats, fixed: Mapping[str, float | tuple[float, float]] | None) -> None:
-    """Raise `UsageError` where N and D move together, so that nothing tells how to divide a budget."""
+def _require_answerable(
+    columns: Floats,
+    law: str,
+    numbers: Mapping[str, float | None],
+    fixed: Mapping[str, float | tuple[float, float]] | None,
+) -> None:
+    """Raise `UsageError` for another law, a number that is not positive, or N and D that move together."""
+    if law not in LAWS:
+        raise UsageError(f"the best allocation is known for {' and '.join(LAWS)}; '{law}' is another law")
+    for name, value in numbers.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{name} must be positive and finite; got {value:g}")
     log_n, log_d = np.log(columns[:2, np.isfinite(columns).all(0)])
     apart = np.ptp(log_n) > 0 and np.ptp(log_d) > 0
     if apart and not fixed and abs(float(np.corrcoef(log_n, log_d)[0, 1])) > 0.999:
