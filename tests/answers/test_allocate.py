@@ -123,12 +123,12 @@ def test_the_published_points_give_the_published_constants() -> None:
     found = xo.allocate(path, **POINTS, at=5.76e23, where="loss < 3.42", objective="huber_log")
     assert found.fit.n_rows == 240
     values = {name: item.value for name, item in found.fit.params.items()}
-    assert values == pytest.approx({"E": 1.817218, "A": 477.83, "B": 2143.4, "a": 0.347310, "b": 0.367172}, rel=3e-3)
+    published = {"E": 1.817218, "A": 477.83, "B": 2143.4, "a": 0.347310, "b": 0.367172}
+    assert values == pytest.approx(published, rel=2e-4)
     assert found.exponent.value == pytest.approx(0.513, abs=0.001)
-    assert found.exponent.ci[0] < 0.49 < 0.53 < found.exponent.ci[1] + 0.02
     lad = xo.allocate(path, **POINTS, at=5.76e23, where="loss < 3.42", objective="lad_log").fit.params
     printed = {"E": 1.8169, "A": 482.01, "B": 2085.43, "a": 0.3478, "b": 0.3659}
-    assert {name: item.value for name, item in lad.items()} == pytest.approx(printed, rel=3e-3)
+    assert {name: item.value for name, item in lad.items()} == pytest.approx(printed, rel=2e-4)
 
 
 @needs_data
