@@ -74,6 +74,9 @@ def test_the_published_models_held_back() -> None:
         pytest.approx(value, abs=1e-6) for value in (0.547325, 0.475215, 0.471637)
     ]
     assert "error, held out: 3 prediction(s)" in str(found)
+    other = xo.fit(path, n="params", d="tokens", metric="error", heldout="params > 1e9", link="exponential").metric
+    assert other.heldout.covered == 1.0
+    assert other.rms_residual == pytest.approx(found.metric.rms_residual, rel=0.05)
 
 
 def test_what_cannot_be_joined_says_so() -> None:
