@@ -223,7 +223,7 @@ def _believed(
         bracket=_bracket(x, d, found.nearest),
         p_b_beats_a=_chances(ahead, x),
         backtest=backtest(ahead),
-        curve=_curve(ahead) if detail and not met else [],
+        curve=_curve(ahead, target) if detail and not met else [],
         sensitivity=_sensitivity(ahead) if detail and not met else [],
         gap=None if target is None else gap_at(item.a, item.b, ahead, target, laws),
         worth=worth_along(ahead, x, target, laws, item.price) if detail and target and not met else [],
@@ -311,9 +311,13 @@ def _ranking(rung: Rung, a: str, b: str) -> Baseline:
     return Baseline(rung.x, b if value < 0 else a if value > 0 else None, rung.difference)
 
 
-def _curve(ahead: Outlook) -> list[CurvePoint]:
-    points = []
-    for log_x in np.linspace(ahead.track.log_x[0], ahead.track.log_x[-1], 33):
+def _curve(ahead: Outlook, target: float | None) -> list[CurvePoint]:
+    """Along the runs, and on to the target and a tenth of the way beyond."""
+    points, ends = list[CurvePoint](), [float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])]
+    if target is not None:
+        beyond = 0.1 * max(math.log(target) - ends[0], ends[1] - math.log(target))
+        ends = [min(ends[0], math.log(target)), max(ends[1], math.log(target) + beyond)]
+    for log_x in np.linspace(ends[0], ends[1], 33):
         value, low, high = map(float, ahead.itself(float(log_x)).quantiles(np.array([0.5, *ENDS])))
         points.append(CurvePoint(math.exp(log_x), value, low, high))
     return points

@@ -1,6 +1,6 @@
 """Charts of anybody's runs: laws, comparisons of recipes, optima of sweeps, forecasts and advice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -10,7 +10,7 @@ from crossover.plots.house import Chart, Figure, Row, hover, layers, linear, log
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice
-    from crossover.answers.comparison import Comparisons
+    from crossover.answers.comparison import Comparison, Comparisons
     from crossover.answers.predict import Prediction
     from crossover.laws.optimum import Optima
     from crossover.laws.result import Fit, LinePoint
@@ -137,41 +137,59 @@ def draw_advice(advice: "Advice") -> Figure:
 
 
 def draw_comparisons(result: "Comparisons") -> Figure:
-    """The difference of each pair along x with its fitted curve and crossover; at most twelve pairs, as they come."""
-    rows: list[Row] = []
-    for pair in result.pairs[:_PANELS]:
-        name = {"kind": f"{pair.b} − {pair.a}: {pair.verdict}"}
-        rows += [
-            {"layer": "rung", **name, "x": rung.x, "difference": rung.difference.value}
-            for rung in pair.rungs if not rung.structural
-        ]  # fmt: skip
-        rows += [
-            {"layer": "curve", **name, "x": point.x, "difference": point.value, "low": point.low, "high": point.high}
-            for point in pair.curve
-        ]
-        if pair.crossover is not None and not pair.crossover.lever_arm_decades:
-            rows.append({"layer": "crossover", **name, "x": pair.crossover.value, "difference": 0.0})
-        if pair.gap is not None:
-            low, high = pair.gap.difference.ci or (None, None)
-            place = {**name, "x": pair.gap.x, "difference": pair.gap.difference.value}
-            rows.append({"layer": "target", **place, "low": low, "high": high})
-    look = series((row["kind"] for row in rows), "kind")
+    """The difference of each pair along x, on to the target; at most twelve pairs, as they come.
+
+    Sizes have their intervals, what is believed its band, and the crossover its confidence set.
+    """
+    rows = [row for pair in result.pairs[:_PANELS] for row in _pair_rows(pair)]
+    first, second = (result.pairs[0].a, result.pairs[0].b) if len(result.pairs) == 1 else ("the second", "the first")
+    rows += [{"layer": "above", "text": f"▲ {first} is better"}, {"layer": "below", "text": f"▼ {second} is better"}]
+    look = series((row["kind"] for row in rows if "kind" in row), "kind")
     x = alt.X("x:Q", **log(result.x))
     y = alt.Y("difference:Q", **linear(f"difference in {result.loss}", "+.3f"))
     told = hover("kind", x=".4g", difference="+.4f")
     colour, ends = look["color"], {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q"}
+    words: dict[str, Any] = {"align": "left", "fontSize": 12, "opacity": 0.8}
+    corner: dict[str, Any] = {"x": alt.value(6), "text": "text:N"}
     chart = layers(
         rows,
         zero(),
+        only("set").mark_rect(opacity=0.1).encode(x=alt.X("from:Q"), x2="to:Q", color=colour),
         only("curve").mark_area(opacity=0.12).encode(**ends, color=colour),
         only("curve").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=colour),
-        only("target").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
+        only("rung").mark_rule(strokeWidth=1).encode(**ends, color=colour),
+        only("target").mark_rule(strokeWidth=2).encode(**ends, color=colour),
         only("target").mark_point(size=70, filled=True, shape="diamond").encode(x=x, y=y, color=colour, tooltip=told),
         only("rung").mark_point(size=45, filled=True).encode(x=x, y=y, **look, tooltip=told),
         only("crossover").mark_point(size=140, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=told),
+        only("above").mark_text(**words, baseline="top", dy=4).encode(**corner, y=alt.value(0)),
+        only("below").mark_text(**words, baseline="bottom", dy=-4).encode(**corner, y=alt.value("height")),
     )
-    caption = "Below zero the first is better; a circle marks a crossover, a diamond the target."
+    caption = (
+        "Loss of the second less that of the first: each size with its 90% interval, what is believed with its band, a "
+        "diamond at the target, a circle at a crossover and its confidence set as a strip."
+    )
     return Figure("compare", "Difference between recipes", caption, chart, rows)
+
+
+def _pair_rows(pair: "Comparison") -> Iterator[Row]:
+    name = {"kind": f"{pair.b} − {pair.a}: {pair.verdict}"}
+    for rung in pair.rungs:
+        if not rung.structural:
+            low, high = rung.difference.ci or (None, None)
+            yield {"layer": "rung", **name, "x": rung.x, "difference": rung.difference.value, "low": low, "high": high}
+    for point in pair.curve:
+        band = {"difference": point.value, "low": point.low, "high": point.high}
+        yield {"layer": "curve", **name, "x": point.x, **band}
+    if pair.crossover is not None and not pair.crossover.lever_arm_decades:
+        yield {"layer": "crossover", **name, "x": pair.crossover.value, "difference": 0.0}
+        places = [point.x for point in pair.curve] or [pair.crossover.value]
+        start, end = pair.crossover.ci
+        yield {"layer": "set", **name, "from": start or min(places), "to": end or max(places)}
+    if pair.gap is not None:
+        low, high = pair.gap.difference.ci or (None, None)
+        place = {"x": pair.gap.x, "difference": pair.gap.difference.value}
+        yield {"layer": "target", **name, **place, "low": low, "high": high}
 
 
 def draw_optima(found: "Mapping[str, Optima]") -> Figure:
