@@ -151,7 +151,7 @@ class Ladder:
 def climb(courses: Sequence[Course], coarse: Sequence[Course] | None = None) -> Ladder:
     """The process after runs of a ladder; its numbers are chosen on `coarse`, the same runs in fewer blocks."""
     chosen = courses if coarse is None else coarse
-    unit = float(np.median([item.loss[-1] for item in courses])) / _UNIT
+    unit = _unit(courses)
     rows = _Rows.of(chosen)
     centre = (float(np.median(np.unique(rows.log_n))), float(rows.log_s.mean()))
     loss, noise = _losses(chosen, unit)
@@ -164,6 +164,13 @@ def climb(courses: Sequence[Course], coarse: Sequence[Course] | None = None) -> 
     lower = _factor(kernel, rows, noise)
     mean = float(loss.mean())
     return Ladder(kernel, rows, lower, solve_triangular(lower, loss - mean, lower=True), mean, unit)
+
+
+def _unit(courses: Sequence[Course]) -> float:
+    """What the priors' numbers are in: a share of the loss at the end, or of its range where that is about nothing."""
+    level = abs(float(np.median([item.loss[-1] for item in courses])))
+    span = float(np.ptp(np.concatenate([item.loss for item in courses])))
+    return max(level if level > 0.1 * span else span, 1e-9) / _UNIT
 
 
 def _losses(courses: Sequence[Course], unit: float) -> tuple[Floats, Floats]:

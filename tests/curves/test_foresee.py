@@ -334,6 +334,15 @@ def test_a_loss_that_became_infinite_is_a_departure_and_such_runs_are_no_rung() 
     assert xo.foresee(pd.read_csv(RUN), ladder, **NAMES).runs == 5
 
 
+def test_losses_of_either_sign_and_of_none_are_foreseen() -> None:
+    """A constant added to all losses moves the forecast by it, whatever sign they have then."""
+    run, ladder = pd.read_csv(RUN), pd.read_csv(LADDER)
+    plain = xo.foresee(run, ladder, **NAMES)
+    for shift in (-3.5, -8.0):
+        moved = xo.foresee(run.assign(loss=run["loss"] + shift), ladder.assign(loss=ladder["loss"] + shift), **NAMES)
+        assert moved.end.value == pytest.approx(plain.end.value + shift, abs=0.1)
+
+
 def test_a_run_that_has_not_begun_is_foreseen() -> None:
     run = pd.read_csv(RUN).assign(loss=np.nan)
     found = xo.foresee(run, LADDER, **NAMES)
