@@ -47,3 +47,10 @@ def test_a_crossover_has_its_set_as_a_strip() -> None:
     (strip,), place = layer(found, "set"), found.pairs[0].crossover
     assert (strip["from"], strip["to"]) == place.ci
     assert strip["from"] < place.value < strip["to"]
+
+
+def test_the_page_has_the_verdict_then_the_figure_then_the_tables() -> None:
+    page = compared((-0.05, -0.04, -0.03, -0.02, -0.01), at=1e21).html()
+    verdict, figure, rungs = (page.index(text) for text in ("against old", 'class="figures"', "<table"))
+    assert verdict < figure < rungs
+    assert page.count('class="figures"') == 1
