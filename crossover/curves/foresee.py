@@ -129,7 +129,8 @@ def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("to
         UsageError: for a ladder of one size, or a run that cannot be read as a curve.
     """
     course = make_course(run.name, run.n, run.x, run.loss, run.lr, BLOCKS)
-    chosen = _thinned(ladder)
+    whole = [item for item in ladder if _is_whole(item)]
+    chosen = _thinned(whole)
     forecast = ladder_of(chosen).forecast(course)
     seen, known = course.seen(), forecast.only(course.come)
     inside = np.abs(seen.loss - known.mean) <= _HALF * known.sd
@@ -145,7 +146,7 @@ def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("to
         runs=len(chosen),
         names=names,
         points=_points(course, forecast),
-        flags=_flags(ladder, chosen, run),
+        flags=_flags((len(ladder), len(whole)), chosen, run),
     )
 
 
@@ -182,9 +183,8 @@ def _is_whole(run: Logged) -> bool:
     return bool(come[-1]) and float(come.mean()) >= _NEARLY
 
 
-def _thinned(ladder: Sequence[Logged]) -> list[Logged]:
-    """At most `_MOST_RUNS` whole runs, sizes alike; of many sizes the largest."""
-    whole = [item for item in ladder if _is_whole(item)]
+def _thinned(whole: Sequence[Logged]) -> list[Logged]:
+    """At most `_MOST_RUNS` runs, sizes alike; of many sizes the largest."""
     sizes = sorted({item.n for item in whole}, reverse=True)[:_MOST_RUNS]
     each = _MOST_RUNS // max(len(sizes), 1)
     taken, chosen = Counter[float](), list[Logged]()
@@ -217,11 +217,11 @@ def _points(course: Course, forecast: Forecast) -> list[CurvePoint]:
     ]
 
 
-def _flags(ladder: Sequence[Logged], chosen: Sequence[Logged], run: Logged) -> list[str]:
-    flags = []
-    whole = sum(map(_is_whole, ladder))
-    if whole < len(ladder):
-        flags.append(f"{len(ladder) - whole} run(s) of the ladder diverged or lack losses, and are left out")
+def _flags(counts: tuple[int, int], chosen: Sequence[Logged], run: Logged) -> list[str]:
+    """Of a ladder of so many runs, so many of them whole."""
+    flags, (runs, whole) = [], counts
+    if whole < runs:
+        flags.append(f"{runs - whole} run(s) of the ladder diverged or lack losses, and are left out")
     if len(chosen) < whole:
         flags.append(f"{len(chosen)} of {whole} runs of the ladder are used, of every size as many")
     largest, longest = max(item.n for item in chosen), max(float(item.x[-1]) for item in chosen)

@@ -206,4 +206,5 @@ def _predict(link: Link, row: Predicted, noise: float, measured: float | None = 
     found, run = link.at(row.loss.value, row.loss.se or 0.0, noise * row.loss.value)
     if row.loss.se is None:
         found, run = Estimate(found.value), None
-    return Predicted(row.at, found, run, measured, None if measured is None else found.value / measured - 1)
+    error = found.value / measured - 1 if measured else None
+    return Predicted(row.at, found, run, measured, error)

@@ -41,7 +41,7 @@ class Predicted:
     run_ci: tuple[float, float] | None = None
     measured: float | None = None
     relative_error: float | None = None
-    """predicted / measured - 1."""
+    """predicted / measured - 1; None where the measured one is 0, as a score may be."""
     by_law: float | None = None
     """The fitted law's own value, where `loss` is what all laws that the runs leave open, and what they lack, say."""
 
@@ -51,7 +51,8 @@ class HeldOut:
     """Rows that the law was not fitted to."""
 
     rows: list[Predicted]
-    mean_absolute_relative_error: float
+    mean_absolute_relative_error: float | None
+    """None where everything measured is 0."""
     covered: float | None
     """Share of runs within `run_ci`."""
 
@@ -60,7 +61,8 @@ def score(rows: list[Predicted]) -> HeldOut:
     """How predictions of what was measured did."""
     errors = [abs(row.relative_error) for row in rows if row.relative_error is not None]
     inside = [row.run_ci[0] <= (row.measured or 0) <= row.run_ci[1] for row in rows if row.run_ci is not None]
-    return HeldOut(rows, float(np.mean(errors)), float(np.mean(inside)) if inside else None)
+    mean = float(np.mean(errors)) if errors else None
+    return HeldOut(rows, mean, float(np.mean(inside)) if inside else None)
 
 
 @dataclass(frozen=True)

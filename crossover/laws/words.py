@@ -16,6 +16,11 @@ def number(value: float | None, digits: int = 5) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def percent(share: float | None, form: str = ".4%") -> str:
+    """A share, or a dash."""
+    return "–" if share is None else f"{share:{form}}"
+
+
 def span(ci: tuple[float | None, ...] | None, digits: int = 4, sign: str = "") -> str:
     """An interval whose ends may be missing."""
     if ci is None:
@@ -73,7 +78,7 @@ def _predictions(title: str, rows: "list[Predicted]", what: str = "loss") -> Ite
     out = table(title, *rows[0].at, what, "90% interval", "a new run", *more)
     for row in rows:
         at = [f"{value:.4g}" for value in row.at.values()]
-        error = (number(row.measured, 8), f"{row.relative_error:+.4%}") if known else ()
+        error = (number(row.measured, 8), percent(row.relative_error, "+.4%")) if known else ()
         alone = (number(row.by_law, 8),) if believed else ()
         out.add(*at, number(row.loss.value, 8), span(row.loss.ci), span(row.run_ci), *error, *alone)
     yield out
@@ -83,7 +88,8 @@ def _held_out(name: str, part: "HeldOut", what: str = "loss") -> Iterator[Block]
     if len(part.rows) <= 20 and name.endswith("held out"):
         yield from _predictions(name, part.rows, what)
     covered = "" if part.covered is None else f", {part.covered:.0%} inside the interval for a new run"
-    yield f"{name}: {len(part.rows)} prediction(s), mean error {part.mean_absolute_relative_error:.4%}{covered}"
+    error = percent(part.mean_absolute_relative_error)
+    yield f"{name}: {len(part.rows)} prediction(s), mean error {error}{covered}"
 
 
 def optima_said(result: "Optima") -> Iterator[Block]:

@@ -103,6 +103,23 @@ def test_runs_without_the_metric_are_not_scored() -> None:
     assert (len(told.rows), told.covered) == (2, 1.0)
 
 
+def test_a_metric_of_zero_has_no_relative_error() -> None:
+    """A score of 0, which small models have: it is compared, and divides nothing."""
+    rows = pd.read_csv(REPOSITORY / "docs/examples/gadre.csv")
+    last = rows["params"] > 1e9
+    rows.loc[rows[last].index[0], "error"] = 0.0
+    found = xo.fit(rows, n="params", d="tokens", metric="error", heldout="params > 1e9")
+    told = found.metric.heldout
+    assert [row.relative_error is None for row in told.rows] == [True, False, False]
+    assert told.mean_absolute_relative_error == pytest.approx(
+        np.mean([abs(row.loss.value / row.measured - 1) for row in told.rows[1:]])
+    )
+    rows.loc[last, "error"] = 0.0
+    alone = xo.fit(rows, n="params", d="tokens", metric="error", heldout="params > 1e9")
+    assert alone.metric.heldout.mean_absolute_relative_error is None
+    assert "mean error –" in str(alone)
+
+
 def test_at_places_the_metric_is_said_beside_the_loss(tmp_path: "pytest.TempPathFactory") -> None:
     found = xo.fit(
         REPOSITORY / "docs/examples/gadre.csv", n="params", d="tokens", metric="1 - error", at="N=7e9,D=1.4e11"
