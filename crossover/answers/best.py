@@ -23,9 +23,8 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from crossover.answers.comparison import Arm, Best, Comparison, Gap
-from crossover.answers.decision import ENDS
 from crossover.base.arrays import Floats
-from crossover.runs.estimates import CONFIDENCE, Estimate
+from crossover.runs.estimates import CONFIDENCE, ENDS, Estimate
 
 Ints = npt.NDArray[np.int_]
 OVERRULED = 0.9

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from crossover.answers import pairing
 from crossover.answers.best import find_best
-from crossover.answers.comparison import Baseline, Chance, Comparison, Comparisons, CurvePoint, Variant
+from crossover.answers.comparison import Baseline, Chance, Comparison, Comparisons, Variant
 from crossover.answers.crossing import (
     CROSSES,
     NO_CROSSING,
@@ -31,7 +31,8 @@ from crossover.answers.crossing import (
     judge_alone,
     without,
 )
-from crossover.answers.decision import ENDS, backtest, gap_at, worth_along
+from crossover.answers.decision import backtest, gap_at, worth_along
+from crossover.answers.figure import Runs, curve_along, start_of
 from crossover.answers.ladders import (
     COPIED,
     LOST,
@@ -128,7 +129,8 @@ def compare(
     if copies := int((finite & ~used).sum()):
         left_out.append(LeftOut(COPIED, copies))
     digest = digest_arrays(x[used], loss[used])
-    return Comparisons(*names, results, int(used.sum()), left_out, digest, find_best(results))
+    runs = Runs(x[used], loss[used], label[used])
+    return Comparisons(*names, results, int(used.sum()), left_out, digest, find_best(results), runs)
 
 
 def _check_settings(settings: Settings) -> None:
@@ -223,7 +225,7 @@ def _believed(
         bracket=_bracket(x, d, found.nearest),
         p_b_beats_a=_chances(ahead, x),
         backtest=backtest(ahead),
-        curve=_curve(ahead, target) if detail and not met else [],
+        curve=curve_along(ahead, target, start_of(item)) if detail else [],
         sensitivity=_sensitivity(ahead) if detail and not met else [],
         gap=None if target is None else gap_at(item.a, item.b, ahead, target, laws),
         worth=worth_along(ahead, x, target, laws, item.price) if detail and target and not met else [],
@@ -309,18 +311,6 @@ def _scatter_flags(ahead: Outlook) -> list[str]:
 def _ranking(rung: Rung, a: str, b: str) -> Baseline:
     value = rung.difference.value
     return Baseline(rung.x, b if value < 0 else a if value > 0 else None, rung.difference)
-
-
-def _curve(ahead: Outlook, target: float | None) -> list[CurvePoint]:
-    """Along the runs, and on to the target and a tenth of the way beyond."""
-    points, ends = list[CurvePoint](), [float(ahead.track.log_x[0]), float(ahead.track.log_x[-1])]
-    if target is not None:
-        beyond = 0.1 * max(math.log(target) - ends[0], ends[1] - math.log(target))
-        ends = [min(ends[0], math.log(target)), max(ends[1], math.log(target) + beyond)]
-    for log_x in np.linspace(ends[0], ends[1], 33):
-        value, low, high = map(float, ahead.itself(float(log_x)).quantiles(np.array([0.5, *ENDS])))
-        points.append(CurvePoint(math.exp(log_x), value, low, high))
-    return points
 
 
 def _chances(ahead: Outlook, at: Floats) -> list[Chance]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crossover.answers.crossing import UNDECIDED, Crossover
+from crossover.answers.figure import CurvePoint, Runs, draw_pairs
 from crossover.answers.pairing import Rung, Side
 from crossover.belief.difference import Outlook
 from crossover.belief.spread import Spread
@@ -33,16 +34,6 @@ class Chance:
 
     x: float
     p: float
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """What is believed of loss(B) - loss(A) at one x: its median, and a pointwise 90% interval."""
-
-    x: float
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -219,6 +210,8 @@ class Comparisons(Answer):
     digest: str
     best: Best | None = None
     """Of three recipes or more, each against each, at a target."""
+    runs: Runs | None = field(default=None, repr=False, compare=False)
+    """For the figure; not part of the JSON."""
 
     def said(self) -> Iterator[Block]:
         """Every pair with all there is to say of it; of many pairs one line each."""
@@ -227,7 +220,5 @@ class Comparisons(Answer):
         return comparisons_said(self)
 
     def draw(self) -> "Figure":
-        """The difference of each pair along x."""
-        from crossover.plots.charts import draw_comparisons
-
-        return draw_comparisons(self)
+        """The difference of each pair along x, on to the target, and below it what each recipe comes to."""
+        return draw_pairs(self.pairs, self.runs, (self.x, self.loss), "compare", "Difference between recipes")

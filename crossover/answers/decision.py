@@ -19,12 +19,10 @@ from crossover.base.arrays import Floats, sections
 from crossover.belief.difference import Outlook
 from crossover.belief.spread import Spread
 from crossover.laws.fit import Fitted
-from crossover.runs.estimates import CONFIDENCE, Estimate
+from crossover.runs.estimates import ENDS, Estimate
 
 _DECADE = math.log(10)
 _FARTHEST = 50.0  # of the logarithm of a factor
-ENDS = np.array([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-"""Shares at which an interval ends."""
 _LARGEST = 300.0  # of the logarithm of a factor
 
 

@@ -20,7 +20,7 @@ from scipy import special
 
 from crossover.answers.advising.standing import ADVISED, await_losses, believe_runs, is_believed
 from crossover.answers.compare import Settings, compare
-from crossover.answers.comparison import Comparison
+from crossover.answers.comparison import Comparison, Comparisons
 from crossover.answers.ladders import default_law, honest
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
@@ -137,6 +137,7 @@ class Prediction(Answer):
     """For the figure alone, as the evidence: laws of one input from the smallest run to the target."""
     axes: tuple[str, str] = field(default=("x", "loss"), repr=False, compare=False)
     """What x and the loss are called there."""
+    comparisons: Comparisons | None = field(default=None, repr=False, compare=False)
 
     def said(self, name: str = "forecast") -> Iterator[Block]:
         """Every recipe's law and loss at the target, and who wins."""
@@ -145,10 +146,20 @@ class Prediction(Answer):
         return prediction_said(self, name)
 
     def draw(self) -> "Figure":
-        """Runs, laws, and the losses expected at the target."""
-        from crossover.plots.charts import draw_prediction
+        """Differences and losses along x, on to the target; of two inputs the losses alone."""
+        from crossover.answers.figure import draw_pairs
+        from crossover.plots.losses import draw_places, place_rows
 
-        return draw_prediction(self)
+        x = float(np.prod(list(self.at.values())))
+        ends = {name: (item.value, item.low, item.high) for name, item in self.recipes.items()}
+        if self.comparisons is not None and self.comparisons.pairs:
+            title = "Difference between recipes, and losses at the target"
+            pairs, runs = self.comparisons.pairs, self.comparisons.runs
+            return draw_pairs(pairs, runs, self.axes, "predict", title, place_rows(x, ends))
+        columns = None
+        if (known := self.evidence) is not None:
+            columns = (np.prod([*known.inputs.values()], 0), known.loss, known.recipe)
+        return draw_places(columns, self.lines, place_rows(x, ends), self.axes)
 
 
 def predict(
@@ -171,12 +182,14 @@ def predict(
     fits = {str(name): _own_law(runs, name, law) for name in dict.fromkeys(runs.recipe.tolist())}
     believed = law or ("power_floor" if "x" in runs.inputs else "chinchilla")
     expected = {name: _expected(runs, name, fitted, at, count, believed) for name, fitted in fits.items()}
-    known = None if pairs is None else [two for two in pairs if set(two) <= set(expected)]
+    wanted = list(combinations(expected, 2)) if pairs is None else [two for two in pairs if set(two) <= set(expected)]
+    compared = _compared(runs, at, law, wanted)
     return Prediction(
         at=dict(at), lever_arm_decades=runs.lever_arm(at), runs=count, confidence=CONFIDENCE, recipes=expected,
-        pairs=_chances(runs, at, count, law, expected, known), n_rows=len(runs.loss), digest=runs.digest,
+        pairs=_chances(runs, at, count, law, expected, wanted, compared), n_rows=len(runs.loss), digest=runs.digest,
         left_out=left_out, evidence=runs,
         lines={name: line(fitted, *([at["x"]] if "x" in at else [])) for name, fitted in fits.items()},
+        comparisons=compared,
     )  # fmt: skip
 
 
@@ -231,21 +244,24 @@ def _by_fit(name: str, fitted: Fitted, at: Mapping[str, float], count: int) -> t
     return math.exp(float(logs[0])), total, fitted.cov.dof
 
 
+def _compared(
+    runs: Evidence, at: Mapping[str, float], law: str | None, wanted: Sequence[tuple[str, str]]
+) -> Comparisons | None:
+    """Of runs along one x; None where there is no pair, or more than one input."""
+    if not wanted or "x" not in runs.inputs:
+        return None
+    return compare(
+        runs.inputs["x"], runs.loss, runs.recipe, pair=runs.pair, rung=runs.rung, structural=runs.structural,
+        pairs=wanted, settings=Settings(law or "auto", at["x"], sensitivity=False),
+    )  # fmt: skip
+
+
 def _chances(
     runs: Evidence, at: Mapping[str, float], count: int, law: str | None, expected: Mapping[str, Expected],
-    pairs: Sequence[tuple[str, str]] | None,
+    wanted: Sequence[tuple[str, str]], compared: Comparisons | None,
 ) -> list[PairChance]:  # fmt: skip
     """Who wins, for every pair."""
-    wanted = list(pairs) if pairs else list(combinations(expected, 2))
-    if not wanted:
-        return []
-    found: dict[tuple[str, str], Comparison] = {}
-    if "x" in runs.inputs:
-        compared = compare(
-            runs.inputs["x"], runs.loss, runs.recipe, pair=runs.pair, rung=runs.rung, structural=runs.structural,
-            pairs=wanted, settings=Settings(law or "auto", at["x"], sensitivity=False),
-        )  # fmt: skip
-        found = {(item.a, item.b): item for item in compared.pairs}
+    found = {(item.a, item.b): item for item in compared.pairs} if compared else {}
     return [_chance(a, b, found.get((a, b)), runs, at, count, law or "chinchilla", expected) for a, b in wanted]
 
 

@@ -93,7 +93,9 @@ def advise(
             inputs, losses, given, targets, budget, law=chosen, recipe=names, pair=seeds, noise=noise, sure=sure
         )
     lost = name_lost(advice.left_out, runs, None, loss, *columns.values())
-    return replace(advice, left_out=[*runs.left_out, *lost], pair=pair)
+    axes = (" × ".join(columns.values()), loss)
+    advice = replace(advice, left_out=[*runs.left_out, *lost], pair=pair)
+    return advice.on_axes(axes)
 
 
 def _labels(runs: Runs, column: str | None) -> Any:

@@ -62,7 +62,8 @@ class ByRecipe(Answer, Generic[Result]):
 
     def draw(self) -> "Figure":
         """All in one figure, by recipe."""
-        from crossover.plots.charts import draw_fits, draw_optima
+        from crossover.plots.charts import draw_optima
+        from crossover.plots.losses import draw_fits
 
         results: Any = dict(self.recipes)
         return draw_fits(results) if isinstance(next(iter(results.values())), Fit) else draw_optima(results)

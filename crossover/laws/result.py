@@ -143,6 +143,6 @@ class Fit(Answer):
 
     def draw(self) -> "Figure":
         """Loss and law against the input; with two inputs, relative errors against their product."""
-        from crossover.plots.charts import draw_fits
+        from crossover.plots.losses import draw_fits
 
         return draw_fits({"": self})

@@ -93,7 +93,13 @@ def _styled(figure: Figure, ink: str, background: str | None) -> dict[str, Any]:
         ),
         point=alt.MarkConfig(opacity=1),
         axis=alt.AxisConfig(
-            **quiet, domainColor=ink, tickColor=ink, gridColor=ink, gridOpacity=0.14, labelOverlap=True
+            **quiet,
+            domainColor=ink,
+            tickColor=ink,
+            gridColor=ink,
+            gridOpacity=0.14,
+            labelOverlap="greedy",
+            labelSeparation=9,
         ),
         legend=alt.LegendConfig(
             **quiet, orient="bottom", direction="vertical", title=None, labelLimit=300, columns=1, symbolOpacity=1
@@ -139,11 +145,17 @@ def _drawn(rows: Sequence[Row], charts: Iterable[alt.Chart]) -> list[alt.Chart]:
     return [item for item in charts if item.transform is alt.Undefined or item.transform[0].filter in present]
 
 
-def series(names: Iterable[str], field: str = "recipe") -> dict[str, Any]:
-    """Colour and shape by name, in the given order; when the colours begin again the shapes are others."""
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """Each name's colour by its place, so that a recipe has the same one in every figure of a page."""
+    return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(dict.fromkeys(names))}
+
+
+def series(names: Iterable[str], field: str = "recipe", among: Sequence[str] | None = None) -> dict[str, Any]:
+    """Colour and shape by name, of its place `among` all; when the colours begin again the shapes are others."""
     known = list(dict.fromkeys(names))
-    colours = [COLOURS[index % len(COLOURS)] for index in range(len(known))]
-    shapes = [SHAPES[(index + index // len(COLOURS)) % len(SHAPES)] for index in range(len(known))]
+    places = {name: index for index, name in enumerate(dict.fromkeys([*(among or ()), *known]))}
+    colours = [COLOURS[places[name] % len(COLOURS)] for name in known]
+    shapes = [SHAPES[(places[name] + places[name] // len(COLOURS)) % len(SHAPES)] for name in known]
     return {
         "color": alt.Color(field, type="nominal", scale=alt.Scale(domain=known, range=colours)),
         "shape": alt.Shape(field, type="nominal", scale=alt.Scale(domain=known, range=shapes)),
@@ -166,6 +178,8 @@ def hover(*fields: str, **formats: str) -> list[alt.Tooltip]:
 def log(title: str, form: str = ".0e", values: Sequence[float] | None = None) -> dict[str, Any]:
     """Scale and axis of a logarithmic channel."""
     axis = alt.Axis(title=title, format=form, values=alt.Undefined if values is None else list(values))
+    if form.endswith("e"):  # 1e+22 is 1e22 to a reader
+        axis["labelExpr"] = "replace(datum.label, '+', '')"
     return {"scale": alt.Scale(type="log", nice=False, padding=12), "axis": axis}
 
 

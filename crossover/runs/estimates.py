@@ -12,6 +12,8 @@ from scipy import special
 from crossover.base.arrays import Floats
 
 CONFIDENCE = 0.9
+ENDS = np.array([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+"""Shares at which an interval ends."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ arXiv 2604.22753.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from crossover.answers.advising.choices import SURE, Candidates, Table, check_bu
 from crossover.answers.advising.sequence import Cells, Chosen, Worth, plan
 from crossover.answers.advising.standing import ADVISED, Known, Standing, believe_runs
 from crossover.answers.compare import Settings, compare
+from crossover.answers.comparison import Comparisons
 from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
@@ -87,6 +88,14 @@ class Advice(Answer):
     """Of costs and the budget."""
     pair: str | None = None
     """What pair labels are called: the seed."""
+    axes: tuple[str, str] = field(default=("x", "loss"), repr=False, compare=False)
+    """What x and the loss are called in the figure."""
+    comparisons: Comparisons | None = field(default=None, repr=False, compare=False)
+    """Of two recipes along one x, for the figure; not part of the JSON."""
+
+    def on_axes(self, axes: tuple[str, str]) -> "Advice":
+        """The same, with what x and the loss are called in the figure."""
+        return replace(self, axes=axes)
 
     def said(self) -> Iterator[Block]:
         """Where the answer stands, the next steps, and whether to go on."""
@@ -95,10 +104,15 @@ class Advice(Answer):
         return advice_said(self)
 
     def draw(self) -> "Figure":
-        """What is left to know after each step, along what the steps cost together."""
+        """Of two recipes their difference and losses, with the runs to make next; else what is left after each step."""
+        from crossover.answers.figure import draw_pairs
         from crossover.plots.charts import draw_advice
 
-        return draw_advice(self)
+        if self.comparisons is None or not self.comparisons.pairs[0].rungs:
+            return draw_advice(self)
+        steps = [{"layer": "next", "step": i, "x": step.at["x"]} for i, step in enumerate(self.steps[: self.enough], 1)]
+        title = "Difference between recipes, and the runs to make next (dotted)"
+        return draw_pairs(self.comparisons.pairs, self.comparisons.runs, self.axes, "advise", title, steps)
 
 
 def advise(
@@ -140,19 +154,25 @@ def advise(
         raise UsageError("which of two recipes wins is asked at one target; name one")
     goal = np.log([[_positive(place, name) for place in targets] for name in chosen.inputs])
     standing = known.at(goal)
+    compared = None
     if len(names) == 2 and "x" in inputs:
-        standing = _as_compared(inputs["x"], loss, recipe, pair, names, targets[0]["x"]) or standing
-    return _advice(known, standing, cells, goal, budget, sure)
+        compared = _compared(inputs["x"], loss, recipe, pair, names, targets[0]["x"])
+        standing = _as_compared(compared) or standing
+    return replace(_advice(known, standing, cells, goal, budget, sure), comparisons=compared)
 
 
-def _as_compared(
+def _compared(
     x: Floats, loss: Floats, recipe: Sequence[str] | None, pair: Sequence[Any] | None, names: list[str], target: float
-) -> Standing | None:
-    """Of two recipes along one x, as `compare` says it; None where it is undecided for want of a common range."""
+) -> Comparisons:
     assert recipe is not None
     labels = None if pair is None else np.asarray(pair)
     settings = Settings(target=target, sensitivity=False)
-    gap = compare(x, loss, recipe, pair=labels, pairs=[(names[0], names[1])], settings=settings).pairs[0].gap
+    return compare(x, loss, recipe, pair=labels, pairs=[(names[0], names[1])], settings=settings)
+
+
+def _as_compared(found: Comparisons) -> Standing | None:
+    """Where the choice stands, as `compare` says it; None where it is undecided for want of a common range."""
+    gap = found.pairs[0].gap
     if gap is None or gap.difference.se is None:
         return None
     return Standing(gap.difference.value, gap.difference.se, gap.p_b_beats_a, gap.decision.expected_regret)

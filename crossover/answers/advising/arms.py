@@ -9,7 +9,7 @@ A recipe whose P(best) is under 1 in 50 is dropped: no cell of it is run.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,11 @@ class ArmsAdvice(Answer):
     unit: str = "cost"
     comparisons: Comparisons | None = field(default=None, repr=False, compare=False)
     """Not part of the JSON."""
+
+    def on_axes(self, axes: tuple[str, str]) -> "ArmsAdvice":
+        """The same, with what x and the loss are called in the figure."""
+        assert self.comparisons is not None
+        return replace(self, comparisons=replace(self.comparisons, x=axes[0], loss=axes[1]))
 
     def said(self) -> Iterator[Block]:
         """Where the choice stands, who is dropped, and what to run."""

@@ -1,0 +1,119 @@
+"""Charts of losses along size: runs, laws with their bands, and what is expected at a place; by recipe."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+import numpy.typing as npt
+
+from crossover.base.arrays import Floats
+from crossover.plots.house import Figure, Row, hover, layers, linear, log, only, series, zero
+
+if TYPE_CHECKING:
+    from crossover.laws.result import Fit, LinePoint
+
+
+def draw_fits(fits: "Mapping[str, Fit]") -> Figure:
+    """Loss and law against the input, or, with two inputs, relative errors against their product; by recipe."""
+    return _laws(fits) if all(fit.line for fit in fits.values()) else _errors(fits)
+
+
+def _laws(fits: "Mapping[str, Fit]") -> Figure:
+    rows: list[Row] = []
+    for recipe, fit in fits.items():
+        rows += run_rows(recipe or "runs", fit.drawn.x, fit.drawn.loss)
+        rows += law_rows(recipe or "runs", fit.line)
+        for name, found in (("held out", fit.heldout.rows if fit.heldout else []), ("predicted", fit.predictions)):
+            rows += [
+                {"layer": "interval", "kind": recipe or name, "x": row.at["x"], "low": low, "high": high}
+                for row in found if row.run_ci and row.measured is None for low, high in [row.run_ci]
+            ]  # fmt: skip
+            rows += [
+                {"layer": "place", "kind": recipe or name, "x": row.at["x"],
+                 "loss": row.measured if row.measured is not None else row.loss.value}
+                for row in found
+            ]  # fmt: skip
+    first = next(iter(fits.values()))
+    title = first.formula if len(fits) == 1 else f"{first.formula}, by recipe"
+    chart = losses_chart(rows, first.inputs["x"], first.drawn.name)
+    return Figure("fit", title, "Runs, the fitted law and its 90% interval.", chart, rows)
+
+
+def run_rows(kind: str, x: Floats, loss: Floats) -> list[Row]:
+    """Runs that logarithmic axes can show."""
+    places = zip(x.tolist(), loss.tolist(), strict=True)
+    return [{"layer": "run", "kind": kind, "x": a, "loss": b} for a, b in places if a > 0 and b > 0]
+
+
+def law_rows(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
+    """A law and its band."""
+    return [
+        {"layer": "law", "kind": kind, "x": point.x, "loss": point.loss, "low": point.low, "high": point.high}
+        for point in line
+    ]
+
+
+def place_rows(x: float, ends: Mapping[str, tuple[float, float, float]]) -> list[Row]:
+    """Losses that are expected at x: each recipe's value with the ends of its interval."""
+    rows: list[Row] = []
+    for name, (value, low, high) in ends.items():
+        rows.append({"layer": "interval", "kind": name, "x": x, "low": low, "high": high})
+        rows.append({"layer": "place", "kind": name, "x": x, "loss": value})
+    return rows
+
+
+def draw_places(
+    runs: tuple[Floats, Floats, npt.NDArray[Any]] | None, lines: "Mapping[str, Sequence[LinePoint]]",
+    places: Sequence[Row], axes: tuple[str, str],
+) -> Figure:  # fmt: skip
+    """Runs (x, loss and recipe), each recipe's law on to a place, and the loss expected there."""
+    rows: list[Row] = []
+    if runs is not None:
+        x, loss, recipe = runs
+        for name in dict.fromkeys(recipe.tolist()):
+            rows += run_rows(str(name), x[recipe == name], loss[recipe == name])
+    rows += [row for name, line in lines.items() for row in law_rows(name, line)]
+    caption = "Runs, each recipe's law, and the mean loss expected at the target with its 90% interval."
+    return Figure("predict", "Loss at the target", caption, losses_chart([*rows, *places], *axes), [*rows, *places])
+
+
+def losses_chart(rows: list[Row], x: str, loss: str, recipes: Sequence[str] | None = None) -> alt.LayerChart:
+    """Runs, laws and places, each series in its colour: that of its place among `recipes`."""
+    horizontal = alt.X("x:Q", **log(x))
+    vertical = alt.Y("loss:Q", **(linear(loss) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
+    look = series((row["kind"] for row in rows if "kind" in row), "kind", recipes)
+    colour, told = look["color"], hover("kind", x=".4g", loss=".4f")
+    ends = {"x": horizontal, "y": alt.Y("low:Q"), "y2": "high:Q"}
+    return layers(
+        rows,
+        only("law").mark_area(opacity=0.13).encode(**ends, color=colour),
+        only("law").mark_line(strokeWidth=1.3).encode(x=horizontal, y=vertical, color=colour),
+        only("interval").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
+        only("next").mark_rule(strokeDash=[2, 3]).encode(x=horizontal, tooltip=hover("step", x=".4g")),
+        only("run").mark_point(size=30).encode(x=horizontal, y=vertical, **look, tooltip=told),
+        only("place").mark_point(size=60, filled=True).encode(x=horizontal, y=vertical, **look, tooltip=told),
+    )
+
+
+def _errors(fits: "Mapping[str, Fit]") -> Figure:
+    rows: list[Row] = [
+        {"layer": "error", "kind": recipe or name, "x": float(np.prod(list(row.at.values()))),
+         "error": 100 * (row.relative_error or 0)}
+        for recipe, fit in fits.items()
+        for name, part in (("each rung from those below", fit.rollout), ("held out", fit.heldout))
+        if part is not None
+        for row in part.rows
+    ]  # fmt: skip
+    first = next(iter(fits.values()))
+    look = series((row["kind"] for row in rows), "kind")
+    chart = layers(
+        rows,
+        zero(),
+        only("error").mark_point(size=40, filled=True).encode(
+            x=alt.X("x:Q", **log(" × ".join(first.inputs.values()))),
+            y=alt.Y("error:Q", **linear("predicted / measured − 1 (%)", "+.2f")),
+            **look, tooltip=hover("kind", x=".4g", error="+.3f"),
+        ),
+    )  # fmt: skip
+    return Figure("fit", first.formula, "How far predictions are from what was measured.", chart, rows)
