@@ -48,6 +48,7 @@ from crossover.answers.pairing import Pairs, Rung, Side
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
+from crossover.base.numerals import short
 from crossover.belief.difference import MOST_RUNGS, Outlook
 from crossover.laws.fit import Fitted
 from crossover.laws.laws import LAWS
@@ -148,7 +149,7 @@ def _blind(item: Comparison, lost: dict[str, Floats], ladders: dict[str, Ladder]
         if name in lost:
             places = np.unique(lost[name][np.isfinite(lost[name])])
             beyond = bool(len(places) and places[-1] > ladders[name].x.max())
-            shown = ", ".join(f"{place:.4g}" for place in places[:6]) + (", ..." if len(places) > 6 else "")
+            shown = ", ".join(short(place, 4) for place in places[:6]) + (", ..." if len(places) > 6 else "")
             end = ": its largest sizes are not in the comparison" if beyond else ""
             flags.append(f"{name} lost {len(lost[name])} run(s) (diverged, missing or infinite) at {shown}{end}")
     return flags
@@ -303,7 +304,7 @@ def _scatter_flags(ahead: Outlook) -> list[str]:
     if not error or misfit is None or misfit < _FAR * error:
         return []
     return [
-        f"rungs are off a smooth difference by {misfit:.2g}, {misfit / error:.0f} times what repeated runs there "
+        f"rungs are off a smooth difference by {short(misfit, 2)}, {misfit / error:.0f} times what repeated runs there "
         "differ by: are they repeats, or rows logged again, or is a rung badly tuned?"
     ]
 
@@ -344,6 +345,6 @@ def _sensitivity(ahead: Outlook) -> list[Variant]:
     rest = without(ahead)
     places = [find_crossings(other, low, high).nearest for other in rest]
     return [
-        Variant(f"without the rung at {x:.4g}", judge_alone(other), None if place is None else place.value)
+        Variant(f"without the rung at {short(x, 4)}", judge_alone(other), None if place is None else place.value)
         for x, other, place in zip(ahead.track.x, rest, places, strict=bool(rest))
     ]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import special
 
 from crossover.base.arrays import Floats
+from crossover.base.numerals import short
 from crossover.runs.estimates import Estimate, interval, t_factor
 from crossover.runs.groups import Groups
 
@@ -152,7 +153,7 @@ def rung_table(pairs: Pairs, noise: Noise) -> list[Rung]:
     met = np.bincount(pairs.rung, pairs.structural) == counts
     squares = np.bincount(pairs.rung, (pairs.d - mean[pairs.rung]) ** 2)
     first = np.unique(pairs.rung, return_index=True)[1]
-    names = [f"{place:.6g}" for place in x] if pairs.label is None else list(map(str, pairs.label[first]))
+    names = [short(place, 6) for place in x] if pairs.label is None else list(map(str, pairs.label[first]))
     columns = (part.tolist() for part in (x, counts.astype(int), mean, squares, met, noise.at(x)))
     return [_rung(name, *part, dof=noise.dof_at) for name, *part in zip(names, *columns, strict=True)]
 

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from crossover.answers.crossing import SURE
+from crossover.base.numerals import chance, short
 from crossover.laws.words import left_out_lines, number, span
-from crossover.plots.blocks import Block, Heading, Table, table
+from crossover.plots.blocks import Block, Heading, Lead, Table, table
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice, Step
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _MANY = 12  # pairs, above which each gets one line
 _STEPS = 20
 _TINY = 1e-9  # in losses
+_NEGLIGIBLE = 1e-5  # in losses: what nobody would run anything for
 
 
 def comparisons_said(result: "Comparisons") -> Iterator[Block]:
@@ -31,16 +33,16 @@ def comparisons_said(result: "Comparisons") -> Iterator[Block]:
         yield from _together(result.pairs, bool(result.best))
         return
     for item in result.pairs:
-        yield from _pair(item, result.x)
+        yield from _pair(item, (result.x, result.loss))
 
 
 def _best(best: "Best") -> Iterator[Block]:
     """Which of many to choose, and which may be best."""
     likely = {arm.recipe: arm.p_best for arm in best.arms}
-    chance = f"P(best) = {likely[best.choose]:.2f}"
-    yield Heading(f"of {len(best.arms)} recipes at {best.x:.4g}: choose {best.choose}, {chance}")
-    yield best.why
-    yield f"with a probability of .9 the best is one of {len(best.contenders)}: {', '.join(best.contenders)}"
+    likelihood = f"P(best) = {likely[best.choose]:.2f}"
+    yield Heading(f"of {len(best.arms)} recipes at {short(best.x, 4)}: choose {best.choose}, {likelihood}")
+    yield Lead(best.why)
+    yield Lead(f"with a probability of .9 the best is one of {len(best.contenders)}: {', '.join(best.contenders)}")
     if len(best.groups) > 1:
         yield f"told apart: {' < '.join('{' + ', '.join(group) + '}' for group in best.groups)}"
     out = table("", "recipe", "P(best)", "loss above the best", "90% interval", "rank, 90%")
@@ -55,56 +57,90 @@ def _best(best: "Best") -> Iterator[Block]:
         yield f"not among them, since {why}: {', '.join(best.unknown)}"
 
 
-def _pair(item: "Comparison", x: str) -> Iterator[Block]:
-    """Verdict and gap, then crossover, rungs, baseline and how far all that can be trusted."""
+def _pair(item: "Comparison", axes: tuple[str, str]) -> Iterator[Block]:
+    """Verdict, who is better and what next, then crossover, rungs, baseline and how far all that can be trusted."""
+    x = axes[0]
     yield Heading(f"{item.b} against {item.a}: {item.verdict}")
+    yield from _lead(item, *axes)
     if item.gap:
         yield from _gap(item, item.gap, x)
     yield from _crossing(item, x)
     if item.rungs:
         yield _rungs(item, x)
     elif item.p_b_beats_a:
-        yield f"P({item.b} better): " + ", ".join(f"{c.p:.2f} at {c.x:.3g}" for c in item.p_b_beats_a[::2])
+        yield f"P({item.b} better): " + ", ".join(f"{c.p:.2f} at {short(c.x)}" for c in item.p_b_beats_a[::2])
     if item.baseline and item.baseline.better:
-        yield f"plain ranking at the largest common size, {item.baseline.x:.4g}: {item.baseline.better}"
+        yield f"plain ranking at the largest common size, {short(item.baseline.x, 4)}: {item.baseline.better}"
     if item.backtest:
         yield _backtest(item, item.backtest)
     for variant in item.sensitivity:
         if variant.verdict != item.verdict:
-            moved = "" if variant.crossover is None else f", crossover {variant.crossover:.4g}"
+            moved = "" if variant.crossover is None else f", crossover {short(variant.crossover, 4)}"
             yield f"{variant.change}: {variant.verdict}{moved}"
     yield from (f"note: {flag}" for flag in item.flags)
 
 
 def _gap(item: "Comparison", gap: "Gap", x: str) -> Iterator[str]:
     worth = gap.equivalent_compute
-    factor = "" if worth is None else f"{item.b} is worth {worth.value:.3g}x the {x} {span(worth.ci, 3)}: "
+    factor = "" if worth is None else f"{item.b} is worth {short(worth.value)}x the {x} {span(worth.ci, 3)}: "
     ends = span(gap.difference.ci, 3, "+")
     yield (
-        f"at {gap.x:.4g}, {gap.lever_arm_decades:.2f} decades outside the runs: {factor}"
+        f"at {short(gap.x, 4)}, {gap.lever_arm_decades:.2f} decades outside the runs: {factor}"
         f"{item.b} - {item.a} = {gap.difference.value:+.4f} {ends} in loss"
     )
-    yield f"P({item.b} better) = {gap.p_b_beats_a:.3f}; of one run of each, {gap.p_one_run:.3f}"
+    single = chance(gap.p_one_run).removeprefix("= ")
+    yield f"P({item.b} better) {chance(gap.p_b_beats_a)}; of one run of each, {single}"
     if item.price and item.worth:
         there = item.worth[-1].cost
-        so = "" if there is None else f", so that it is worth {there.value:.3g}x the cost {span(there.ci, 3)}"
-        yield f"a unit of {x} costs {item.price.value:.3g} times as much with {item.b} {span(item.price.ci, 3)}{so}"
+        so = "" if there is None else f", so that it is worth {short(there.value)}x the cost {span(there.ci, 3)}"
+        yield f"a unit of {x} costs {short(item.price.value)} times as much with {item.b} {span(item.price.ci, 3)}{so}"
     yield decision_words(asdict(gap)["decision"], x, "in loss")
     if item.baseline and item.baseline.better not in (None, gap.decision.choose):
         yield (
             f"the plain order at the largest common size says {item.baseline.better}, against this choice: "
             "where the two disagree neither is reliably right"
         )
-    if gap.next_pair:
-        yield (
-            f"not decided; what would decide it: one run of each at {gap.next_pair.x:.4g} turns the choice with "
-            f"probability {gap.next_pair.p_flip:.2g} and leaves an expected regret of {gap.next_pair.regret:.2g}"
+
+
+def _lead(item: "Comparison", x: str, loss: str) -> Iterator[Lead]:
+    """Who is better where it counts, how sure that is, and what next."""
+    if item.gap:
+        yield Lead(_standing_at(item, item.gap, x, loss))
+        yield Lead(_next(item.gap, x))
+    elif item.p_b_beats_a:
+        top = item.p_b_beats_a[-1]
+        who, p = (item.b, top.p) if top.p >= 0.5 else (item.a, 1 - top.p)
+        yield Lead(f"at {x} = {short(top.x, 4)}, the largest size of both, {who} is better with P {chance(p)}")
+        yield Lead(
+            "next: name the size you will train, as --at x=1e22, to be told which to choose there and how sure that is"
         )
+
+
+def _standing_at(item: "Comparison", gap: "Gap", x: str, loss: str) -> str:
+    """In the words of the recipe that looks better: how far it is ahead, by the medians, with the interval."""
+    who, other = (item.b, item.a) if gap.decision.choose == item.b else (item.a, item.b)
+    sign = -1 if who == item.b else 1
+    ends = sorted(sign * end for end in gap.difference.ci or () if end is not None)
+    ahead = f"by {short(sign * gap.difference.value)} {span((ends[0], ends[1]) if ends else None, 3)} in {loss}"
+    where = f"at {x} = {short(gap.x, 4)}"
+    if gap.decision.p >= SURE:
+        return f"{where} {who} is better than {other} {ahead}; P {chance(gap.decision.p)}"
+    return f"{where} it is not decided: {who} is ahead of {other} {ahead}; P {chance(gap.decision.p)}"
+
+
+def _next(gap: "Gap", x: str) -> str:
+    if gap.next_pair is None:
+        return "next: nothing more needs to be run for this choice"
+    found = gap.next_pair
+    return (
+        f"next, to decide it: one run of each at {x} = {short(found.x, 4)}, which turns the choice with probability "
+        f"{short(found.p_flip, 2)} and leaves an expected regret of {short(found.regret, 2)}"
+    )
 
 
 def decision_words(found: Mapping[str, Any], x: str = "compute", unit: str = "nats") -> str:
     """The decision, by its JSON, in a sentence: `choose B: P = 0.93; if wrong it costs on average 0.004 nats, ...`."""
-    parts = [f"P = {_chance(found['p'])}"]
+    parts = [f"P {chance(found['p'])}"]
     if found["cost_if_wrong"] is not None:
         cost = _cost(found["cost_if_wrong"], found["cost_if_wrong_as_compute"], x, unit)
         parts.append(f"if wrong it costs on average {cost}")
@@ -113,16 +149,15 @@ def decision_words(found: Mapping[str, Any], x: str = "compute", unit: str = "na
     return f"choose {found['choose']}: {'; '.join(parts)}"
 
 
-def _chance(p: float) -> str:
-    """Never rounded to certainty."""
-    return "above 0.999" if p > 0.999 else f"{p:.3g}"
-
-
 def _cost(loss: float, factor: float | None, x: str, unit: str) -> str:
-    amount = f"{loss:.2g} {unit}".strip()
+    if loss < _NEGLIGIBLE:
+        return "next to nothing"
+    amount = f"{short(loss, 2)} {unit}".strip()
     if factor is None:
         return amount
-    more = f"{factor:.3g} times the {x}" if factor >= 2 else f"{100 * (factor - 1):.2g}% of {x}"
+    share = 100 * (factor - 1)
+    percent = short(share, 2) if share > 0.01 else "under 0.01"
+    more = f"{short(factor)} times the {x}" if factor >= 2 else f"{percent}% of {x}"
     return f"{amount}, as much as {more}"
 
 
@@ -132,8 +167,8 @@ def _backtest(item: "Comparison", told: "Backtest") -> str:
     came = "so it came" if told.right else "it came the other way"
     held = "inside" if told.held else "outside"
     return (
-        f"the rungs below {told.x:.4g} told of it: {winner} better with P = {p:.2f}, and {came}; the difference there "
-        f"is {held} their 90% interval"
+        f"the rungs below {short(told.x, 4)} told of it: {winner} better with P = {p:.2f}, and {came}; the difference "
+        f"there is {held} their 90% interval"
     )
 
 
@@ -141,16 +176,20 @@ def _crossing(item: "Comparison", x: str) -> Iterator[str]:
     if item.crossover is not None:
         yield from _crossover(item.crossover, x)
     if item.sure_until is not None and item.baseline and item.baseline.better:
-        yield f"beyond the runs {item.baseline.better} is ahead with P of {SURE} up to {x} = {item.sure_until:.3g}"
+        yield f"beyond the runs {item.baseline.better} is ahead with P of {SURE} up to {x} = {short(item.sure_until)}"
     if item.bracket:
-        yield f"the measured sign changes between {item.bracket[0]:.6g} and {item.bracket[1]:.6g}"
+        yield f"the measured sign changes between {short(item.bracket[0], 6)} and {short(item.bracket[1], 6)}"
     if len(item.roots) > 1:
-        yield f"all roots: {', '.join(f'{root:.4g}' for root in item.roots)}"
+        yield f"all roots: {', '.join(short(root, 4) for root in item.roots)}"
 
 
 def _crossover(place: "Crossover", x: str) -> Iterator[str]:
-    where = "" if not place.lever_arm_decades else f", {place.lever_arm_decades:.2f} decades outside the runs"
-    yield f"crossover at {x} = {place.value:.4g} {span(place.ci)}{where}"
+    at = f"{x} = {short(place.value, 4)} {span(place.ci)}"
+    if place.lever_arm_decades:
+        far = f"{place.lever_arm_decades:.2f} decades outside the runs"
+        yield f"carried on, the difference would vanish near {at}, {far}"
+    else:
+        yield f"crossover at {at}"
     if len(place.pieces) > 1:
         yield f"its confidence set has {len(place.pieces)} pieces: {', '.join(map(span, place.pieces))}"
     if None in place.ci:
@@ -164,10 +203,10 @@ def _rungs(item: "Comparison", x: str) -> Table:
     out = table("", x, "pairs", *columns, *(("is worth", "90% interval") if worth else ()))
     chances = {chance.x: chance.p for chance in item.p_b_beats_a}
     for rung in item.rungs:
-        chance = f"{chances[rung.x]:.3f}" if rung.x in chances else "–"
+        likely = chance(chances[rung.x]).removeprefix("= ") if rung.x in chances else "–"
         value = "same run" if rung.structural else f"{rung.difference.value:+.5f}"
         around = (span(rung.difference.ci, 3, "+"),) if seeds else ()
-        out.add(rung.name, str(rung.pairs), value, *around, chance, *(_worth(worth.get(rung.x)) if worth else ()))
+        out.add(rung.name, str(rung.pairs), value, *around, likely, *(_worth(worth.get(rung.x)) if worth else ()))
     return out
 
 
@@ -175,7 +214,7 @@ def _worth(found: "Worth | None") -> tuple[str, str]:
     """In x, at equal throughput."""
     if found is None or found.compute is None:
         return "–", "–"
-    return f"{found.compute.value:.3g}x", span(found.compute.ci, 3)
+    return f"{short(found.compute.value)}x", span(found.compute.ci, 3)
 
 
 def _many(pairs: "list[Comparison]") -> Table:
@@ -194,8 +233,8 @@ def _together(pairs: "list[Comparison]", called: bool) -> Iterator[str]:
     """Of many pairs: wrong calls to expect, unless that was said, and how the top rungs were told from below."""
     sure = [max(p, 1 - p) for item in pairs if item.gap for p in [item.gap.p_b_beats_a] if max(p, 1 - p) >= SURE]
     if any(item.gap for item in pairs) and not called:
-        wrong = sum(1 - p for p in sure)
-        yield f"{len(sure)} of {len(pairs)} pairs are called with P of {SURE} or more; {wrong:.2g} wrong calls expected"
+        wrong = short(sum(1 - p for p in sure), 2)
+        yield f"{len(sure)} of {len(pairs)} pairs are called with P of {SURE} or more; {wrong} wrong calls expected"
     told = [item.backtest for item in pairs if item.backtest]
     if told:
         right, held = sum(item.right for item in told), sum(item.held for item in told)
@@ -208,18 +247,18 @@ def _together(pairs: "list[Comparison]", called: bool) -> Iterator[str]:
 def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Block]:
     """Every recipe's law and loss at the target, and who wins."""
     yield from left_out_lines(result.left_out)
-    at = ", ".join(f"{key} = {value:.4g}" for key, value in result.at.items())
+    at = ", ".join(f"{key} = {short(value, 4)}" for key, value in result.at.items())
     title = f"{name}: {at}, {result.lever_arm_decades:.2f} decades outside the runs"
     out = table(title, "recipe", "law", f"mean loss of {result.runs} run(s)", "90% interval", left=2)
     for recipe, item in result.recipes.items():
-        out.add(recipe, item.formula, f"{item.value:.5g}", f"[{item.low:.5g}, {item.high:.5g}]")
+        out.add(recipe, item.formula, short(item.value, 5), f"[{short(item.low, 5)}, {short(item.high, 5)}]")
     yield out
-    for chance in result.pairs:
-        better = "" if chance.p_b_better is None else f"P({chance.b} better) = {chance.p_b_better:.3f}; "
+    for two in result.pairs:
+        better = "" if two.p_b_better is None else f"P({two.b} better) {chance(two.p_b_better)}; "
         runs = "one run" if result.runs == 1 else f"{result.runs} runs"
-        yield (
-            f"{better}of {runs} of each, P({chance.b} ends below {chance.a}) = {chance.p_b_wins:.3f}; "
-            f"{chance.b} - {chance.a} = {chance.difference:+.4f}, s.d. {chance.sd:.2g}"
+        yield Lead(
+            f"{better}of {runs} of each, P({two.b} ends below {two.a}) {chance(two.p_b_wins)}; "
+            f"{two.b} - {two.a} = {two.difference:+.4f}, s.d. {short(two.sd, 2)}"
         )
 
 
@@ -228,23 +267,24 @@ def keep_said(found: "Keep") -> Iterator[Block]:
     x = found.names[0]
     yield from left_out_lines(found.left_out)
     yield Heading(f"{found.b} instead of {found.a}: {found.verdict}")
-    yield found.why
+    yield Lead(found.why)
     if found.next:
         pair = f", {found.pair or 'pair'} {found.next.pair}" if found.next.pair else ""
-        yield f"next: {' and '.join(found.next.recipes)} at {x} = {found.next.x:.4g}{pair}, cost {found.next.cost:.3g}"
+        run = f"{' and '.join(found.next.recipes)} at {x} = {short(found.next.x, 4)}{pair}"
+        yield Lead(f"next: {run}, cost {short(found.next.cost)}")
     columns = (f"{found.b} − {found.a}", "90% interval", "s.d. of a pair", "for a gain", "against one worth it")
     out = table("", x, "runs", *columns)
     for item in found.sizes:
         known = item.difference
         value, around = (f"{known.value:+.5f}", span(known.ci, 3, "+")) if known else ("–", "–")
-        evidence = (f"{item.evidence:.3g}", f"{item.against:.3g}")
-        out.add(f"{item.x:.6g}", f"{item.runs_a} and {item.runs_b}", value, around, number(item.sd, 2), *evidence)
+        evidence = (short(item.evidence), short(item.against))
+        out.add(short(item.x, 6), f"{item.runs_a} and {item.runs_b}", value, around, number(item.sd, 2), *evidence)
     yield out
     if found.series:
         place = found.series
         yield (
             f"change {place.number} of a series of {place.of} in {place.log}, {place.keeps} other(s) kept: the e-value "
-            f"must reach {found.needed:.3g}"
+            f"must reach {short(found.needed)}"
         )
     yield from (f"note: {flag}" for flag in found.flags)
 
@@ -260,10 +300,10 @@ def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
         out = table(title, "step", "cell", "recipe", advice.unit, "together", "saves", left=3)
         for i, step in enumerate(advice.steps[:_STEPS], 1):
             pair = f", {advice.pair} {step.pair}" if step.pair else ""
-            cost = (f"{step.cost:.3g}", f"{step.cumulative_cost:.3g}")
-            out.add(str(i), f"x = {step.x:.4g}{pair}", step.recipe, *cost, f"{step.saves:.2g}")
+            cost = (short(step.cost), short(step.cumulative_cost))
+            out.add(str(i), f"x = {short(step.x, 4)}{pair}", step.recipe, *cost, short(step.saves, 2))
         yield out
-    yield ("Stop: " if advice.stop else "Go on: ") + advice.why + "."
+    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
     if advice.steps and not advice.stop:
         yield "Run the first steps, add their rows to the runs and ask again: results change the order."
 
@@ -276,25 +316,26 @@ def advice_said(advice: "Advice") -> Iterator[Block]:
         yield _steps(advice)
     if len(advice.steps) > _STEPS:
         final, more = advice.steps[-1], len(advice.steps) - _STEPS
-        yield f"and {more} further steps, together {final.cumulative_cost:.3g}, to {_after(final):.3g}"
-    yield ("Stop: " if advice.stop else "Go on: ") + advice.why + "."
+        yield f"and {more} further steps, together {short(final.cumulative_cost)}, to {short(_after(final))}"
+    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
     if advice.steps and not advice.stop:
         yield "Run the first steps, add their rows to the runs and ask again: results change the order."
 
 
 def _standing(advice: "Advice") -> Iterator[str]:
-    place = "; ".join(", ".join(f"{name} = {value:.4g}" for name, value in at.items()) for at in advice.targets)
+    place = "; ".join(", ".join(f"{name} = {short(value, 4)}" for name, value in at.items()) for at in advice.targets)
     now = advice.now
     if now.b_wins is None:
-        yield f"loss at {place}: {now.value:.4f}, s.d. {now.sd:.2g}, from {advice.n_rows} runs"
+        yield Lead(f"loss at {place}: {now.value:.4f}, s.d. {short(now.sd, 2)}, from {advice.n_rows} runs")
     else:
         a, b = advice.recipes
-        yield f"at {place}, P({b} better) = {now.b_wins:.3f}, from {advice.n_rows} runs"
+        yield Lead(f"at {place}, P({b} better) {chance(now.b_wins)}, from {advice.n_rows} runs")
         yield (
-            f"loss({b}) - loss({a}) = {now.value:+.4f}, s.d. {now.sd:.2g}; "
+            f"loss({b}) - loss({a}) = {now.value:+.4f}, s.d. {short(now.sd, 2)}; "
             f"choosing now costs {_small(now.regret)} on average"
         )
-    yield f"noise of a run there {advice.noise_sd:.2g}, what the law may miss {advice.discrepancy_sd:.2g} (s.d.)"
+    missed = short(advice.discrepancy_sd, 2)
+    yield f"noise of a run there {short(advice.noise_sd, 2)}, what the law may miss {missed} (s.d.)"
 
 
 def _steps(advice: "Advice") -> Table:
@@ -305,12 +346,12 @@ def _steps(advice: "Advice") -> Table:
     for i, step in enumerate(advice.steps[:_STEPS], 1):
         recipe = [" and ".join(step.recipe)] if two else []
         cell = _cell(step, advice.pair)
-        out.add(str(i), cell, *recipe, f"{step.cost:.3g}", f"{step.cumulative_cost:.3g}", f"{_after(step):.3g}")
+        out.add(str(i), cell, *recipe, short(step.cost), short(step.cumulative_cost), short(_after(step)))
     return out
 
 
 def _small(value: float | None) -> str:
-    return "nothing" if value is None or value < _TINY else f"{value:.2g}"
+    return "nothing" if value is None or value < _TINY else short(value, 2)
 
 
 def _after(step: "Step") -> float:
@@ -318,5 +359,5 @@ def _after(step: "Step") -> float:
 
 
 def _cell(step: "Step", pair: str | None) -> str:
-    at = ", ".join(f"{name} = {value:.4g}" for name, value in step.at.items())
+    at = ", ".join(f"{name} = {short(value, 4)}" for name, value in step.at.items())
     return f"{at}, {pair} {step.pair}" if step.pair else at

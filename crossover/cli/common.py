@@ -1,6 +1,7 @@
 """What commands share: their options, and the way of an answer out, in words or as JSON, as a figure and as a page."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,7 +82,7 @@ def write_answer(result: "Answer", title: str, plot: Path | None, html: Path | N
     if plot is not None:
         result.plot(plot)
     if html is not None:
-        write_named(html, result.html(title).encode())
+        write_named(html, result.html(title, f"crossover {shlex.join(sys.argv[1:])}").encode())
     return [path for path in (plot, html) if path is not None]
 
 

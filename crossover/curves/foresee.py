@@ -17,6 +17,7 @@ from scipy import special
 
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
+from crossover.base.numerals import short
 from crossover.curves.course import Course, make_course
 from crossover.curves.departure import find_departure
 from crossover.curves.process import Forecast, Ladder, climb
@@ -226,9 +227,9 @@ def _flags(counts: tuple[int, int], chosen: Sequence[Logged], run: Logged) -> li
         flags.append(f"{len(chosen)} of {whole} runs of the ladder are used, of every size as many")
     largest, longest = max(item.n for item in chosen), max(float(item.x[-1]) for item in chosen)
     if run.n > _FAR * largest:
-        flags.append(f"the run is {run.n / largest:.3g} times the largest of the ladder: the band may be too narrow")
+        flags.append(f"the run is {short(run.n / largest)} times the largest of the ladder: the band may be too narrow")
     if run.x[-1] > _FAR * longest:
-        flags.append(f"the run is {run.x[-1] / longest:.3g} times as long as the longest of the ladder")
+        flags.append(f"the run is {short(run.x[-1] / longest)} times as long as the longest of the ladder")
     points = np.median([np.isfinite(item.loss).sum() for item in chosen])
     if points < _FEW:
         flags.append(f"runs of the ladder have {points:.0f} losses each: alarms of so few may be false")

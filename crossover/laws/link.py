@@ -17,6 +17,7 @@ from scipy import optimize
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
+from crossover.base.numerals import short
 from crossover.laws.result import Metric, Predicted, score
 from crossover.runs.estimates import Estimate, interval, t_factor
 
@@ -142,7 +143,7 @@ def _require_between(metric: Floats, chance: float | None, best: float | None) -
     if beyond := int(((metric < low - slack) | (metric > high + slack)).sum()):
         raise UsageError(
             f"{beyond} of {len(metric)} runs have a metric beyond {low:g} and {high:g}, the ends that are held; "
-            f"it goes from {metric.min():.4g} to {metric.max():.4g}"
+            f"it goes from {short(metric.min(), 4)} to {short(metric.max(), 4)}"
         )
 
 

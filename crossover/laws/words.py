@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from crossover.base.numerals import short
 from crossover.plots.blocks import Block, Table, table
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def fit_said(result: "Fit") -> Iterator[Block]:
         params.add(shown, number(item.value, 6), number(item.se, 3), span(item.ci))
     yield params
     inputs = ", ".join(name if name == text else f"{name} = {text}" for name, text in result.inputs.items())
-    yield f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {result.objective.value:.8g}"
+    yield f"{result.n_rows} rows, {inputs}; objective {result.objective.name} = {short(result.objective.value, 8)}"
     yield (
-        f"residual {result.rms_residual:.4g} rms, {result.mean_absolute_relative_error:.3%} mean; "
+        f"residual {short(result.rms_residual, 4)} rms, {result.mean_absolute_relative_error:.3%} mean; "
         f"{result.starts.agree:.0%} of {result.starts.n} starts agree; condition {result.condition:.1e}; "
         f"{result.interval}"
     )
@@ -64,7 +65,7 @@ def _metric(metric: "Metric") -> Iterator[Block]:
     for name, item in metric.params.items():
         params.add(name, number(item.value, 6), number(item.se, 3), span(item.ci))
     yield params
-    yield f"{metric.n_rows} runs have it; residual {metric.rms_residual:.4g}"
+    yield f"{metric.n_rows} runs have it; residual {short(metric.rms_residual, 4)}"
     yield from _predictions(f"predictions of {metric.name}", metric.predictions, metric.name)
     if metric.heldout is not None:
         yield from _held_out(f"{metric.name}, held out", metric.heldout, metric.name)
@@ -77,7 +78,7 @@ def _predictions(title: str, rows: "list[Predicted]", what: str = "loss") -> Ite
     more = (*(("measured", "error") if known else ()), *(("this law alone",) if believed else ()))
     out = table(title, *rows[0].at, what, "90% interval", "a new run", *more)
     for row in rows:
-        at = [f"{value:.4g}" for value in row.at.values()]
+        at = [short(value, 4) for value in row.at.values()]
         error = (number(row.measured, 8), percent(row.relative_error, "+.4%")) if known else ()
         alone = (number(row.by_law, 8),) if believed else ()
         out.add(*at, number(row.loss.value, 8), span(row.loss.ci), span(row.run_ci), *error, *alone)
@@ -96,7 +97,7 @@ def optima_said(result: "Optima") -> Iterator[Block]:
     """Cells, laws and regret."""
     yield _cells(result)
     for cell in result.cells:
-        at = ", ".join(f"{name}={value:.4g}" for name, value in cell.at.items())
+        at = ", ".join(f"{name}={short(value, 4)}" for name, value in cell.at.items())
         yield from (f"note: {at}: {flag}" for flag in cell.flags)
     for name, law in (("lr", result.law), ("batch", result.batch_law)):
         if law is not None:
@@ -118,7 +119,7 @@ def _cells(result: "Optima") -> Table:
             _place(cell, *part) for part in (("lr", cell.optimum, cell.best_lr), ("batch", cell.batch, cell.best_batch))
         )
         out.add(
-            *(f"{value:.4g}" for value in cell.at.values()), lr, *((batch,) if batched else ()),
+            *(short(value, 4) for value in cell.at.values()), lr, *((batch,) if batched else ()),
             span(cell.broad, 3), f"{cell.loss_at_optimum:.4f}",
             *((number(cell.largest_stable, 3),) if stable else ()),
         )  # fmt: skip
@@ -130,11 +131,11 @@ def _place(cell: "CellOptimum", name: str, vertex: float | None, best: float | N
     if vertex is not None or best is None:
         return number(vertex, 3)
     edges = [flag.partition(": ")[2].split(" and ") for flag in cell.flags if flag.startswith("best at the edge")]
-    return "at the edge" if any(name in part for part in edges) else f"{best:.3g} tried"
+    return "at the edge" if any(name in part for part in edges) else f"{short(best)} tried"
 
 
 def _law(name: str, law: "Fit") -> Iterator[str]:
-    values = ", ".join(f"{key} = {item.value:.4g} {span(item.ci, 3)}" for key, item in law.params.items())
+    values = ", ".join(f"{key} = {short(item.value, 4)} {span(item.ci, 3)}" for key, item in law.params.items())
     what = law.formula.replace("x", law.inputs.get("x", "x"))
     yield f"best {name} = {what}: {values}"
     yield from (f"note: law of the best {name}: {flag}" for flag in law.flags)

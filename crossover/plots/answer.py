@@ -1,10 +1,12 @@
 """An answer of any kind: its JSON, its words as a terminal shows them, its figure, and its page to send around."""
 
 from collections.abc import Iterable
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossover.plots.blocks import Block, Heading, Table, render
+from crossover.plots.blocks import Block, Heading, Lead, Table, render
 from crossover.runs.estimates import Serialisable
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class Answer(Serialisable):
             figure.save(Path(path))
         return figure
 
-    def html(self, title: str = "runs") -> str:
+    def html(self, title: str = "runs", command: str = "") -> str:
         """A page to send around: words, tables and an interactive figure in one file.
+
+        What is read first comes before the figure, all else below it; at the foot what it was made from, and when.
 
         Raises `MissingExtraError` without the extra `plots`.
         """
@@ -50,9 +54,25 @@ class Answer(Serialisable):
             from crossover.plots.page import page, show
 
             template = Path(__file__).with_name("answer.html.j2")
-            blocks = [(_kind(block), block) for block in self.said()]
-            return page(template, title=title, figure=show(self.draw()), blocks=blocks)
+            first, rest = _parted([(_kind(block), block) for block in self.said()])
+            made = {
+                "command": command, "table": getattr(self, "digest", ""), "crossover": version("scaling-crossover"),
+                "made": date.today().isoformat(),
+            }  # fmt: skip
+            made = {name: value for name, value in made.items() if value}
+            return page(template, title=title, figure=show(self.draw()), first=first, rest=rest, made=made)
 
 
 def _kind(block: Block) -> str:
-    return "table" if isinstance(block, Table) else "heading" if isinstance(block, Heading) else "line"
+    kinds = {Table: "table", Heading: "heading", Lead: "lead"}
+    return next((name for kind, name in kinds.items() if isinstance(block, kind)), "line")
+
+
+def _parted(blocks: list[tuple[str, Block]]) -> tuple[list[tuple[str, Block]], list[tuple[str, Block]]]:
+    """What stands above the figure: of answers with leads these and the heading before them; else all before tables."""
+    kinds = [kind for kind, _ in blocks]
+    if "lead" not in kinds:
+        end = kinds.index("table") if "table" in kinds else len(blocks)
+        return blocks[:end], blocks[end:]
+    first = [item for i, item in enumerate(blocks) if item[0] == "lead" or kinds[i : i + 2] == ["heading", "lead"]]
+    return first, [item for item in blocks if item not in first]

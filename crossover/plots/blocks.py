@@ -20,6 +20,12 @@ class Heading:
     text: str
 
 
+class Lead(str):
+    """A line that is read first, such as who wins, how sure that is, what next: a page sets it before the figure."""
+
+    __slots__ = ()
+
+
 @dataclass
 class Table:
     """A header and rows of text, whatever brackets they hold: `left` columns to the left, numbers to the right."""
@@ -71,7 +77,7 @@ def _print_block(console: "Console", block: Block) -> None:
     from rich.text import Text
 
     if isinstance(block, str):
-        console.print(Text(block))
+        console.print(Text(block, style="bold" if isinstance(block, Lead) else ""))
     elif isinstance(block, Heading):
         console.print(Text(block.text, style="bold"))
     else:

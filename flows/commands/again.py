@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crossover.base.numerals import short
 from flows.commands.options import active_keys
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def show(found: "Iterable[Again]") -> None:
                 if item.same_build
                 else "on another device or build"
             )
-            how = f"held-out loss differs by {item.difference:+.2g} nats, {where}"
+            how = f"held-out loss differs by {short(item.difference, 2, sign='+')} nats, {where}"
         print(f"{item.fingerprint[:12]} (width {item.width}, seed {item.seed}): {how}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossover.base.errors import DamageError, UsageError
+from crossover.base.numerals import short
 from stages.study.params import Params, Recipe, Scale, Study, load_params
 from stages.study.plan import hours, plan_rows
 
@@ -177,8 +178,8 @@ def _show(question: Question, scale: str, designs: list[Design], cheapest: dict[
             str(item.cells), duration(item.hours), mark,
         )  # fmt: skip
     show([
-        f"scale {scale}; seed SD {noise.seed_sd:.4g} nats ({noise.source}); "
-        f"of a pair's difference {noise.pair_sd:.4g}, as if its runs shared nothing",
+        f"scale {scale}; seed SD {short(noise.seed_sd, 4)} nats ({noise.source}); "
+        f"of a pair's difference {short(noise.pair_sd, 4)}, as if its runs shared nothing",
         out,
         *(f"cheapest that detects {question.detect:g} {where}: {_words(cheapest[kind])}"
           for kind, where in (("mean", "in the mean over its rungs"), ("one_rung", "at one rung alone"))),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from crossover.base.numerals import short
 from stages.diff.comparing import Cells, Diff, Moved
 
 _MANY = 60  # rows of one table
@@ -62,13 +63,13 @@ def _one_line(text: str) -> str:
 
 def numbers(item: Moved) -> list[str]:
     """Before, now and the difference with its interval, in words; a place on a log scale as a factor."""
-    old, new = ("–" if value is None else f"{value:.4g}" for value in (item.old, item.new))
+    old, new = ("–" if value is None else short(value, 4) for value in (item.old, item.new))
     if item.difference is None:
         return [old, new, "–"]
     value, ends = item.difference.value, item.difference.ci
     base = {"log10": 10.0, "log2": 2.0}.get(item.scale)
     sizes = [end for end in (value, *(ends or ())) if end is not None]
-    words = [f"× {base**size:.3g}" if base else f"{size:+.3g}" for size in sizes]
+    words = [f"× {short(base**size)}" if base else short(size, sign="+") for size in sizes]
     span = f" [{words[1]}, {words[2]}]" if len(words) == 3 else ""
     return [old, new, f"{words[0]}{span} {'' if base else item.unit}".rstrip()]
 

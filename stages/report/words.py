@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from crossover.answers.words import decision_words
+from crossover.base.numerals import short
 from stages.report.results import StudyResults
 
 
@@ -31,7 +32,7 @@ def _others(results: StudyResults) -> str:
     """Which of the other comparisons cross within the runs."""
     others = results.fit["comparisons"][1:]
     found = [pair for pair in others if pair["verdict"] == "crosses"]
-    places = [f" (at {pair['crossover']['value']:.2g} FLOP)" if pair["crossover"] else "" for pair in found]
+    places = [f" (at {short(pair['crossover']['value'], 2)} FLOP)" if pair["crossover"] else "" for pair in found]
     named = [f"{results.label(pair['b'])}, against {results.label(pair['a'])}{place}"
              for pair, place in zip(found, places, strict=True)]  # fmt: skip
     return f" Of the {len(others)} other pairs {len(found)} cross: {'; '.join(named)}." if found else ""
@@ -60,7 +61,7 @@ def _chance(pair: dict[str, Any], a: str, b: str) -> str:
         return ""
     far = pair["p_b_beats_a"][-1]
     name, p = (b, far["p"]) if far["p"] >= 0.5 else (a, 1 - far["p"])
-    return f" P({name} better at {far['x']:.2g} FLOP) = {min(p, 0.999):.2g}."
+    return f" P({name} better at {short(far['x'], 2)} FLOP) = {short(min(p, 0.999), 2)}."
 
 
 def _held_out(results: StudyResults, pair: dict[str, Any]) -> str:
@@ -129,7 +130,7 @@ def _guess(place: dict[str, Any] | None) -> str:
 
 
 def _place(place: dict[str, Any]) -> str:
-    return f"{place['value']:.2g} FLOP" + (f" {_span(place['ci'])}" if place["ci"] else "")
+    return f"{short(place['value'], 2)} FLOP" + (f" {_span(place['ci'])}" if place["ci"] else "")
 
 
 def _span(ci: list[float | None], form: str = ".2g") -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
+from crossover.base.numerals import short
 from crossover.runs.estimates import Estimate, Serialisable
 from crossover.runs.groups import ALIKE, Measured, NotMeasurableError, alike
 from stages.study.claims import Claim, Interest
@@ -211,8 +212,8 @@ def _why(effect: Estimate, claim: Claim, interest: float, measured: Measured, ho
     if factor > _NEVER:
         return "the effect is too near the place that decides: more text or a larger scale may, more seeds would not"
     return (
-        f"the interval is too wide; if the effect stays, about {factor:.2g} times the seeds would decide it, "
-        f"{(factor - 1) * hours:.2g} hours of the scale's machine more"
+        f"the interval is too wide; if the effect stays, about {short(factor, 2)} times the seeds would decide it, "
+        f"{short((factor - 1) * hours, 2)} hours of the scale's machine more"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crossover.base.files import read_json
+from crossover.base.numerals import short
 from stages.verdicts.judge import POWERED
 
 VERDICTS = Path("data/verdicts/verdicts.json")
@@ -66,8 +67,8 @@ def _line(item: dict[str, Any]) -> Line:
         direction=_direction(item),
         effect=_effect(item),
         brief=_effect(item) if item["effect"] is not None else ", ".join(_told(part) for part in item["parts"]) or "–",
-        published="" if item["published"] is None else f"{item['published']:+.3g} {item['unit']}",
-        interest="–" if not item["interest"] else f"{item['interest']:.3g}",
+        published="" if item["published"] is None else f"{short(item['published'], sign='+')} {item['unit']}",
+        interest="–" if not item["interest"] else short(item["interest"]),
         power=_power(item),
         basis=_basis(item),
         notes="; ".join(item["notes"]),
@@ -91,12 +92,12 @@ def _effect(item: dict[str, Any]) -> str:
 
 def _span(effect: dict[str, Any], centre: float) -> str:
     values = [effect["value"], *(effect["ci"] or ())]
-    value, *ends = (f"{end + centre:+.3g}" if end is not None else "no bound" for end in values)
+    value, *ends = (short(end + centre, sign="+") if end is not None else "no bound" for end in values)
     return f"{value}{f' [{ends[0]}, {ends[1]}]' if ends else ', no interval'}"
 
 
 def _part(part: dict[str, Any]) -> str:
-    return f"{part['name']} {part['value']:+.3g}" + (f" {part['verdict']}" if part["verdict"] else "")
+    return f"{part['name']} {short(part['value'], sign='+')}" + (f" {part['verdict']}" if part["verdict"] else "")
 
 
 def _told(part: dict[str, Any]) -> str:
@@ -106,23 +107,25 @@ def _told(part: dict[str, Any]) -> str:
 def _power(item: dict[str, Any]) -> str:
     if item["power"] is None:
         return "–"
-    said = f"{item['power']:.2f} at {item['power_at'] + item['centre']:.3g}"
+    said = f"{item['power']:.2f} at {short(item['power_at'] + item['centre'])}"
     if item["power_published"] is None:
         return said
-    return f"{said}, {item['power_published']:.2f} at the paper's {item['published']:.3g}"
+    return f"{said}, {item['power_published']:.2f} at the paper's {short(item['published'])}"
 
 
 def _basis(item: dict[str, Any]) -> str:
     """What the verdict rests on."""
-    said = [f"{item['cells']} cells, {item['machine_hours']:.2g} hours of the scale's machine"]
+    said = [f"{item['cells']} cells, {short(item['machine_hours'], 2)} hours of the scale's machine"]
     if item["interest"] is not None:
-        said.append(f"of interest: {item['interest']:.3g} {item['unit']}, {item['interest_from']}")
+        said.append(f"of interest: {short(item['interest'])} {item['unit']}, {item['interest_from']}")
     if item["detectable"] is not None:
-        said.append(f"detectable: {item['detectable']:.3g}")
+        said.append(f"detectable: {short(item['detectable'])}")
     if item["text_se"] is not None and item["effect"] is not None and item["effect"]["se"]:
-        said.append(f"standard error {item['effect']['se']:.3g}, of which the text's choice {item['text_se']:.3g}")
+        said.append(
+            f"standard error {short(item['effect']['se'])}, of which the text's choice {short(item['text_se'])}"
+        )
     if item["alike"] is not None:
-        said.append(f"its groups are alike: p {item['alike']:.2g}")
+        said.append(f"its groups are alike: p {short(item['alike'], 2)}")
     return "; ".join(said)
 
 

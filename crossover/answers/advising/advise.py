@@ -27,6 +27,7 @@ from crossover.answers.comparison import Comparisons
 from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
+from crossover.base.numerals import short
 from crossover.belief.posterior import Belief, Ints, Rows
 from crossover.laws.law import Law
 from crossover.laws.laws import get_law
@@ -309,8 +310,8 @@ def _enough(
     if now.b_wins is None:
         worth = sum(move > _LITTLE * noise for move in moves)
         if not worth:
-            little = f"less than a third of one run's noise, {noise:.2g}"
-            return 0, None, f"all of it would move the answer by {moves[0]:.2g}, {little}"
+            little = f"less than a third of one run's noise, {short(noise, 2)}"
+            return 0, None, f"all of it would move the answer by {short(moves[0], 2)}, {little}"
         return (
             worth,
             None,
@@ -321,6 +322,10 @@ def _enough(
     if chance >= sure:
         return 0, flips[0], f"{winner} wins with probability {chance:.3f}, over {sure:g}"
     if flips[0] < 1 - sure:
-        return 0, flips[0], f"all of it would take the decision away from {winner} with probability {flips[0]:.2g} only"
+        return (
+            0,
+            flips[0],
+            f"all of it would take the decision away from {winner} with probability {short(flips[0], 2)} only",
+        )
     worth = sum(flip >= 1 - sure for flip in flips)
     return worth, flips[0], f"if {winner} still looks better after {worth} step(s), the rest would hardly change that"

@@ -22,6 +22,7 @@ from crossover.answers.comparison import Best, Comparisons
 from crossover.answers.decision import knowledge_gradient
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
+from crossover.base.numerals import short
 from crossover.laws.laws import get_law
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
@@ -145,7 +146,7 @@ def _why(best: Best, p: float, sure: float, steps: list[ArmStep], regret: float)
         return f"{best.choose} is best with probability {p:.3f}, over {sure:g}"
     if not steps:
         return "no candidate is within the budget and would save a hundredth of the expected regret"
-    return f"choosing now gives away {regret:.2g} on average"
+    return f"choosing now gives away {short(regret, 2)} on average"
 
 
 def _steps(

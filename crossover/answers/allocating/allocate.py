@@ -18,6 +18,7 @@ from crossover.answers.allocating.frontier import LAWS, Ask, Frontier, spread
 from crossover.answers.allocating.isoflop import IsoFlop, find_budgets, fit_budget, on_log, through_vertices
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
+from crossover.base.numerals import short
 from crossover.laws.fit import Fitted, fit_law
 from crossover.laws.objectives import get_objective
 from crossover.laws.result import Fit
@@ -178,7 +179,7 @@ def _measured(n: Floats, d: Floats, flops: Floats | None) -> float:
         ratio = flops / (n * d)
     ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
     if not len(ratio) or np.ptp(np.log(ratio)) > _SAME:
-        span = f" from {ratio.min():.3g} to {ratio.max():.3g}" if len(ratio) else ""
+        span = f" from {short(ratio.min())} to {short(ratio.max())}" if len(ratio) else ""
         raise UsageError(f"compute per parameter and token goes{span}; state one by --per, or leave out --flops")
     return float(np.exp(np.log(ratio).mean()))
 
@@ -213,8 +214,8 @@ def _require_optimum(fitted: Fitted, best: Frontier, c: float, columns: Floats) 
     far = abs(best.log_n(c) - float(np.log(columns[0, np.isfinite(columns[0])]).mean()))
     if far > _BEYOND:
         raise UsageError(
-            f"by this law N = {math.exp(best.log_n(c)):.3g} would be best at {c:.3g}, a factor of {math.exp(far):.2g} "
-            "from the runs: they do not tell it"
+            f"by this law N = {short(math.exp(best.log_n(c)))} would be best at {short(c)}, a factor of "
+            f"{short(math.exp(far), 2)} from the runs: they do not tell it"
         )
 
 

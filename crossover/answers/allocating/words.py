@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from crossover.base.numerals import short
 from crossover.laws.words import fit_said, number, span
 from crossover.plots.blocks import Block, Heading, table
 
@@ -15,8 +16,8 @@ def allocation_said(result: "Allocation") -> Iterator[Block]:
     """The allocation, what being off costs, what serving changes, and what both rest on."""
     ratio = result.d.value / result.n.value
     yield (
-        f"at {result.c:.4g} of compute: N = {result.n.value:.3g} {span(result.n.ci, 3)} parameters and "
-        f"D = {result.d.value:.3g} {span(result.d.ci, 3)} tokens, {ratio:.3g} per parameter; "
+        f"at {short(result.c, 4)} of compute: N = {short(result.n.value)} {span(result.n.ci, 3)} parameters and "
+        f"D = {short(result.d.value)} {span(result.d.ci, 3)} tokens, {short(ratio)} per parameter; "
         f"loss {result.loss.value:.4f} {span(result.loss.ci)}, by this law alone {result.by_law:.4f}"
     )
     yield (
@@ -24,13 +25,14 @@ def allocation_said(result: "Allocation") -> Iterator[Block]:
         f"{1 - result.exponent.value:.3f}; compute is {result.per:g} N D"
     )
     if result.beyond > 1:
-        yield f"the budget is {result.beyond:.3g} times the largest that was run: what the law lacks is in no interval"
+        times = short(result.beyond)
+        yield f"the budget is {times} times the largest that was run: what the law lacks is in no interval"
     if result.below > 1:
-        yield f"the budget is {result.below:.3g} times below the smallest that was run"
+        yield f"the budget is {short(result.below)} times below the smallest that was run"
     off = table("other sizes at this budget", "N", "of the best", "D", "loss lost", "compute lost")
     for item in result.off:
         lost = f"{item.compute_lost:.1%}" if item.compute_lost >= 0.001 else "under 0.1%"
-        off.add(f"{item.n:.3g}", f"{item.times:g} x", f"{item.d:.3g}", f"{item.loss_lost:.4f}", lost)
+        off.add(short(item.n), f"{item.times:g} x", short(item.d), f"{item.loss_lost:.4f}", lost)
     yield off
     if result.served is not None:
         yield _served(result.served, result.c)
@@ -44,8 +46,8 @@ def allocation_said(result: "Allocation") -> Iterator[Block]:
 
 def _served(item: "Served", c: float) -> str:
     return (
-        f"to serve {item.tokens:.3g} tokens, as good a model costs least with N = {item.n.value:.3g} "
-        f"{span(item.n.ci, 3)} and D = {item.d:.3g}: training takes {item.train / c:.3g} times the budget, and "
+        f"to serve {short(item.tokens)} tokens, as good a model costs least with N = {short(item.n.value)} "
+        f"{span(item.n.ci, 3)} and D = {short(item.d)}: training takes {short(item.train / c)} times the budget, and "
         f"training and serving {max(item.saved, 0.0):.1%} less; trained with the budget alone it loses "
         f"{item.loss_lost:.4f}"
     )
@@ -56,16 +58,16 @@ def _isoflop(item: "IsoFlop", result: "Allocation") -> Iterator[Block]:
     for budget in item.budgets:
         n = budget.n
         if n is None:
-            out.add(f"{budget.c:.3g}", str(budget.runs), "–", budget.note, "–")
+            out.add(short(budget.c), str(budget.runs), "–", budget.note, "–")
         else:
-            out.add(f"{budget.c:.3g}", str(budget.runs), f"{n.value:.3g}", span(n.ci, 3), number(budget.loss, 5))
+            out.add(short(budget.c), str(budget.runs), short(n.value), span(n.ci, 3), number(budget.loss, 5))
     yield out
     yield (
-        f"by parabolas N = {item.n.value:.3g} {span(item.n.ci, 3)} and the power "
+        f"by parabolas N = {short(item.n.value)} {span(item.n.ci, 3)} and the power "
         f"{item.exponent.value:.3f} {span(item.exponent.ci, 3)}"
     )
     if item.bias_exponent is not None and item.bias_n is not None:
         yield (
             f"their bias: of the fitted law itself, without noise and at these runs, parabolas would say a power that "
-            f"is off by {item.bias_exponent:+.4f}, and {item.bias_n:.3g} times its N at {result.c:.4g}"
+            f"is off by {item.bias_exponent:+.4f}, and {short(item.bias_n)} times its N at {short(result.c, 4)}"
         )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from crossover.answers.keeping.evidence import together
 from crossover.base.arrays import Floats
+from crossover.base.numerals import chance, short
 from crossover.runs.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ class State:
             often = 2 * item.lost_b >= made_b and item.lost_b * made_a > item.lost_a * made_b
             if item.lost_b and (rarer or often or _tail(item.lost_b, made_b, item.lost_a, made_a) < _UNLIKELY):
                 of_a = f"{item.lost_a} of {made_a}" if item.lost_a else "none"
-                return f"{item.lost_b} of {made_b} runs of {self.b} diverged at {item.x:.4g}, and {of_a} of {self.a}"
+                return (
+                    f"{item.lost_b} of {made_b} runs of {self.b} diverged at {short(item.x, 4)}, and {of_a} of {self.a}"
+                )
         return ""
 
     def _incomparable(self) -> tuple[str, str, NextRuns | None]:
@@ -155,50 +158,54 @@ class State:
                 return MORE, f"{why}; {self.a} was run at other sizes", self.run_at(elsewhere[0])
             return DISCARD, why, None
         if both:
-            why = f"their runs at {both[0].x:.4g} share no pair label, so recipes and seeds cannot be told apart"
+            why = f"their runs at {short(both[0].x, 4)} share no pair label, so recipes and seeds cannot be told apart"
             return MORE, why, self.run_at(both[0].x)
         first = next((item for item in self.sizes if item.runs_a and not item.runs_b), self.sizes[0])
         return MORE, "the two have no size in common yet", self.run_at(first.x)
 
     def _by_evidence(self, here: AtSize) -> tuple[str, str, NextRuns | None]:
         """With one size in common."""
-        where = "" if here.x == self.target == 1 else f" at {here.x:.4g}"
+        where = "" if here.x == self.target == 1 else f" at {short(here.x, 4)}"
         if self.evidence >= 1 / self.asked.level and not (self.asked.worth and here.against >= 1 / self.asked.miss):
             shown = f"the runs show a gain{where}, {self._so_far()}"
             if abs(math.log(self.target / here.x)) < SAME_X:
                 return KEEP, shown, None
-            why = f"{shown}; whether it holds at {self.target:.4g} they cannot tell"
+            why = f"{shown}; whether it holds at {short(self.target, 4)} they cannot tell"
             return MORE, why, self.run_at(self._further(here.x))
         if here.against >= 1 / self.asked.miss:
-            against = f"e-value {here.against:.3g} of {1 / self.asked.miss:.3g}"
-            return DISCARD, f"a gain of {self.worth:.3g} is excluded{where}, {against}", None
+            against = f"e-value {short(here.against)} of {short(1 / self.asked.miss)}"
+            return DISCARD, f"a gain of {short(self.worth or 0.0)} is excluded{where}, {against}", None
         return MORE, f"undecided{where}, {self._so_far()}", self.run_at(here.x)
 
     def _by_belief(self, gap: "Gap") -> tuple[str, str, NextRuns | None]:
         """With two sizes in common or more."""
         p, shown = gap.p_b_beats_a, self.evidence >= 1 / self.asked.level
-        chance = f"P({self.b} better at {self.target:.4g}) = {p:.3f}"
+        sure = f"P({self.b} better at {short(self.target, 4)}) {chance(p)}"
         worth = self.worth or 0.0
         likely = gap.spread.below(-worth)
         if shown and p >= SURE and not (self.asked.worth and likely < _UNLIKELY):
-            why = f"the runs show a gain, {self._so_far()}; {chance}"
+            why = f"the runs show a gain, {self._so_far()}; {sure}"
             if untried := self._untried():
-                return MORE, f"{why}; {self.a} was run at {untried:.4g} too", self.run_at(untried)
+                return MORE, f"{why}; {self.a} was run at {short(untried, 4)} too", self.run_at(untried)
             top = self.common[-1]
             if abs(math.log(self.target / top.x)) < SAME_X and top.evidence < AT_TARGET:
-                why += f"; the runs there alone give {top.evidence:.3g} of {AT_TARGET:g}"
+                why += f"; the runs there alone give {short(top.evidence)} of {AT_TARGET:g}"
                 return MORE, why, self.run_at(top.x)
             return KEEP, why, None
         if shown and p < 0.5:
-            return DISCARD, f"it holds at the small size only: the runs show a gain, and {chance}", None
+            return DISCARD, f"it holds at the small size only: the runs show a gain, and {sure}", None
         if likely < _UNLIKELY:
-            return DISCARD, f"P(a gain of {worth:.3g} or more at {self.target:.4g}) = {likely:.3f}; {chance}", None
+            return (
+                DISCARD,
+                f"P(a gain of {short(worth)} or more at {short(self.target, 4)}) = {likely:.3f}; {sure}",
+                None,
+            )
         what = "the runs show a gain, but not that it holds" if shown else f"undecided, {self._so_far()}"
         place = gap.next_pair.x if p < SURE and gap.next_pair else self._telling()
-        return MORE, f"{what}; {chance}", self.run_at(place)
+        return MORE, f"{what}; {sure}", self.run_at(place)
 
     def _so_far(self) -> str:
-        return f"e-value {self.evidence:.3g} of {1 / self.asked.level:.3g}"
+        return f"e-value {short(self.evidence)} of {short(1 / self.asked.level)}"
 
     def _untried(self) -> float | None:
         """The next size on the way to the target that A was run at and B was not: it can be afforded."""
