@@ -1,6 +1,7 @@
 """What people see in Prefect: progress and the table of a grid, verdicts and what moved, events for automations."""
 
 import time
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -100,9 +101,11 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def tell_verdicts(key: str, answers: list[str], changes: Diff) -> None:
-    """A study's answers in words, and what moved since the last run."""
-    lines = [f"# {key}", *(f"* {answer}" for answer in answers), "", "## Since the last run", markdown(changes)]
+def tell_verdicts(key: str, answers: list[str], changes: Diff, figure: bytes | None = None) -> None:
+    """A study's answer in words and as a figure (PNG), and what moved since the last run."""
+    picture = [f"![{key}](data:image/png;base64,{b64encode(figure).decode()})", ""] if figure else []
+    said = [f"* {answer}" for answer in answers]
+    lines = [f"# {key}", *said, "", *picture, "## Since the last run", markdown(changes)]
     create_markdown_artifact("\n".join(lines), f"verdict-{artifact_key(key)}", f"What {key} says now")
 
 

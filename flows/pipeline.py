@@ -32,8 +32,9 @@ from stages.cells.plan import Plan, folder, read_plan
 from stages.cells.pool import TRIED
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import Snapshot
+from stages.report.card import make_card
+from stages.report.figures import lead_figure
 from stages.report.results import read_results
-from stages.report.words import answers
 from stages.store.clones import register
 from stages.store.store import store_from_environment
 from stages.study.params import Params, load_params
@@ -209,7 +210,10 @@ def _tell(params: Params, before: Snapshot, summary: Summary) -> None:
     found = summary.changes = compare(before, workspace_snapshot(Path(), "this run"))
     fitted = [key for key in params.active if summary.stages.get(f"fit@{key}") in ("Ran", "Cached")]
     for key in fitted:
-        tell_verdicts(key, answers(read_results(key, params)), found.of(key))
+        results = read_results(key, params)
+        figure = lead_figure(results)
+        card = summary.cards[key] = make_card(results, read_verdicts(), params)
+        tell_verdicts(key, card.said(), found.of(key), figure and figure.png())
     if summary.stages.get("verdicts") in ("Ran", "Cached"):
         tell_verdicts("verdicts", [line.summary for line in lines(read_verdicts())], found)
     tell_changes(found)

@@ -19,7 +19,6 @@ from crossover.plots.house import (
     colours_of,
     hover,
     layers,
-    linear,
     log,
     only,
     series,
@@ -30,6 +29,7 @@ from crossover.plots.losses import losses_chart
 MOST = 12
 """Pairs that one figure holds, as they come."""
 _TALL, _SHORT, _SMALL = 200, 140, 130
+_ROOM = 0.8  # of the height that measured sizes take, for what is believed beyond it on either side
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,12 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     rows = [row for pair in shown for row in _pair_rows(pair)] + [*_sides(shown)] + list(apart.more)
     own = colours_of(apart.recipes)
     upper = _upper(rows, apart.axes, _colours(shown, own), _ink(shown, own), bool(apart.losses) and not small)
-    caption = (
-        "Loss of the recipe named first less that of the other: sizes with their 90% intervals, what is believed with "
-        "its band" + "".join(
-            f", {words}"
-            for layer, words in (
-                ("target", "a diamond at the target"),
-                ("crossover", "a circle where they cross, in its 90% confidence set"),
-                ("met", "a ring where both are one run"),
-            )
-            if any(row["layer"] == layer for row in rows)
-        ) + "."
+    told = (
+        ("target", "a diamond at the target"), ("crossover", "a circle where they cross"),
+        ("met", "a ring where both are one run"),
     )  # fmt: skip
+    marks = "".join(f", {words}" for layer, words in told if any(row["layer"] == layer for row in rows))
+    caption = f"Sizes and what is believed between and beyond them, with 90% intervals{marks}."
     if small or not apart.losses:
         return Figure(name, title, caption, upper.properties(height=_SMALL if small else alt.Undefined), rows)
     lower = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes)
@@ -73,7 +67,7 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     whole = chart.resolve_scale(x="shared", color="independent", shape="independent").resolve_legend(
         color="independent", shape="independent"
     )
-    return Figure(name, title, f"{caption} Below: runs, and each recipe's law.", whole, both)
+    return Figure(name, title, f"{caption} Below: runs and laws.", whole, both)
 
 
 def _upper(
@@ -83,7 +77,8 @@ def _upper(
     if above_another:  # whose axis is below
         across["axis"] = alt.Axis(title=None, labels=False, ticks=False)
     x = alt.X("x:Q", **across)
-    y = alt.Y("difference:Q", **linear(f"difference in {axes[1]}", "+.3~f"))
+    scale = alt.Scale(domain=_extent(rows), nice=False)
+    y = alt.Y("difference:Q", scale=scale, axis=alt.Axis(title=f"difference in {axes[1]}", format="+.3~f"))
     told, colour = hover("kind", x=".4g", difference="+.4f"), look["color"]
     sized = hover("kind", "size", x=".4g", difference="+.4f", low="+.4f", high="+.4f")
     ends: dict[str, Any] = {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q"}
@@ -94,11 +89,11 @@ def _upper(
         rows,
         zero(),
         only("set").mark_rect(opacity=0.12, color=COLOURS[-1]).encode(x=alt.X("from:Q"), x2="to:Q"),
-        only("curve").mark_area(opacity=0.12).encode(**ends, color=colour),
-        only("curve").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=colour),
+        only("curve").mark_area(opacity=0.12, clip=True).encode(**ends, color=colour),
+        only("curve").mark_line(strokeWidth=1.3, clip=True).encode(x=x, y=y, color=colour),
         only("seed").mark_tick(thickness=1.2, size=7, opacity=0.5).encode(x=x, y=y, color=colour),
-        only("rung").mark_rule(strokeWidth=1.2).encode(**ends, color=colour),
-        only("target").mark_rule(strokeWidth=2.2).encode(**ends, color=colour),
+        only("rung").mark_rule(strokeWidth=1.2, clip=True).encode(**ends, color=colour),
+        only("target").mark_rule(strokeWidth=2.2, clip=True).encode(**ends, color=colour),
         only("target").mark_point(size=80, filled=True, shape="diamond").encode(x=x, y=y, color=colour, tooltip=told),
         only("rung").mark_point(size=45, filled=True).encode(x=x, y=y, **look, tooltip=sized),
         only("met").mark_point(size=80, color="currentColor").encode(x=x, y=y, tooltip=hover("kind", "size", "note")),
@@ -106,6 +101,18 @@ def _upper(
         only("above").mark_text(**top, color=ink[0]).encode(**corner, y=alt.value(0)),
         only("below").mark_text(**foot, color=ink[1]).encode(**corner, y=alt.value("height")),
     )
+
+
+def _extent(rows: Sequence[Row]) -> list[float]:
+    """What the vertical axis shows: sizes with their intervals and the target; of wide bands beyond the runs a part."""
+    values = [0.0, *(row["difference"] for row in rows if row["layer"] in ("rung", "target", "seed"))]
+    values += [row[end] for row in rows if row["layer"] == "rung" for end in ("low", "high") if row[end] is not None]
+    ends = [row[end] for row in rows if row["layer"] in ("target", "curve") for end in ("low", "high") if row[end]]
+    low, high = min(values), max(values)
+    room = _ROOM * (high - low) or 1.0
+    below, above = min([low, *ends]), max([high, *ends])
+    pad = 0.12 * (high - low)
+    return [max(below, low - room) - pad, min(above, high + room) + pad]
 
 
 def _pair_name(pair: Mapping[str, Any]) -> str:

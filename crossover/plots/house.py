@@ -83,6 +83,13 @@ class Figure:
         return _styled(self, "#1b1f24", "white")
 
 
+def config() -> dict[str, Any]:
+    """The style as Vega-Lite's configuration, the same for every figure of a page."""
+    empty = Figure("", "", "", cast(Chart, alt.layer(alt.Chart(alt.InlineData(values=[])).mark_point())), [])
+    style: dict[str, Any] = empty.spec()["config"]
+    return style
+
+
 def _styled(figure: Figure, ink: str, background: str | None) -> dict[str, Any]:
     quiet: dict[str, Any] = {"labelColor": ink, "titleColor": ink, "titleFontWeight": "normal"}
     styled: Chart = figure.chart.properties(description=f"{figure.title}: {figure.caption}").configure(

@@ -3,7 +3,15 @@
 (() => {
   const views = new Map();
 
-  const spec = (figure) => JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+  const config = JSON.parse(document.getElementById("config").textContent);
+
+  // Data come as a header and a list per row, the style once for all.
+  const unpacked = ([names, ...rows]) => rows.map((row) => Object.fromEntries(row.map((value, i) => [names[i], value])));
+  const spec = (figure) => {
+    const chart = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    for (const name in chart.datasets) chart.datasets[name] = unpacked(chart.datasets[name]);
+    return { ...chart, config };
+  };
 
   const rows = (chart) => chart.data.values ?? chart.datasets[chart.data.name];
 
@@ -11,8 +19,9 @@
     if (views.has(figure)) return views.get(figure);
     const place = figure.querySelector(".chart");
     const chart = spec(figure);
-    const room = Math.max(220, place.clientWidth - (chart.spec ? 95 : 20));
-    if (chart.spec) chart.spec.width = room;
+    const parts = chart.spec ? [chart.spec] : chart.vconcat;
+    const room = Math.max(200, place.clientWidth - (parts ? 95 : 20));
+    if (parts) for (const part of parts) part.width = room;
     else Object.assign(chart, { width: room, autosize: { type: "fit-x", contains: "padding" } });
     const drawn = vegaEmbed(place, chart, { renderer: "svg", actions: false, ast: true, tooltip: { disableDefaultStyle: true } });
     views.set(figure, drawn.then((made) => made.view));
@@ -25,17 +34,28 @@
     return views.get(figure);
   };
 
+  // The study that was just run is asked for by name, and comes first.
+  const asked = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const hero = document.querySelector(".hero");
+  if (hero && asked?.matches?.(".card") && asked !== hero) {
+    hero.classList.remove("hero");
+    asked.classList.add("hero");
+    hero.before(asked);
+    scrollTo(0, 0);
+  }
+
   const figures = [...document.querySelectorAll("figure")];
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
   }, { rootMargin: "600px" });
   figures.forEach((figure) => seen.observe(figure));
 
-  // The rest is drawn while nobody waits, so that printing and searching find everything.
+  // The rest is drawn while nobody waits, so that printing finds everything; what is folded, when it is unfolded.
   const later = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 300 }) : setTimeout(work, 50));
+  const open = figures.filter((figure) => !figure.closest("details"));
   const rest = async (index) => {
-    if (index === figures.length) { document.documentElement.dataset.drawn = "all"; return; }
-    await draw(figures[index]).catch(console.error);
+    if (index === open.length) { document.documentElement.dataset.drawn = "all"; return; }
+    await draw(open[index]).catch(console.error);
     later(() => rest(index + 1));
   };
   later(() => rest(0));
@@ -49,6 +69,13 @@
     views.clear();
     drawn.forEach(async ([figure, view]) => { (await view).finalize(); draw(figure); });
   });
+
+  // A card that is unfolded is as wide as the page, and so is its figure.
+  document.addEventListener("toggle", ({ target }) => {
+    const figure = target.parentNode.matches?.(".card:not(.hero)") && target.parentNode.querySelector(":scope > figure");
+    if (!figure || !views.has(figure)) return;
+    views.get(figure).then((view) => { view.finalize(); views.delete(figure); draw(figure); });
+  }, true);
 
   const save = (name, type, text) => {
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text], { type })), download: name });

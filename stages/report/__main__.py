@@ -31,7 +31,7 @@ def main() -> None:
     panels = regimes({params.active[results.key].study: results for results in studies}, verdicts)
     ledger = read_ledger()
     record = score_all(ledger.forecasts, recorded(ledger.outcomes, own_losses), ledger)
-    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, record).encode())
+    write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, params, record).encode())
     write_bytes(DOCS / "findings.md", findings(params, verdicts, bool(panels)).encode())
     if panels:
         write_bytes(DOCS / "regimes.png", on_one_map(panels).png())

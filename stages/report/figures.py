@@ -1,16 +1,21 @@
-"""The figures of a study: laws, differences, rates, training curves, gaps, and what choosing small costs large."""
+"""The figures of a study: differences and laws, rates, training curves, gaps, and what choosing small costs large."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from crossover.plots.difference import Apart, draw_apart
 from crossover.plots.house import Figure, Row, hover, layers, linear, log, only, panels, series, shades, widths, zero
 from stages.report.results import StudyResults
+from stages.report.tables import RUNGS
 
 _CELL = ("recipe", "width", "settings", "seed", "cell")
 _LOSS = "held-out loss (nats/token)"
+_COMPUTE = "training compute, 6N × tokens (FLOP)"
+_APART = "Difference along compute"
 _DODGE = 0.02  # of a width, between series that share it
 
 
@@ -42,24 +47,21 @@ def _labels(results: StudyResults, recipes: list[str] | dict[str, Any]) -> list[
 
 def loss_against_compute(results: StudyResults) -> Figure | None:
     """Every cell, the mean of each rung, and the law with its band, per recipe."""
-    laws = {recipe: found for recipe, found in results.fit["laws"].items() if found}
+    laws = [recipe for recipe, found in results.fit["laws"].items() if found]
     if not laws:
         return None
     cells = _cells(results)
     rows: list[Row] = _rows("run", cells[cells["name"].isin(laws)], compute="flops_6n", loss="loss_validation")
-    for recipe, found in laws.items():
-        known = {"recipe": results.label(recipe)}
+    for recipe in laws:
         rows += [
-            {"layer": "mean", **known, "width": mean["width"], "compute": mean["flops_6n"], "loss": mean["loss"]}
+            {"layer": "mean", "recipe": results.label(recipe), "width": mean["width"], "compute": mean["flops_6n"],
+             "loss": mean["loss"]}
             for mean in results.fit["means"][recipe]
-        ]
-        rows += [
-            {"layer": "law", **known, "compute": point["x"], **{name: point[name] for name in ("loss", "low", "high")}}
-            for point in found[0]["line"]
-        ]
-    x = alt.X("compute:Q", **log("training compute, 6N × tokens (FLOP)"))
+        ]  # fmt: skip
+    rows += _law_rows(results)
+    x = alt.X("compute:Q", **log(_COMPUTE))
     y = alt.Y("loss:Q", **(linear(_LOSS) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
-    look = series(_labels(results, laws))
+    look = _look(results, laws)
     colour = look["color"]
     told = hover("recipe", "width", **{"loss": ".4f", "compute": ".3e"})
     chart = layers(
@@ -69,59 +71,68 @@ def loss_against_compute(results: StudyResults) -> Figure | None:
         only("mean").mark_point(size=70, filled=True).encode(x=x, y=y, **look, tooltip=told),
         only("run").mark_point(size=14, opacity=0.5).encode(x=x, y=y, **look, tooltip=[*hover(*_CELL), *told[2:]]),
     )
-    return Figure(
-        f"{results.key}-laws", "Loss against compute",
-        "Held-out loss of every cell (small) and the mean of each width (large) against training compute, with the "
-        "fitted law and its 90% band.", chart, rows,
-    )  # fmt: skip
+    caption = "Every run (small), the mean of each width (large), and the law with its 90% band."
+    return Figure(f"{results.key}-laws", "Loss against compute", caption, chart, rows)
 
 
-def paired_difference(results: StudyResults) -> Figure | None:
-    """Difference between two recipes along the ladder, with its interval, its seeds and where they are one run."""
+def _law_rows(results: StudyResults) -> list[Row]:
+    """Laws of recipes with three widths or more: through two points any goes."""
+    return [
+        {"layer": "law", "name": recipe, "recipe": results.label(recipe), "compute": point["x"],
+         **{name: point[name] for name in ("loss", "low", "high")}}
+        for recipe, found in results.fit["laws"].items()
+        if found and len(results.fit["means"][recipe]) >= RUNGS
+        for point in found[0]["line"]
+    ]  # fmt: skip
+
+
+def _look(results: StudyResults, recipes: Iterable[str]) -> dict[str, Any]:
+    """Colour and shape of recipes: the same in every figure of the study."""
+    return series(_labels(results, list(recipes)), "recipe", _labels(results, results.study.recipes))
+
+
+def difference(results: StudyResults) -> Figure | None:
+    """The figure of an answer: every pair along compute, its seeds, and below it the runs and laws of its recipes."""
     pairs = results.fit["comparisons"]
-    if not pairs:
-        return None
-    named = {f"{results.label(pair['b'])} − {results.label(pair['a'])}": pair for pair in pairs}
-    rows: list[Row] = []
-    for index, (name, pair) in enumerate(named.items()):
-        shift = 1 + _DODGE * (index - (len(named) - 1) / 2)
-        rows += _difference(pair, name, shift)
-        rows += [{**row, "recipe": name, "place": row["width"] * shift} for row in _seed_differences(results, pair)]
-    x = alt.X("place:Q", **widths(results.losses["width"]))
-    y = alt.Y("difference:Q", **linear("difference in held-out loss (nats)", "+.2f"))
-    look = series(named)
-    colour = look["color"]
-    ends = hover("recipe", "width", "pairs", **{"difference": "+.4f", "low": "+.4f", "high": "+.4f"})
-    chart = layers(
-        rows,
-        zero(),
-        only("mean").mark_line(strokeWidth=1).encode(x=x, y=y, color=colour),
-        only("mean").mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
-        only("seed")
-        .mark_tick(thickness=1.5, size=9, opacity=0.6)
-        .encode(x=x, y=y, color=colour, tooltip=hover("recipe", "width", "seed", difference="+.4f")),
-        only("mean").mark_point(size=60, filled=True).encode(x=x, y=y, **look, tooltip=ends),
-        only("met")
-        .mark_point(size=90, color="currentColor", shape="circle")
-        .encode(x=x, y=y, tooltip=hover("recipe", "width", "note")),
-    )
-    return Figure(
-        f"{results.key}-difference", "Paired difference along the ladder",
-        "The recipe named first less the other, seed by seed: below zero it is better. Bars are 90% t intervals, ticks "
-        "are seeds, open circles are widths at which both are the same run.", chart, rows,
-    )  # fmt: skip
+    return draw_apart(_apart(results, pairs), f"{results.key}-difference", _APART) if pairs else None
 
 
-def _difference(pair: dict[str, Any], name: str, shift: float) -> Iterator[Row]:
-    for rung in pair["rungs"]:
-        width, value = int(rung["name"]), rung["difference"]["value"]
-        if rung["structural"]:
-            yield {"layer": "met", "recipe": name, "width": width, "place": width, "difference": 0.0,
-                   "note": "the same run by construction"}  # fmt: skip
-            continue
-        low, high = rung["difference"]["ci"] or (value, value)
-        yield {"layer": "mean", "recipe": name, "width": width, "place": width * shift, "difference": value,
-               "low": low, "high": high, "pairs": rung["pairs"]}  # fmt: skip
+def lead_figure(results: StudyResults) -> Figure | None:
+    """The same, large, with the losses of both recipes."""
+    if pairs := results.fit["comparisons"][:1]:
+        return draw_apart(_apart(results, pairs), f"{results.key}-lead", _APART)
+    return card_figure(results)
+
+
+def card_figure(results: StudyResults) -> Figure | None:
+    """One small figure that shows the answer of the study."""
+    if pairs := results.fit["comparisons"][:1]:
+        return draw_apart(_apart(results, pairs), f"{results.key}-small", _APART, small=True)
+    kinds = (optimum_law, loss_against_compute, learning_rate_bowls)
+    found = next((figure for kind in kinds if (figure := kind(results))), None)
+    return found and replace(found, name=f"{results.key}-small")
+
+
+def _apart(results: StudyResults, pairs: list[dict[str, Any]]) -> Apart:
+    named = [{**pair, "a": results.label(pair["a"]), "b": results.label(pair["b"])} for pair in pairs]
+    inside = {pair[end] for pair in pairs for end in "ab"}
+    cells = _cells(results)
+    rows: list[Row] = [
+        {"layer": "run", "kind": name, "x": x, "loss": loss}
+        for recipe, name, x, loss in zip(
+            cells["name"], cells["recipe"], cells["flops_6n"].tolist(), cells["loss_validation"].tolist(), strict=True
+        ) if recipe in inside
+    ]  # fmt: skip
+    rows += [row | {"kind": row["recipe"], "x": row["compute"]} for row in _law_rows(results) if row["name"] in inside]
+    seeds: list[Row] = []
+    for pair in pairs:
+        x, kind = {rung["name"]: rung["x"] for rung in pair["rungs"]}, _pair_name(results, pair)
+        seeds += [{**row, "kind": kind, "x": x[row["size"]]} for row in _seed_differences(results, pair)]
+    return Apart(named, (_COMPUTE, "held-out loss (nats)"), rows, _labels(results, results.study.recipes), seeds)
+
+
+def _pair_name(results: StudyResults, pair: dict[str, Any]) -> str:
+    return f"{results.label(pair['b'])} − {results.label(pair['a'])}"
 
 
 def _seed_differences(results: StudyResults, pair: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -130,7 +141,7 @@ def _seed_differences(results: StudyResults, pair: dict[str, str]) -> Iterator[d
     if not {pair["a"], pair["b"]} <= set(table):
         return
     for (width, seed), value in (table[pair["b"]] - table[pair["a"]]).dropna().items():
-        yield {"layer": "seed", "width": int(width), "seed": int(seed), "difference": float(value)}
+        yield {"layer": "seed", "size": str(width), "seed": int(seed), "difference": float(value)}
 
 
 def learning_rate_bowls(results: StudyResults) -> Figure | None:
@@ -155,8 +166,7 @@ def learning_rate_bowls(results: StudyResults) -> Figure | None:
     )  # fmt: skip
     return Figure(
         f"{results.key}-bowls", "Loss against learning rate",
-        "Mean held-out loss (lines) and runs (points) against the peak learning rate. A star marks the optimum, a "
-        "square a best rate at the edge of the grid, a cross a diverged run.", chart, rows,
+        "A star is the optimum, a square a best rate at the edge of the grid, a cross a diverged run.", chart, rows,
     )  # fmt: skip
 
 
@@ -223,7 +233,7 @@ def optimum_law(results: StudyResults) -> Figure | None:
         if found["law"] is not None:
             c, p = (found["law"]["params"][name]["value"] for name in ("c", "p"))
             rows += [{"layer": "law", **known, "width": width, "lr": c * width**p} for width in ladder]
-    x, look = alt.X("width:Q", **widths(results.losses["width"])), series(_labels(results, optima))
+    x, look = alt.X("width:Q", **widths(results.losses["width"])), _look(results, optima)
     y = alt.Y("lr:Q", **log("best learning rate", ".2g"))
     told = hover("recipe", "width", lr=".4g")
     chart = layers(
@@ -234,8 +244,7 @@ def optimum_law(results: StudyResults) -> Figure | None:
     )
     return Figure(
         f"{results.key}-optima", "Best learning rate against width",
-        "The best learning rate of each width (open: at the edge of its grid, so only a bound) and the power law "
-        "through those inside.", chart, rows,
+        "Open: at the edge of its grid, only a bound.", chart, rows,
     )  # fmt: skip
 
 
@@ -248,7 +257,7 @@ def training_curves(results: StudyResults) -> Figure | None:
     y = alt.Y("loss:Q", **linear("training loss (nats/token)"))
     return Figure(
         f"{results.key}-curves", "Training curves",
-        "Loss on each batch before its update, averaged over 8% of the run and over seeds.",
+        "Means over 8% of the run and over seeds.",
         _by_width(results, rows, x, y, hover("recipe", "width", loss=".4f", tokens=",d")), rows,
     )  # fmt: skip
 
@@ -267,8 +276,7 @@ def collapse(results: StudyResults) -> Figure | None:
     y = alt.Y("normalised:Q", **linear("(loss − floor) / (final − floor)"))
     return Figure(
         f"{results.key}-collapse", "Do training curves collapse?",
-        "Training loss above the floor at which a recipe's curves agree best, relative to its end. One curve for all "
-        "widths is a recipe that scales; a fan is a warning (Qiu et al. 2025).",
+        "One curve for all widths is a recipe that scales; a fan is a warning (Qiu et al. 2025).",
         _by_width(results, rows, x, y, hover("recipe", "width", normalised=".4f", progress=".0%")), rows,
     )  # fmt: skip
 
@@ -315,7 +323,7 @@ def generalization_gap(results: StudyResults) -> Figure | None:
                      "gap": value["value"], "low": low, "high": high})  # fmt: skip
     x = alt.X("place:Q", **widths(results.losses["width"]))
     y = alt.Y("gap:Q", **linear("unseen − seen (nats/token)", "+.3f"))
-    look = series(names)
+    look = series(names, "recipe", _labels(results, results.study.recipes))
     chart = layers(
         rows,
         zero(),
@@ -326,8 +334,8 @@ def generalization_gap(results: StudyResults) -> Figure | None:
     )
     return Figure(
         f"{results.key}-gap", "Generalization gap",
-        "Loss on text of the training stream that came after what the model trained on, less loss on text it trained "
-        "on, with 90% t intervals over seeds: only this could be memorisation.", chart, rows,
+        "Loss on text that the model had not seen less loss on text it trained on: only this is memorisation.", chart,
+        rows,
     )  # fmt: skip
 
 
@@ -361,8 +369,8 @@ def rank_flips(results: StudyResults) -> Figure | None:
     )  # fmt: skip
     return Figure(
         f"{results.key}-regret", "What choosing at one width costs at another",
-        "The recipe with the least mean loss at one width (rows), used at another (columns): how many nats it loses to "
-        "the best one there. Zero: the choice carries over. " + _choices(results, best), chart, rows,
+        "Nats that the best recipe of one width (rows) loses to the best at another. " + _choices(results, best), chart,
+        rows,
     )  # fmt: skip
 
 
@@ -370,9 +378,14 @@ def _choices(results: StudyResults, best: "pd.Series[str]") -> str:
     return "Best: " + "; ".join(f"{results.label(name)} at width {width}" for width, name in best.items()) + "."
 
 
+def laws_alone(results: StudyResults) -> Figure | None:
+    """Loss against compute where no difference shows it."""
+    return None if results.fit["comparisons"] else loss_against_compute(results)
+
+
 _FIGURES: list[Callable[[StudyResults], Figure | None]] = [
-    loss_against_compute,
-    paired_difference,
+    difference,
+    laws_alone,
     learning_rate_bowls,
     optimum_law,
     generalization_gap,

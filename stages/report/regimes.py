@@ -29,6 +29,27 @@ def regimes(studies: dict[str, StudyResults], verdicts: list[dict[str, Any]]) ->
     ]
 
 
+def cures_words(verdicts: list[dict[str, Any]]) -> str:
+    """What the map says: of each cure, by how much it moves the loss on unseen text in either regime."""
+    by = {item["id"]: item for item in verdicts}
+    said = []
+    for cure, name in _CURES:
+        found = [_range(by.get(f"R_{cure}_{regime}")) for regime, _ in _REGIMES]
+        if all(found):
+            said.append(f"{name}: {found[0]} on small data passed over many times, {found[1]} on fresh data")
+    return f"Change of the loss on unseen text, in nats. {'; '.join(said)}." if said else ""
+
+
+def _range(item: dict[str, Any] | None) -> str:
+    """The effect; where widths differ, from its least to its most."""
+    if item is None:
+        return ""
+    parts = [item["effect"]] if item["effect"] else [part["effect"] for part in item["parts"] if part["effect"]]
+    values = sorted(part["value"] for part in parts)
+    ends = [f"{value:+.2g}" for value in dict.fromkeys(values[:: max(len(values) - 1, 1)])]
+    return " to ".join(ends)
+
+
 def on_one_map(figures: list[Figure]) -> Figure:
     """The panels side by side, for a document."""
     parts = [
