@@ -13,9 +13,10 @@ export DO_NOT_TRACK := 1
 .PHONY: study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate keep foresee replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
+	@echo "study $(STUDY) at scale $(SCALE): text, plan, training, gates, fits, page; what is there already is kept"
 	targets="$$(python -m flows.studies.targets $(STUDY) $(SCALE))" && dvc --wait-for-lock repro $$targets
 	dvc --wait-for-lock repro --single-item ridge verdicts report
-	@python -m stages.report.answer $(STUDY) $(SCALE)
+	@python -m flows.studies.answer $(STUDY) $(SCALE)
 
 test: .venv/.ok
 	python -m pytest -m "not slow"
@@ -75,6 +76,7 @@ serve: .venv/.ok
 
 .venv/.ok: pyproject.toml constraints.txt
 	test -d .venv || $(PY) -m venv .venv
+	@echo "installing what a checkout needs into .venv (torch is the largest part; a minute or two)"
 	.venv/bin/pip install -q "uv>=0.8"
-	.venv/bin/uv pip install -q -p .venv/bin/python -c constraints.txt -e . --group dev
+	.venv/bin/uv pip install -p .venv/bin/python -c constraints.txt -e . --group dev
 	touch $@

@@ -46,7 +46,8 @@ class GridReport:
         self._flops = {job.fingerprint: count_flops(job.cell).total for job in jobs}
         self._done = 0.0
         self._outcomes: list[Outcome] = []
-        self._progress = Progress({job.fingerprint: job.cell for job in jobs}, place)
+        recipes = {job.fingerprint: job.plan.rows[0].recipe for job in jobs}
+        self._progress = Progress({job.fingerprint: job.cell for job in jobs}, place, recipes)
         self._artifact = cast(UUID, create_progress_artifact(0.0, "grid-progress", self._words()))
         self._told = time.monotonic()
 

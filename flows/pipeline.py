@@ -27,13 +27,14 @@ from flows.artifacts import Outcome, tell_changes, tell_event, tell_verdicts
 from flows.graph import Graph, dvc, last_error, order_lock, read_graph, stop_dvc
 from flows.grid import missing_jobs, run_grid
 from flows.runners import Where, task_runner
+from flows.studies.answer import cards
 from flows.studies.snapshots import workspace_snapshot
 from stages.cells.plan import Plan, folder, read_plan
 from stages.cells.pool import TRIED
 from stages.diff.comparing import Diff, compare
 from stages.diff.snapshot import Snapshot
-from stages.report.card import make_card
-from stages.report.figures import lead_figure
+from stages.report.card import Card
+from stages.report.lead import lead_figure
 from stages.report.results import read_results
 from stages.store.clones import register
 from stages.store.store import store_from_environment
@@ -52,6 +53,8 @@ class Summary:
     cells: list[Outcome] = field(default_factory=list)
     changes: Diff | None = None
     """Since the run before."""
+    cards: list[Card] = field(default_factory=list)
+    """Answers of the studies that were fitted anew; where none was, of all."""
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -209,11 +212,11 @@ def _record(graph: Graph, summary: Summary) -> None:
 def _tell(params: Params, before: Snapshot, summary: Summary) -> None:
     found = summary.changes = compare(before, workspace_snapshot(Path(), "this run"))
     fitted = [key for key in params.active if summary.stages.get(f"fit@{key}") in ("Ran", "Cached")]
-    for key in fitted:
-        results = read_results(key, params)
-        figure = lead_figure(results)
-        card = summary.cards[key] = make_card(results, read_verdicts(), params)
-        tell_verdicts(key, card.said(), found.of(key), figure and figure.png())
+    anew = [key for key in fitted if summary.stages[f"fit@{key}"] == "Ran"]
+    summary.cards = cards(anew or fitted)
+    for key, card in zip(fitted, cards(fitted), strict=True):
+        figure = lead_figure(read_results(key, params))
+        tell_verdicts(key, card.said(), found.of(key), figure.png() if figure else None)
     if summary.stages.get("verdicts") in ("Ran", "Cached"):
         tell_verdicts("verdicts", [line.summary for line in lines(read_verdicts())], found)
     tell_changes(found)

@@ -28,7 +28,8 @@ from crossover.plots.losses import losses_chart
 
 MOST = 12
 """Pairs that one figure holds, as they come."""
-_TALL, _SHORT, _SMALL = 200, 140, 130
+_TALL, _SHORT, SMALL = 180, 120, 130
+_SIDE = 0.2
 _ROOM = 0.8  # of the height that measured sizes take, for what is believed beyond it on either side
 
 
@@ -58,10 +59,11 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
         ("met", "a ring where both are one run"),
     )  # fmt: skip
     marks = "".join(f", {words}" for layer, words in told if any(row["layer"] == layer for row in rows))
-    caption = f"Sizes and what is believed between and beyond them, with 90% intervals{marks}."
+    caption = f"Intervals of 90%{marks}."
     if small or not apart.losses:
-        return Figure(name, title, caption, upper.properties(height=_SMALL if small else alt.Undefined), rows)
-    lower = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes)
+        return Figure(name, title, caption, upper.properties(height=SMALL if small else alt.Undefined), rows)
+    written = len(shown) == 1 and bool(own)  # in the upper part it is written in their colours
+    lower = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes, legend=not written)
     chart = alt.vconcat(upper.properties(height=_TALL), lower.properties(height=_SHORT), spacing=8)
     both = [*rows, *apart.losses]
     whole = chart.resolve_scale(x="shared", color="independent", shape="independent").resolve_legend(
@@ -111,8 +113,9 @@ def _extent(rows: Sequence[Row]) -> list[float]:
     low, high = min(values), max(values)
     room = _ROOM * (high - low) or 1.0
     below, above = min([low, *ends]), max([high, *ends])
-    pad = 0.12 * (high - low)
-    return [max(below, low - room) - pad, min(above, high + room) + pad]
+    ends = [max(below, low - room), min(above, high + room)]
+    side = _SIDE * (ends[1] - ends[0])  # in which is written who is better
+    return [min(ends[0], -side) - side / 2, max(ends[1], side) + side / 2]
 
 
 def _pair_name(pair: Mapping[str, Any]) -> str:

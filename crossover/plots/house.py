@@ -157,15 +157,18 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
     return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(dict.fromkeys(names))}
 
 
-def series(names: Iterable[str], field: str = "recipe", among: Sequence[str] | None = None) -> dict[str, Any]:
+def series(
+    names: Iterable[str], field: str = "recipe", among: Sequence[str] | None = None, legend: bool = True
+) -> dict[str, Any]:
     """Colour and shape by name, of its place `among` all; when the colours begin again the shapes are others."""
     known = list(dict.fromkeys(names))
     places = {name: index for index, name in enumerate(dict.fromkeys([*(among or ()), *known]))}
     colours = [COLOURS[places[name] % len(COLOURS)] for name in known]
     shapes = [SHAPES[(places[name] + places[name] // len(COLOURS)) % len(SHAPES)] for name in known]
+    told = alt.Undefined if legend else None
     return {
-        "color": alt.Color(field, type="nominal", scale=alt.Scale(domain=known, range=colours)),
-        "shape": alt.Shape(field, type="nominal", scale=alt.Scale(domain=known, range=shapes)),
+        "color": alt.Color(field, type="nominal", scale=alt.Scale(domain=known, range=colours), legend=told),
+        "shape": alt.Shape(field, type="nominal", scale=alt.Scale(domain=known, range=shapes), legend=told),
     }
 
 

@@ -78,11 +78,13 @@ def draw_places(
     return Figure("predict", "Loss at the target", caption, losses_chart([*rows, *places], *axes), [*rows, *places])
 
 
-def losses_chart(rows: list[Row], x: str, loss: str, recipes: Sequence[str] | None = None) -> alt.LayerChart:
+def losses_chart(
+    rows: list[Row], x: str, loss: str, recipes: Sequence[str] | None = None, legend: bool = True
+) -> alt.LayerChart:
     """Runs, laws and places, each series in its colour: that of its place among `recipes`."""
     horizontal = alt.X("x:Q", **log(x))
     vertical = alt.Y("loss:Q", **(linear(loss) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
-    look = series((row["kind"] for row in rows if "kind" in row), "kind", recipes)
+    look = series((row["kind"] for row in rows if "kind" in row), "kind", recipes, legend)
     colour, told = look["color"], hover("kind", x=".4g", loss=".4f")
     ends = {"x": horizontal, "y": alt.Y("low:Q"), "y2": "high:Q"}
     return layers(
@@ -91,9 +93,15 @@ def losses_chart(rows: list[Row], x: str, loss: str, recipes: Sequence[str] | No
         only("law").mark_line(strokeWidth=1.3).encode(x=horizontal, y=vertical, color=colour),
         only("interval").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
         only("next").mark_rule(strokeDash=[2, 3]).encode(x=horizontal, tooltip=hover("step", x=".4g")),
-        only("run").mark_point(size=30).encode(x=horizontal, y=vertical, **look, tooltip=told),
+        only("run").mark_point(size=30).encode(x=horizontal, y=vertical, **look, tooltip=[*_named(rows), *told]),
         only("place").mark_point(size=60, filled=True).encode(x=horizontal, y=vertical, **look, tooltip=told),
     )
+
+
+def _named(rows: Sequence[Row]) -> list[alt.Tooltip]:
+    """What else is known of runs: their width, seed and cell in a study of one's own."""
+    known = {name for row in rows if row["layer"] == "run" for name in row}
+    return hover(*(name for name in ("width", "settings", "seed", "cell") if name in known))
 
 
 def _errors(fits: "Mapping[str, Fit]") -> Figure:

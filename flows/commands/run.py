@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -36,6 +37,8 @@ def run(
         runner=runner, address=address, workers=workers, retries=retries, time_limit=time_limit, limit=limit,
         slurm=dict(map(_pair, slurm or [])),
     )  # fmt: skip
+    print("bringing all active studies up to date; Prefect starts (seconds, or half a minute for a server)",
+          file=sys.stderr, flush=True)  # fmt: skip
     summary = _run(where)
     if as_json:
         print_json(summary.to_json())
@@ -107,10 +110,13 @@ def _pair(text: str) -> tuple[str, Any]:
 def _show(summary: Any) -> None:
     from crossover.plots.blocks import show, table
 
+    counts = Counter(summary.stages.values())
     stages = table("", "stage", "state", left=2)
     for address, state in summary.stages.items():
-        stages.add(address, state)
-    show([stages, *_lines(summary)])
+        if state != "Cached":
+            stages.add(address, state)
+    told = [f"{counts['Cached']} of {len(summary.stages)} stages were up to date"] if counts["Cached"] else []
+    show([*([stages] if stages.rows else []), *told, *_lines(summary)])
 
 
 def _lines(summary: Any) -> Iterator[str]:
@@ -119,7 +125,13 @@ def _lines(summary: Any) -> Iterator[str]:
         attempts = sum(outcome.attempts for outcome in summary.cells) - len(counts)
         words = ", ".join(f"{counts.count(status)} {status}" for status in dict.fromkeys(counts))
         yield f"{len(counts)} cells: {words}" + (f", {attempts} further attempts" if attempts else "")
-    if summary.changes:
-        yield summary.changes.headline()
-        yield from (f"  {item.study}: {item.what}: {item.old} -> {item.new}" for item in summary.changes.changed)
     yield f"{summary.seconds:.1f} s"
+    changed = summary.changes.headline() if summary.changes else ""
+    for item in summary.changes.changed if summary.changes else []:
+        changed += f"\n  {item.study}: {item.what}: {item.old} -> {item.new}"
+    if summary.cards:
+        from flows.studies.answer import answer_lines
+
+        yield from answer_lines(summary.cards, changed)
+    elif changed:
+        yield changed

@@ -103,7 +103,8 @@ def _attempt(plan: Plan, fingerprints: list[str], store: Store, workers: int | N
     cells = plan.cells
     costliest = sorted(fingerprints, key=lambda fingerprint: -count_flops(cells[fingerprint]).total)
     count = min(len(costliest), workers or worker_count())
-    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, workers_in_words(count))
+    place, recipes = workers_in_words(count), {row.fingerprint: row.recipe for row in reversed(plan.rows)}
+    progress = Progress({fingerprint: cells[fingerprint] for fingerprint in costliest}, place, recipes)
     try:
         with terminable():
             return _run(count, plan, costliest, store, progress)

@@ -5,16 +5,17 @@ A line that rewrites itself on a terminal, a line per finished cell elsewhere (l
 
 import sys
 import time
+from collections.abc import Mapping
 
 from stages.study.cell import Cell
 from stages.study.costs import count_flops
 
 
 class Progress:
-    """Counts tokens and FLOPs of a set of cells as they are trained."""
+    """Counts tokens and FLOPs of a set of cells as they are trained; `recipes` names them by fingerprint."""
 
-    def __init__(self, cells: dict[str, Cell], place: str) -> None:
-        self._cells = cells
+    def __init__(self, cells: dict[str, Cell], place: str, recipes: Mapping[str, str]) -> None:
+        self._cells, self._recipes = cells, recipes
         self._steps = dict.fromkeys(cells, 0)
         self._first: dict[str, int] = {}  # where a resumed cell was first seen
         self._finished = 0
@@ -27,7 +28,7 @@ class Progress:
         self._first.setdefault(fingerprint, max(0, step - self._cells[fingerprint].window))
         self._steps[fingerprint] = step
         if self._live:
-            print(f"\r\x1b[2K{self._line()}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[2K{self._line()} | {self._name(fingerprint)}", end="", file=sys.stderr, flush=True)
 
     def done(self, fingerprint: str, status: str) -> None:
         """A cell is finished."""
@@ -49,8 +50,11 @@ class Progress:
 
     def _finish(self, fingerprint: str, outcome: str) -> None:
         self._finished += 1
+        self._say(f"{self._line()} | {self._name(fingerprint)}: {outcome}")
+
+    def _name(self, fingerprint: str) -> str:
         cell = self._cells[fingerprint]
-        self._say(f"{self._line()} | width {cell.width} lr {cell.lr:.5g} seed {cell.seed}: {outcome}")
+        return f"{self._recipes[fingerprint]}, width {cell.width}, lr {cell.lr:.5g}, seed {cell.seed}"
 
     def _line(self) -> str:
         tokens = sum(self._new(name) * cell.batch * cell.seq_len for name, cell in self._cells.items())

@@ -13,7 +13,7 @@ from stages.study.params import Params
 from stages.verdicts.design import detectable
 from stages.verdicts.words import Line, lines
 
-_MOST = 3  # claims that a sentence names
+_MOST = 2  # claims that a card names
 POWER = 0.8
 
 
@@ -120,16 +120,18 @@ def _of_claims(results: StudyResults, own: list[Line], params: Params) -> Card:
     decided = [line for line in own if line not in left]
     answer = " ".join(_claim(line) for line in decided[:_MOST]) or "Nothing is decided yet."
     more = len(decided) - _MOST
-    answer += f" And {more} more, below." if more > 0 else ""
+    answer += f" And {more} more under Claims." if more > 0 else ""
     following = next((f"for {line.id}, {line.why}." for line in left if "would decide it" in line.why), "")
     following = following or next((f"for {line.id}, {line.why}." for line in left), _larger(results, params))
-    size = f"{len(own)} claim{'s' * (len(own) > 1)}: {badge}"
+    size = f"{badge} of {len(own)} claim{'s' * (len(own) > 1)}"
     return Card(results.key, results.study.title, size, bool(told), answer, "", following)
 
 
 def _claim(line: Line) -> str:
     verb = {"SUPPORTED": "Supported", "REFUTED": "Refuted", "MIXED": "Different from width to width"}[line.verdict]
-    return f"{verb}: {line.statement[0].lower()}{line.statement[1:]} ({line.brief})."
+    alike = {part.split(": ")[-1] for part in line.brief.split(", ")} <= {line.verdict.lower()}
+    effect = "in every group" if alike else line.brief
+    return f"{verb}: {line.statement[0].lower()}{line.statement[1:]} ({effect})."
 
 
 def _of_seeds(results: StudyResults) -> Card:

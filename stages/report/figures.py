@@ -1,21 +1,16 @@
 """The figures of a study: differences and laws, rates, training curves, gaps, and what choosing small costs large."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from crossover.plots.difference import Apart, draw_apart
 from crossover.plots.house import Figure, Row, hover, layers, linear, log, only, panels, series, shades, widths, zero
+from stages.report.drawing import CELL, LOSS, cell_rows, labels, rows_of
+from stages.report.lead import difference, loss_against_compute, optimum_law
 from stages.report.results import StudyResults
-from stages.report.tables import RUNGS
 
-_CELL = ("recipe", "width", "settings", "seed", "cell")
-_LOSS = "held-out loss (nats/token)"
-_COMPUTE = "training compute, 6N × tokens (FLOP)"
-_APART = "Difference along compute"
 _DODGE = 0.02  # of a width, between series that share it
 
 
@@ -25,125 +20,6 @@ def study_figures(results: StudyResults) -> list[Figure]:
     return [figure for figure in drawn if figure is not None]
 
 
-def _cells(results: StudyResults, done: bool = True) -> pd.DataFrame:
-    """Runs with the columns that a hover tells."""
-    table = results.losses[results.losses["status"] == ("done" if done else "diverged")]
-    return table.assign(
-        name=table["recipe"], recipe=table["recipe"].map(results.label),
-        settings=table["axes"], cell=table["fingerprint"].str[:12],
-    )  # fmt: skip
-
-
-def _rows(layer: str, table: pd.DataFrame, **columns: str) -> list[dict[str, Any]]:
-    """Rows of a layer: the columns of a cell, and others under a new name."""
-    names = {**{name: name for name in _CELL if name in table}, **{old: new for new, old in columns.items()}}
-    values = (table[name].tolist() for name in names)
-    return [{"layer": layer, **dict(zip(names.values(), row, strict=True))} for row in zip(*values, strict=True)]
-
-
-def _labels(results: StudyResults, recipes: list[str] | dict[str, Any]) -> list[str]:
-    return [results.label(recipe) for recipe in recipes]
-
-
-def loss_against_compute(results: StudyResults) -> Figure | None:
-    """Every cell, the mean of each rung, and the law with its band, per recipe."""
-    laws = [recipe for recipe, found in results.fit["laws"].items() if found]
-    if not laws:
-        return None
-    cells = _cells(results)
-    rows: list[Row] = _rows("run", cells[cells["name"].isin(laws)], compute="flops_6n", loss="loss_validation")
-    for recipe in laws:
-        rows += [
-            {"layer": "mean", "recipe": results.label(recipe), "width": mean["width"], "compute": mean["flops_6n"],
-             "loss": mean["loss"]}
-            for mean in results.fit["means"][recipe]
-        ]  # fmt: skip
-    rows += _law_rows(results)
-    x = alt.X("compute:Q", **log(_COMPUTE))
-    y = alt.Y("loss:Q", **(linear(_LOSS) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
-    look = _look(results, laws)
-    colour = look["color"]
-    told = hover("recipe", "width", **{"loss": ".4f", "compute": ".3e"})
-    chart = layers(
-        rows,
-        only("law").mark_area(opacity=0.13).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
-        only("law").mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour),
-        only("mean").mark_point(size=70, filled=True).encode(x=x, y=y, **look, tooltip=told),
-        only("run").mark_point(size=14, opacity=0.5).encode(x=x, y=y, **look, tooltip=[*hover(*_CELL), *told[2:]]),
-    )
-    caption = "Every run (small), the mean of each width (large), and the law with its 90% band."
-    return Figure(f"{results.key}-laws", "Loss against compute", caption, chart, rows)
-
-
-def _law_rows(results: StudyResults) -> list[Row]:
-    """Laws of recipes with three widths or more: through two points any goes."""
-    return [
-        {"layer": "law", "name": recipe, "recipe": results.label(recipe), "compute": point["x"],
-         **{name: point[name] for name in ("loss", "low", "high")}}
-        for recipe, found in results.fit["laws"].items()
-        if found and len(results.fit["means"][recipe]) >= RUNGS
-        for point in found[0]["line"]
-    ]  # fmt: skip
-
-
-def _look(results: StudyResults, recipes: Iterable[str]) -> dict[str, Any]:
-    """Colour and shape of recipes: the same in every figure of the study."""
-    return series(_labels(results, list(recipes)), "recipe", _labels(results, results.study.recipes))
-
-
-def difference(results: StudyResults) -> Figure | None:
-    """The figure of an answer: every pair along compute, its seeds, and below it the runs and laws of its recipes."""
-    pairs = results.fit["comparisons"]
-    return draw_apart(_apart(results, pairs), f"{results.key}-difference", _APART) if pairs else None
-
-
-def lead_figure(results: StudyResults) -> Figure | None:
-    """The same, large, with the losses of both recipes."""
-    if pairs := results.fit["comparisons"][:1]:
-        return draw_apart(_apart(results, pairs), f"{results.key}-lead", _APART)
-    return card_figure(results)
-
-
-def card_figure(results: StudyResults) -> Figure | None:
-    """One small figure that shows the answer of the study."""
-    if pairs := results.fit["comparisons"][:1]:
-        return draw_apart(_apart(results, pairs), f"{results.key}-small", _APART, small=True)
-    kinds = (optimum_law, loss_against_compute, learning_rate_bowls)
-    found = next((figure for kind in kinds if (figure := kind(results))), None)
-    return found and replace(found, name=f"{results.key}-small")
-
-
-def _apart(results: StudyResults, pairs: list[dict[str, Any]]) -> Apart:
-    named = [{**pair, "a": results.label(pair["a"]), "b": results.label(pair["b"])} for pair in pairs]
-    inside = {pair[end] for pair in pairs for end in "ab"}
-    cells = _cells(results)
-    rows: list[Row] = [
-        {"layer": "run", "kind": name, "x": x, "loss": loss}
-        for recipe, name, x, loss in zip(
-            cells["name"], cells["recipe"], cells["flops_6n"].tolist(), cells["loss_validation"].tolist(), strict=True
-        ) if recipe in inside
-    ]  # fmt: skip
-    rows += [row | {"kind": row["recipe"], "x": row["compute"]} for row in _law_rows(results) if row["name"] in inside]
-    seeds: list[Row] = []
-    for pair in pairs:
-        x, kind = {rung["name"]: rung["x"] for rung in pair["rungs"]}, _pair_name(results, pair)
-        seeds += [{**row, "kind": kind, "x": x[row["size"]]} for row in _seed_differences(results, pair)]
-    return Apart(named, (_COMPUTE, "held-out loss (nats)"), rows, _labels(results, results.study.recipes), seeds)
-
-
-def _pair_name(results: StudyResults, pair: dict[str, Any]) -> str:
-    return f"{results.label(pair['b'])} − {results.label(pair['a'])}"
-
-
-def _seed_differences(results: StudyResults, pair: dict[str, str]) -> Iterator[dict[str, Any]]:
-    rows = results.losses[(results.losses["status"] == "done") & ~results.losses["structural_pair"]]
-    table = rows.pivot_table(index=["width", "seed"], columns="recipe", values="loss_validation")
-    if not {pair["a"], pair["b"]} <= set(table):
-        return
-    for (width, seed), value in (table[pair["b"]] - table[pair["a"]]).dropna().items():
-        yield {"layer": "seed", "size": str(width), "seed": int(seed), "difference": float(value)}
-
-
 def learning_rate_bowls(results: StudyResults) -> Figure | None:
     """Loss against learning rate per recipe, width and batch, with optima, edges and divergences."""
     if not results.fit["optima"]:
@@ -151,11 +27,11 @@ def learning_rate_bowls(results: StudyResults) -> Figure | None:
     rows: list[Row] = [*_bowls(results), *_stars(results)]
     names = list(dict.fromkeys(row["series"] for row in sorted(rows, key=lambda row: float(row["order"]))))
     rates = sorted({row["lr"] for row in rows if row["layer"] == "mean"})
-    x, y = alt.X("lr:Q", **log("peak learning rate", ".2g", rates)), alt.Y("loss:Q", **linear(_LOSS))
+    x, y = alt.X("lr:Q", **log("peak learning rate", ".2g", rates)), alt.Y("loss:Q", **linear(LOSS))
     colour = alt.Color("series", type="ordinal", scale=shades(names))
-    told, here = hover(*_CELL, lr=".4g", loss=".4f"), hover("recipe", "series", "note", lr=".4g", loss=".4f")
+    told, here = hover(*CELL, lr=".4g", loss=".4f"), hover("recipe", "series", "note", lr=".4g", loss=".4f")
     chart = panels(
-        rows, "recipe", _labels(results, results.fit["optima"]),
+        rows, "recipe", labels(results, results.fit["optima"]),
         only("mean").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=colour),
         only("run").mark_point(size=12, opacity=0.6).encode(x=x, y=y, color=colour, tooltip=told),
         only("diverged").mark_point(size=60, shape="cross", angle=45).encode(x=x, y=y, color=colour, tooltip=told[:-1]),
@@ -171,17 +47,17 @@ def learning_rate_bowls(results: StudyResults) -> Figure | None:
 
 
 def _bowls(results: StudyResults) -> Iterator[Row]:
-    cells, lost = _cells(results), _cells(results, done=False)
+    cells, lost = cell_rows(results), cell_rows(results, done=False)
     keys = ["recipe", "width", "batch"]
     for key, group in cells[cells["name"].isin(results.fit["optima"])].groupby(keys, sort=False):
         named = _bowl(results, int(key[1]), int(key[2]))
         means = group.groupby("lr")["loss_validation"].mean()
         for lr, loss in means.items():
             yield {"layer": "mean", "recipe": key[0], **named, "lr": lr, "loss": loss}
-        for row in _rows("run", group, lr="lr", loss="loss_validation"):
+        for row in rows_of("run", group, lr="lr", loss="loss_validation"):
             yield {**row, **named}
         gone = lost[(lost[keys] == list(key)).all(axis=1)]
-        for row in _rows("diverged", gone, lr="lr"):
+        for row in rows_of("diverged", gone, lr="lr"):
             yield {**row, **named, "loss": float(means.max())}
 
 
@@ -216,38 +92,6 @@ def _stars(results: StudyResults) -> Iterator[Row]:
                 yield {"layer": "optimum", **known, **place, "note": "vertex of the parabola"}
 
 
-def optimum_law(results: StudyResults) -> Figure | None:
-    """The best learning rate against width, per recipe, with the law across widths."""
-    optima = {recipe: found for recipe, found in results.fit["optima"].items() if len(found["cells"]) > 1}
-    if not optima:
-        return None
-    rows: list[Row] = []
-    for recipe, found in optima.items():
-        known = {"recipe": results.label(recipe)}
-        ladder = [cell["at"]["width"] for cell in found["cells"]]
-        rows += [
-            {"layer": "edge" if cell["optimum"] is None else "optimum", **known, "width": width,
-             "lr": cell["best_lr"] if cell["optimum"] is None else cell["optimum"]}
-            for width, cell in zip(ladder, found["cells"], strict=True)
-        ]  # fmt: skip
-        if found["law"] is not None:
-            c, p = (found["law"]["params"][name]["value"] for name in ("c", "p"))
-            rows += [{"layer": "law", **known, "width": width, "lr": c * width**p} for width in ladder]
-    x, look = alt.X("width:Q", **widths(results.losses["width"])), _look(results, optima)
-    y = alt.Y("lr:Q", **log("best learning rate", ".2g"))
-    told = hover("recipe", "width", lr=".4g")
-    chart = layers(
-        rows,
-        only("law").mark_line(strokeWidth=1.3).encode(x=x, y=y, color=look["color"]),
-        only("optimum").mark_point(size=70, filled=True).encode(x=x, y=y, **look, tooltip=told),
-        only("edge").mark_point(size=90, strokeWidth=1.6).encode(x=x, y=y, **look, tooltip=told),
-    )
-    return Figure(
-        f"{results.key}-optima", "Best learning rate against width",
-        "Open: at the edge of its grid, only a bound.", chart, rows,
-    )  # fmt: skip
-
-
 def training_curves(results: StudyResults) -> Figure | None:
     """Mean training loss along the run, per recipe and width."""
     rows: list[Row] = list(_curves(results))
@@ -276,7 +120,7 @@ def collapse(results: StudyResults) -> Figure | None:
     y = alt.Y("normalised:Q", **linear("(loss − floor) / (final − floor)"))
     return Figure(
         f"{results.key}-collapse", "Do training curves collapse?",
-        "One curve for all widths is a recipe that scales; a fan is a warning (Qiu et al. 2025).",
+        "One curve for all widths: a recipe that scales (Qiu et al. 2025).",
         _by_width(results, rows, x, y, hover("recipe", "width", normalised=".4f", progress=".0%")), rows,
     )  # fmt: skip
 
@@ -302,7 +146,7 @@ def _by_width(results: StudyResults, rows: list[Row], x: alt.X, y: alt.Y, told: 
     known = sorted({row["width"] for row in rows})
     colour = alt.Color("width", type="ordinal", scale=shades(known), legend=alt.Legend(title="width"))
     present = {row["recipe"] for row in rows}
-    order = [name for name in _labels(results, results.fit["means"]) if name in present]
+    order = [name for name in labels(results, results.fit["means"]) if name in present]
     line = only("curve").mark_line(strokeWidth=1.4).encode(x=x, y=y, color=colour)
     dots = only("curve").mark_circle(size=60, opacity=0).encode(x=x, y=y, tooltip=told)
     return panels(rows, "recipe", order, line, dots)
@@ -323,7 +167,7 @@ def generalization_gap(results: StudyResults) -> Figure | None:
                      "gap": value["value"], "low": low, "high": high})  # fmt: skip
     x = alt.X("place:Q", **widths(results.losses["width"]))
     y = alt.Y("gap:Q", **linear("unseen − seen (nats/token)", "+.3f"))
-    look = series(names, "recipe", _labels(results, results.study.recipes))
+    look = series(names, "recipe", labels(results, results.study.recipes))
     chart = layers(
         rows,
         zero(),
@@ -334,7 +178,7 @@ def generalization_gap(results: StudyResults) -> Figure | None:
     )
     return Figure(
         f"{results.key}-gap", "Generalization gap",
-        "Loss on text that the model had not seen less loss on text it trained on: only this is memorisation.", chart,
+        "Loss on unseen less loss on seen text: memorisation.", chart,
         rows,
     )  # fmt: skip
 
@@ -369,18 +213,13 @@ def rank_flips(results: StudyResults) -> Figure | None:
     )  # fmt: skip
     return Figure(
         f"{results.key}-regret", "What choosing at one width costs at another",
-        "Nats that the best recipe of one width (rows) loses to the best at another. " + _choices(results, best), chart,
-        rows,
+        "Nats that the best recipe of one width (row) loses at another.", chart, rows,
     )  # fmt: skip
-
-
-def _choices(results: StudyResults, best: "pd.Series[str]") -> str:
-    return "Best: " + "; ".join(f"{results.label(name)} at width {width}" for width, name in best.items()) + "."
 
 
 def laws_alone(results: StudyResults) -> Figure | None:
     """Loss against compute where no difference shows it."""
-    return None if results.fit["comparisons"] else loss_against_compute(results)
+    return None if results.fit["comparisons"] or "epochs" in results.study.axes else loss_against_compute(results)
 
 
 _FIGURES: list[Callable[[StudyResults], Figure | None]] = [

@@ -12,8 +12,9 @@ from crossover.ledger.words import track_words
 from crossover.plots.house import Figure
 from crossover.plots.page import Shown, load_template, page, show
 from stages.report.card import make_card
-from stages.report.figures import card_figure, lead_figure, study_figures
+from stages.report.figures import study_figures
 from stages.report.forest import WIDTH, at, forest
+from stages.report.lead import card_figure, lead_figure
 from stages.report.regimes import cures_words
 from stages.report.results import StudyResults
 from stages.report.tables import failures, made_from, notes, study_tables

@@ -23,7 +23,7 @@ def regimes(studies: dict[str, StudyResults], verdicts: list[dict[str, Any]]) ->
         return []
     return [
         _ridge(read_json(path, "run `dvc repro ridge`")),
-        _small_data(studies["regimes"]),
+        small_data(studies["regimes"]),
         _fresh_data(studies["skydiving"]),
         _cures(verdicts),
     ]
@@ -94,7 +94,8 @@ def _ridge(found: dict[str, Any]) -> Figure:
     )  # fmt: skip
 
 
-def _small_data(results: StudyResults) -> Figure:
+def small_data(results: StudyResults) -> Figure:
+    """Loss of the recipe `base` on seen and unseen text, against passes over it."""
     table = results.losses[(results.losses["status"] == "done") & (results.losses["recipe"] == "base")]
     table = table.assign(passes=(table["tokens"] / table["unique_tokens"]).round())
     rows = list(_parts(table, "passes"))

@@ -82,15 +82,15 @@ def rates_table(results: StudyResults) -> Table:
 
 def laws_table(results: StudyResults) -> Table:
     """Loss against compute of recipes with three widths or more, and how the next width was told from those below."""
-    out = table("Laws of compute", "recipe", "parameters [90%]", "residual (nats)", "next width, told from those below")
+    out = table("Laws of compute", "recipe", "exponent [90%]", "residual (nats)", "next width, told from those below")
     for recipe, laws in results.fit["laws"].items():
         if not laws or len(results.fit["means"][recipe]) < RUNGS:
             continue
         law = laws[0]
-        params = (f"{name} = {short(item['value'])} {span(item['ci'])}" for name, item in law["params"].items())
+        power = f"{law['params']['a']['value']:.3f} {span(law['params']['a']['ci'], 3)}"
         told = law["rollout"]
         error = "–" if not told else f"{told['mean_absolute_relative_error']:.2%} off in {len(told['rows'])}"
-        out.add(results.label(recipe), ", ".join(params), f"{law['rms_residual']:.4f}", error)
+        out.add(results.label(recipe), power, f"{law['rms_residual']:.4f}", error)
     return out
 
 
@@ -152,5 +152,6 @@ def failures(results: StudyResults) -> Iterator[str]:
 
 
 def notes(results: StudyResults) -> list[str]:
-    """What comparisons of the study are flagged with, each once."""
-    return list(dict.fromkeys(flag for pair in results.fit["comparisons"] for flag in pair["flags"]))
+    """What comparisons of the study are flagged with, each once; where both are one run the figure shows."""
+    flags = (flag for pair in results.fit["comparisons"] for flag in pair["flags"])
+    return [flag for flag in dict.fromkeys(flags) if not flag.startswith("the recipes are the same run")]

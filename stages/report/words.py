@@ -93,10 +93,10 @@ def _who(difference: dict[str, Any], a: str, b: str) -> str:
     low, high = difference["ci"]
     span = f"[{abs(high):.3f}, {abs(low):.3f}]" if high < 0 else f"[{low:.3f}, {high:.3f}]"
     if high < 0:
-        return f"{b} is better by {-value:.3f} nats {span}"
+        return f"{b} is better than {a} by {-value:.3f} nats {span}"
     if low > 0:
-        return f"{a} is better by {value:.3f} nats {span}"
-    return f"it is undecided whether {a} or {b} is better ({b} − {a} = {value:+.3f} nats [{low:+.3f}, {high:+.3f}])"
+        return f"{a} is better than {b} by {value:.3f} nats {span}"
+    return f"it is undecided whether {a} or {b} is better ({value:+.3f} nats [{low:+.3f}, {high:+.3f}])"
 
 
 def law_words(results: StudyResults) -> list[tuple[str, str]]:
