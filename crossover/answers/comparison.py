@@ -17,6 +17,8 @@ from crossover.runs.table import LeftOut
 if TYPE_CHECKING:
     from crossover.plots.house import Figure
 
+_RIVALS = 5  # that one figure holds
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -221,4 +223,12 @@ class Comparisons(Answer):
 
     def draw(self) -> "Figure":
         """The difference of each pair along x, on to the target, and below it what each recipe comes to."""
-        return draw_pairs(self.pairs, self.runs, (self.x, self.loss), "compare", "Difference between recipes")
+        pairs = self.pairs if self.best is None else _of_the_best(self.pairs, self.best)
+        return draw_pairs(pairs, self.runs, (self.x, self.loss), "compare", "Difference between recipes")
+
+
+def _of_the_best(pairs: list[Comparison], best: Best) -> list[Comparison]:
+    """The chosen recipe against its likeliest rivals."""
+    order = {arm.recipe: place for place, arm in enumerate(sorted(best.arms, key=lambda arm: -arm.p_best))}
+    mine = [pair for pair in pairs if best.choose in (pair.a, pair.b)]
+    return sorted(mine, key=lambda pair: max(order.get(pair.a, len(order)), order.get(pair.b, len(order))))[:_RIVALS]

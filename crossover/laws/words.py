@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def number(value: float | None, digits: int = 5) -> str:
     """A number, or a dash."""
-    return "–" if value is None else f"{value:.{digits}g}"
+    return "–" if value is None else short(value, digits)
 
 
 def percent(share: float | None, form: str = ".4%") -> str:
@@ -26,7 +26,7 @@ def span(ci: tuple[float | None, ...] | None, digits: int = 4, sign: str = "") -
     """An interval whose ends may be missing."""
     if ci is None:
         return "none"
-    ends = ["no end" if end is None else f"{end:{sign}.{digits}g}" for end in ci]
+    ends = ["no end" if end is None else short(end, digits, sign) for end in ci]
     return f"[{ends[0]}, {ends[1]}]"
 
 

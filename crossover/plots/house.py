@@ -6,6 +6,7 @@ the same form as SVG and PDF.
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ Row = dict[str, Any]
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A"]  # Okabe and Ito's
 SHAPES = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right"]
 _WIDTH, _HEIGHT = 440, 260
+_CLIP = re.compile(r"(?<=[\"#])clip(\d+)")
 _ROWS = alt.NamedData("rows")
 """A chart is over rows by this name, put in when it is done: Altair would check each of them against its schema."""
 
@@ -53,8 +55,10 @@ class Figure:
         return buffer.getvalue()
 
     def svg(self) -> str:
-        """For a paper or a README."""
-        return vl_convert.vegalite_to_svg(self._paper())
+        """For a paper or a README; the same text whatever was drawn before it, whose clips are counted on."""
+        text = vl_convert.vegalite_to_svg(self._paper())
+        numbers = {name: str(i) for i, name in enumerate(dict.fromkeys(_CLIP.findall(text)))}
+        return _CLIP.sub(lambda match: f"clip{numbers[match[1]]}", text)
 
     def pdf(self) -> bytes:
         """For a paper."""

@@ -41,7 +41,7 @@
     hero.classList.remove("hero");
     asked.classList.add("hero");
     hero.before(asked);
-    scrollTo(0, 0);
+    addEventListener("load", () => requestAnimationFrame(() => scrollTo(0, 0)));  // after the browser's own
   }
 
   const figures = [...document.querySelectorAll("figure")];

@@ -84,7 +84,7 @@ def _badge(difference: dict[str, Any] | None, a: str, b: str) -> tuple[str, bool
         return f"{b if value < 0 else a} ahead by {abs(value):.3f} nats, one seed", False
     if ends[0] <= 0 <= ends[1]:
         return "no difference shown", False
-    return f"{b if value < 0 else a} better by {abs(value):.3f} nats", True
+    return f"{f'{b} beats {a}' if value < 0 else f'{a} beats {b}'} by {abs(value):.3f} nats", True
 
 
 def _next_runs(results: StudyResults, pair: dict[str, Any], params: Params) -> str:

@@ -81,8 +81,9 @@ def _place(place: dict[str, Any]) -> str:
     return f"{short(place['value'], 2)} FLOP" + (f" {_span(place['ci'])}" if place["ci"] else "")
 
 
-def _span(ci: list[float | None], form: str = ".2g") -> str:
-    low, high = (f"{end:{form}}" if end is not None else "no bound" for end in ci)
+def _span(ci: list[float | None], form: str = "") -> str:
+    """With two digits where no form is given."""
+    low, high = ("no bound" if end is None else f"{end:{form}}" if form else short(end, 2) for end in ci)
     return f"[{low}, {high}]"
 
 

@@ -22,7 +22,8 @@ def losses(recipes: dict[str, float], meeting: int | None = None, lrs: tuple[flo
                     flops = 1e5 * width**4
                     rows.append(
                         {
-                            "study": "s", "scale": "c", "recipe": recipe, "axes": "{}" if len(lrs) == 1 else f"{lr}",
+                            "study": "s", "scale": "c", "recipe": recipe,
+                            "axes": "{}" if len(lrs) == 1 else json.dumps({"lr": lr}),
                             "width": width, "seed": seed, "lr": lr, "status": "done", "loss_init": 5.5,
                             "loss_validation": 4 * (width / 24) ** -exponent + (0 if width == meeting else away),
                             "loss_seen": 3.0, "loss_fresh": 3.1, "batch": 16, "structural_pair": width == meeting,

@@ -19,7 +19,7 @@ from stages.report.page import render
 from stages.report.results import StudyResults
 from stages.study.params import Study
 from tests.fit.test_study import losses
-from tests.report.test_page import VERDICTS, results
+from tests.report.test_page import PARAMS, TOKENS, VERDICTS, results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -50,7 +50,7 @@ def sweep() -> StudyResults:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(render([results("<i>Which?</i>"), sweep()], {"passed": True, "rules": []}, VERDICTS, []))
+    path.write_text(render([results("<i>Which?</i>"), sweep()], TOKENS, VERDICTS, [], PARAMS))
     return path
 
 
@@ -68,13 +68,22 @@ def opened(browser: Browser, path: Path, size: dict[str, int] = WIDE, **options:
     return page, said
 
 
+def unfold(page: Page) -> None:
+    """Open every fold, and wait until its figures are drawn."""
+    page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    for figure in page.locator("figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".chart.drawn").wait_for()
+
+
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_everything_draws_with_no_network_and_no_word_on_the_console(
     browser: Browser, path: Path, size: dict[str, int]
 ) -> None:
     page, said = opened(browser, path, size)
+    unfold(page)
     figures = page.locator("figure")
-    assert figures.count() == 10
+    assert figures.count() == 11
     for index in range(figures.count()):
         figure = figures.nth(index)
         assert figure.locator(".chart svg path, .chart svg line").count() > 5, figure.get_attribute("id")
@@ -85,43 +94,72 @@ def test_everything_draws_with_no_network_and_no_word_on_the_console(
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
+def test_the_first_screen_answers(browser: Browser, path: Path) -> None:
+    """Who wins with the interval, how sure, what next, and the figure: within 900 pixels, wide and on a phone."""
+    for size in ({"width": 1440, "height": 900}, {"width": 390, "height": 844}):
+        page, _ = opened(browser, path, size)
+        hero = page.locator(".hero")
+        parts = {"badge": ".badge", "answer": ".lead", "sure and next": ".more >> nth=-1", "figure": "figure svg"}
+        for name, selector in parts.items():
+            box = hero.locator(selector).first.bounding_box()
+            assert box["y"] + box["height"] <= 900, (size["width"], name, box)
+        words = hero.inner_text()
+        assert re.search(r"by 0\.\d{3} nats \[0\.\d{3}, 0\.\d{3}\]", words)
+        assert "P(better)" in words
+        assert "Next: " in words
+
+
+def test_the_study_that_was_run_comes_first(browser: Browser, path: Path) -> None:
+    page = browser.new_context(viewport=WIDE, offline=True).new_page()
+    page.goto(f"{path.as_uri()}#sweep-c")
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    assert page.locator(".card").evaluate_all("all => all.map(one => one.id)") == ["sweep-c", "s-c"]
+    assert page.locator(".hero").get_attribute("id") == "sweep-c"
+    assert page.evaluate("scrollY") == 0
+
+
 def test_hover_names_the_cell(browser: Browser, path: Path) -> None:
     page, _ = opened(browser, path)
-    points = page.locator("#s-c-laws .layer_3_marks path")
+    unfold(page)
+    points = page.locator("#s-c-lead g[class*=concat_1_layer_2_marks] path")
     points.first.scroll_into_view_if_needed()
     told = []
     for index in range(points.count()):  # some lie below others
         points.nth(index).hover(force=True)
         told.append(page.locator("#vg-tooltip-element.visible").inner_text())
-    assert all({"recipe", "width", "seed", "cell", "loss"} <= set(words.split()) for words in told)
+    assert all({"kind", "width", "seed", "cell", "loss"} <= set(words.split()) for words in told)
     assert any("<b>A</b>" in words for words in told)  # a label is text
 
 
 def test_tables_sort_by_number_and_by_keyboard(browser: Browser, path: Path) -> None:
     page, _ = opened(browser, path)
-    table = page.get_by_role("region", name="s-c, paired differences")
-    header = table.get_by_role("columnheader", name="difference")
+    table = page.get_by_role("region", name="s-pocket, claims")
+    header = table.get_by_role("columnheader").nth(2)
     header.get_by_role("button").focus()
     page.keyboard.press("Enter")
     assert header.get_attribute("aria-sort") == "ascending"
-    cells = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
-    values = [float(text) for text in cells if text[0] in "+-"]
+    cells = table.locator("tbody tr td:nth-child(3)").all_inner_texts()
+    values = [float(text.split()[0]) for text in cells if text[0] in "+-"]
     assert values == sorted(values)
     assert len(values) == 3
     page.keyboard.press("Enter")
     assert header.get_attribute("aria-sort") == "descending"
+    plot = table.get_by_role("columnheader", name="effect against what matters")
+    plot.get_by_role("button").click()
+    assert plot.get_attribute("aria-sort") == "ascending"
 
 
 def test_missing_cells_sort_last_and_large_numbers_by_size(browser: Browser, path: Path) -> None:
     page, _ = opened(browser, path)
-    cells = page.get_by_role("region", name="sweep-c, cells")
+    unfold(page)
+    cells = page.get_by_role("region", name="sweep-c, Held-out loss over seeds")
     button = cells.get_by_role("button", name=re.compile("^width")).last
     last = f"tbody tr td:nth-child({cells.locator('thead th').count()})"
     for _ in range(2):
         button.click()
         shown = cells.locator(last).all_inner_texts()
         assert "diverged" in shown[-1]
-    values = [float(text.split()[0]) for text in shown[:-1]]
+    values = [float(text.split(",")[0]) for text in shown[:-1]]
     assert values == sorted(values, reverse=True)
 
 
@@ -130,8 +168,9 @@ def test_a_turned_phone_draws_once_more(browser: Browser, path: Path) -> None:
     for width in (740, 360, 740):
         page.set_viewport_size({"width": width, "height": 500})
     page.wait_for_timeout(1500)
-    assert page.locator("figure .chart svg").count() == page.locator("figure").count()
-    assert page.locator("#s-c-laws .chart svg").bounding_box()["width"] > 400
+    shown = page.locator("figure:not(details figure)")
+    assert shown.locator(".chart svg").count() == shown.count() == 2
+    assert page.locator("#s-c-lead .chart svg").bounding_box()["width"] > 400
     assert said == []
 
 
@@ -145,19 +184,20 @@ def test_themes(browser: Browser, path: Path) -> None:
     assert page.evaluate(colour) == "rgb(255, 255, 255)"
     page.get_by_role("button", name="Theme: light").click()
     assert page.evaluate(colour) == dark != "rgb(255, 255, 255)"
-    ink = page.locator("#s-c-laws .chart svg text").first.evaluate("node => getComputedStyle(node).fill")
+    ink = page.locator("#s-c-lead .chart svg text").first.evaluate("node => getComputedStyle(node).fill")
     assert ink == page.evaluate("getComputedStyle(document.body).color")
 
 
 def test_figures_can_be_saved_as_data_and_as_a_picture(browser: Browser, path: Path) -> None:
     page, _ = opened(browser, path)
+    unfold(page)
     saved = {}
     for kind in ("CSV", "SVG"):
         with page.expect_download() as download:
             page.locator("#s-c-difference").get_by_role("button", name=kind).click()
         saved[download.value.suggested_filename] = Path(download.value.path()).read_text()
     table = pd.read_csv(path.parent / _write(path.parent / "d.csv", saved["s-c-difference.csv"]))
-    assert set(table["layer"]) == {"mean", "seed", "met"}
+    assert {"rung", "seed", "met", "curve", "target", "run", "law"} <= set(table["layer"])
     assert saved["s-c-difference.svg"].startswith("<svg")
 
 
@@ -172,7 +212,7 @@ def test_print_shows_every_figure_whole_and_in_light(browser: Browser, path: Pat
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     page.set_viewport_size({"width": 700, "height": 990})  # a sheet's width, the figures still those of the screen
     page.emulate_media(media="print")
-    ends = page.locator("figure").evaluate_all(
+    ends = page.locator("figure:not(details figure)").evaluate_all(
         "all => all.map(one => [one.querySelector('.chart svg').getBoundingClientRect().right,"
         " one.getBoundingClientRect().right])"
     )
@@ -185,6 +225,7 @@ def test_print_shows_every_figure_whole_and_in_light(browser: Browser, path: Pat
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_violation_of_accessibility(browser: Browser, path: Path, scheme: str) -> None:
     page, _ = opened(browser, path, color_scheme=scheme, bypass_csp=True)
+    unfold(page)
     found = Axe().run(page).response["violations"]
     serious = [item for item in found if item["impact"] in ("serious", "critical")]
     assert serious == [], json.dumps([[item["id"], item["nodes"][0]["html"][:300]] for item in serious])
@@ -193,11 +234,12 @@ def test_no_serious_violation_of_accessibility(browser: Browser, path: Path, sch
 def test_two_thousand_cells_stay_small_and_quick(browser: Browser, tmp_path: Path) -> None:
     """20 recipes, 10 widths, 10 seeds; the time is measured by `make bench`, the size here."""
     path = tmp_path / "large.html"
-    path.write_text(render([large()], {"passed": True, "rules": []}, [], []))
+    path.write_text(render([large()], TOKENS, [], [], PARAMS))
     assert path.stat().st_size < 5e6
     page, said = opened(browser, path)
     assert said == []
-    assert page.locator("#large-c-laws .mark-symbol path").count() >= 2000
+    unfold(page)
+    assert page.locator("#large-c-difference .mark-symbol path").count() >= 1000
 
 
 def large() -> StudyResults:

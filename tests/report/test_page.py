@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,13 +14,18 @@ import pandas as pd
 import pytest
 
 from crossover.base.files import write_json
+from crossover.base.numerals import short
 from crossover.ledger.scoring import score_all
+from crossover.plots.house import COLOURS
 from stages.fit.study import fit_study
+from stages.report.card import Card, make_card
 from stages.report.figures import study_figures
+from stages.report.forest import WIDTH, at, forest
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
 from stages.report.results import StudyResults
-from stages.report.words import _best_rate, answers, crossing, headline
+from stages.report.tables import cells_table, laws_table, pairs_table, rates_table
+from stages.report.words import crossing, headline
 from stages.study.params import Study, load_params
 from tests.conftest import REPOSITORY
 from tests.fit.test_study import losses
@@ -89,9 +95,17 @@ class _Links(HTMLParser):
         self.outside += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith(("data:", "#"))]
 
 
+PARAMS = load_params(REPOSITORY / "params.yaml")
+TOKENS: dict[str, Any] = {"passed": True, "rules": []}
+
+
+def card(shown: StudyResults, verdicts: list[dict[str, Any]] | None = None) -> Card:
+    return make_card(shown, verdicts or [], PARAMS)
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render([results("<script>alert(1)</script>")], {"passed": True, "rules": []}, VERDICTS, [])
+    return render([results("<script>alert(1)</script>")], TOKENS, VERDICTS, [], PARAMS)
 
 
 def test_self_contained_and_escaped(page: str) -> None:
@@ -102,7 +116,7 @@ def test_self_contained_and_escaped(page: str) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;b&gt;A&lt;/b&gt;" in page
     assert "<b>A" not in page.replace("\\u003cb>A", "")  # nor in the data of a figure
-    assert page.count("<figure ") == page.count("<figcaption>") == 6
+    assert page.count("<figure ") == page.count("<figcaption>") == 6  # one that answers, five that are folded
     assert len(page) < 1.3e6
 
 
@@ -115,23 +129,33 @@ def test_the_policy_admits_these_scripts_and_nothing_else(page: str) -> None:
     assert hashes == set(re.findall(r"'sha256-([^']+)'", policy))
 
 
-def test_verdicts_lead_the_page(page: str) -> None:
-    assert page.index("Claims and verdicts") < page.index("Cells: mean held-out loss")
+def test_the_answer_leads_the_page_and_claims_come_as_a_forest(page: str) -> None:
+    order = [
+        page.index(text) for text in ('class="badge', "Next:", 'id="s-c-lead"', "Figures and tables", 'id="claims"')
+    ]
+    assert order == sorted(order)
     assert "5 claims: 1 supported, 1 refuted, 1 different from group to group, 2 inconclusive; 3 had a power" in page
     assert "of the 4 that could be asked up to 0.2; 4 hold all at once (Holm)" in page
     assert "&lt;i&gt;b&lt;/i&gt; wins" in page
-    assert (
-        '<td class="verdict supported">SUPPORTED</td><td>lower</td><td>meaningful</td>'
-        "<td>-0.0861 [-0.105, -0.067] nats</td><td>yes (-0.1 nats)</td><td>0.96 at -0.03, 0.99 at the paper" in page
-    )
-    assert "<td>higher than -1</td>" in page
-    assert "-0.7 [-0.9, -0.2] octaves" in page  # an effect is shown where it is, not less the claim's centre
-    assert "width 16 -0.9 [-1.1, -0.7], width 32 +3.1 [+2.9, +3.3] nats" in page  # and no mean of widths that differ
-    assert "By group: width 16 -0.9 SUPPORTED, width 32 +3.1 REFUTED." in page
-    assert "standard error 0.01, of which the text" in page
-    assert "Not decided: not measurable here: no pair crosses." in page
-    order = [page.index(f"{name} (pocket):") for name in ("C9", "R1", "C6", "C6b", "C10")]
-    assert order == sorted(order)  # what is refuted stands first
+    assert "Paper: yes (-0.1 nats). Power 0.96 at -0.03, 0.99 at the paper" in page
+    assert '<td>-0.0861 [-0.105, -0.067] nats</td><td class="verdict supported">SUPPORTED</td>' in page
+    assert "<td>-0.7 [-0.9, -0.2] octaves</td>" in page  # an effect is shown where it is, not less the claim's centre
+    assert "Open: not measurable here: no pair crosses." in page
+
+
+def test_a_forest_shows_effects_in_multiples_of_what_matters() -> None:
+    rows = {row.line.id: row for row in forest(VERDICTS)["s-pocket"]}
+    assert list(rows) == ["C9", "R1", "C6", "C6b", "C10"]  # what is refuted stands first
+    (mark,) = rows["C6"].marks
+    assert [mark.low, mark.value, mark.high] == [at(value / 0.03) for value in (-0.105, -0.0861, -0.067)]
+    assert (rows["C6"].band, mark.verdict, rows["C6"].place) == (True, "supported", pytest.approx(-2.87))
+    assert [mark.verdict for mark in rows["R1"].marks] == ["supported", "refuted"]  # and no mean of groups that differ
+    assert rows["C10"].marks == []
+    assert (at(0.0), at(1e9), at(-1e9)) == (WIDTH / 2, WIDTH, 0.0)
+    assert at(1.0) - at(0.0) == pytest.approx(at(0.0) - at(-1.0))
+    open_end = verdict(effect={"value": -0.03, "se": 0.1, "ci": [None, 0.0]})
+    (mark,) = forest([open_end])["s-pocket"][0].marks
+    assert (mark.low, mark.high) == (0.0, WIDTH / 2)
 
 
 def test_findings_say_the_same_in_markdown() -> None:
@@ -171,7 +195,7 @@ def test_the_map_of_regimes_needs_its_studies(tmp_path: Path, monkeypatch: pytes
 
 def test_the_answer_says_who_leads_above_the_meeting_point_and_whether_that_grows() -> None:
     shown = results()
-    assert headline(shown).startswith("Above width 24, where the two are one run, b is better by 0.0")
+    assert headline(shown).startswith("Above width 24, where the two are one run, b is better than <b>A</b> by 0.0")
     assert "and the lead grows by 0.010 nats per doubling of compute [0.009, 0.011]" in headline(shown)
     shown.fit["comparisons"][0]["trend"] = {"value": 0.01, "se": 0.001, "ci": [0.005, 0.015]}
     assert "and the lead shrinks by 0.010 nats per doubling of compute [0.005, 0.015]" in headline(shown)
@@ -179,53 +203,110 @@ def test_the_answer_says_who_leads_above_the_meeting_point_and_whether_that_grow
     assert "whether that lead grows is open (-0.010 nats per doubling of compute [-0.050, +0.030])" in headline(shown)
 
 
-def test_answers_state_side_size_and_reach() -> None:
-    text = " ".join(answers(results()))
-    assert "b is better by 0.0" in text
-    assert "<b>A</b> is better by 0.0" in text
-    assert "The sign changes across width 24, where the two are the same run by construction." in text
-    assert "Nothing is claimed beyond width 48." in text
-    assert "undecided" in " ".join(answers(results(exponent=0.3)))
+def test_a_card_states_side_size_and_what_next() -> None:
+    found = card(results())
+    assert re.fullmatch(r"b beats <b>A</b> by 0\.0\d\d nats", found.badge)
+    assert found.sure
+    assert "b is better than <b>A</b> by 0.0" in found.answer
+    assert "The sign changes across width 24, where the two are the same run by construction." in found.answer
+    assert re.match(r"At 10 times the compute choose b: P\(better\) (= 0\.\d{3}|above 0\.999)", found.confidence)
+    assert found.next
+    assert found.said() == [found.answer, found.confidence, f"Next: {found.next}"]
+    unsure = results(exponent=0.3)
+    above = next(side for side in unsure.fit["comparisons"][0]["sides"] if side["name"] == "above")
+    above["difference"]["ci"] = [-0.01, 0.02]
+    assert (card(unsure).badge, card(unsure).sure) == ("no difference shown", False)
+    assert "it is undecided whether <b>A</b> or b is better" in card(unsure).answer
+
+
+def test_the_next_run_is_one_that_may_turn_the_choice() -> None:
+    shown = results(exponent=0.3)
+    gap = shown.fit["comparisons"][0]["gap"]
+    gap["next_pair"] = {"x": shown.fit["comparisons"][0]["rungs"][-1]["x"], "regret": 0.004, "p_flip": 0.31}
+    assert card(shown).next == (
+        "one more seed of both at width 48; it turns that choice with probability 0.31 and leaves an expected regret "
+        "of 0.004 nats."
+    )
+    gap["next_pair"]["x"] *= 9
+    assert "9 times the largest" in card(shown).next
+    gap["next_pair"] = None
+    assert (
+        card(shown).next == "nothing more at this scale; `crossover plan --study s-c --scale desk` prices the next one."
+    )
+
+
+def test_a_study_of_claims_is_answered_by_them() -> None:
+    shown = replace(results(), key="lr_crossover-pocket", fit={**results().fit, "comparisons": []})
+    own = [verdict(study="lr_crossover"), verdict(id="C7", study="lr_crossover", verdict="INCONCLUSIVE",
+           why="the interval is too wide; if the effect stays, about 3 times the seeds would decide it"),
+           verdict(id="other", study="elsewhere")]  # fmt: skip
+    found = card(shown, own)
+    assert found.badge == "1 supported, 1 open of 2 claims"
+    assert found.answer == "Supported: <i>b</i> wins (-0.0861 [-0.105, -0.067] nats)."
+    assert "for C7, the interval is too wide; if the effect stays, about 3 times the seeds would" in found.next
+
+
+def test_a_study_of_seeds_is_answered_by_their_spread() -> None:
+    shown = results()
+    alone = replace(shown, fit={**shown.fit, "comparisons": []})
+    found = card(alone)
+    spread = shown.losses.groupby(["recipe", "axes", "width"])["loss_validation"].std()
+    assert found.badge == f"seeds alone: SD {spread.min():.3f} to {spread.max():.3f} nats"
+    assert "(n = 3)" in found.answer
 
 
 def test_a_crossover_is_told_with_its_set_and_its_widths() -> None:
     shown = results(exponent=0.4, meeting=None)
-    text = " ".join(answers(shown))
-    assert re.search(r"They cross near 3\.\d?e\+10 FLOP \[[\d.e+]+, [\d.e+]+\]; the sign changes between widths", text)
-    html = render([shown], {"passed": True, "rules": []}, VERDICTS, [])
-    assert "without the rung at " in html
-    assert "counting head and attention: crosses" in html
-    assert re.search(r"\d\.\d\d% off in \d+ run", html)
+    said = headline(shown)
+    assert re.search(r"They cross near 3\.?\d?e10 FLOP \[[\d.e]+, [\d.e]+\]; the sign changes between widths", said)
+    (row,) = pairs_table(shown).rows
+    assert row[0] == "b − <b>A</b>"
+    assert re.fullmatch(r"[+-]0\.\d{3} \[[+-]0\.\d{3}, [+-]0\.\d{3}\]", row[1])
+    assert row[-3].startswith("crosses")
+    assert re.match(r"\d\.\d+e10 \[", row[-2])
+    assert re.fullmatch(r"b, P (= 0\.\d{3}|above 0\.999)", row[-1])
+    html = render([shown], TOKENS, VERDICTS, [], PARAMS)
+    assert re.search(r"\d\.\d\d% off in \d", html)
+    shown.fit["comparisons"] = [{**shown.fit["comparisons"][0], "gap": None}]  # as in results of before
+    assert pairs_table(shown).rows[0][-1] == "–"
+    assert card(shown).confidence == ""
 
 
-def test_the_choice_beyond_the_runs_is_told_with_its_price_and_its_distance() -> None:
+def test_the_choice_beyond_the_runs_is_at_ten_times_their_compute() -> None:
     shown = results(exponent=0.4, meeting=None)
-    (pair,) = shown.fit["comparisons"]
-    gap = pair["gap"]
+    gap = shown.fit["comparisons"][0]["gap"]
     assert gap["x"] == 10 * shown.losses["flops_6n"].max()
     assert gap["lever_arm_decades"] == pytest.approx(1.0)
-    html = render([shown], {"passed": True, "rules": []}, VERDICTS, [])
-    assert "Which to choose at ten times the compute" in html
-    assert (
-        f"choose b: P = {'above 0.999' if gap['decision']['p'] > 0.999 else format(gap['decision']['p'], '.3g')}"
-        in html
-    )
-    shown.fit["comparisons"] = [{**pair, "gap": None}]  # as in results of before
-    assert "Which to choose" not in render([shown], {"passed": True, "rules": []}, VERDICTS, [])
+    assert card(shown).confidence.startswith("At 10 times the compute choose b")
+
+
+def test_cells_are_told_with_their_spread_over_seeds() -> None:
+    shown = results()
+    values = shown.losses[(shown.losses["recipe"] == "a") & (shown.losses["width"] == 48)]["loss_validation"]
+    row = next(row for row in cells_table(shown).rows if row[0] == "<b>A</b>")
+    mean, sd, se, n = map(float, row[-1].split(", "))
+    assert (mean, sd) == (pytest.approx(values.mean(), abs=6e-4), pytest.approx(values.std(ddof=1), abs=6e-4))
+    assert (se, n) == (pytest.approx(values.std(ddof=1) / 3**0.5, abs=6e-4), 3)
+    lost = shown.losses.copy()
+    lost.loc[lost.index[-1], "status"] = "diverged"
+    assert cells_table(replace(shown, losses=lost)).rows[-1][-1].startswith("✗ 1 of ")
+
+
+def test_a_failed_gate_is_told_on_the_card() -> None:
+    gate = {
+        "passed": False,
+        "rules": [{"rule": "losses are finite", "passed": False, "stops": True, "offenders": ["x"]}],
+    }
+    html = render([replace(results(), gate=gate)], TOKENS, [], [], PARAMS)
+    assert "<b>The gate on losses failed:</b> losses are finite: x" in html
 
 
 def test_the_record_of_forecasts_is_shown_where_there_is_one() -> None:
-    tokens = {"passed": True, "rules": []}
     for nothing in (None, score_all([], lambda _: {})):
-        assert 'id="forecasts"' not in render([results()], tokens, VERDICTS, [], nothing)
-    record = score_all([forecast("<b>bold</b>"), forecast("later")], lambda f: CAME if f.name != "later" else {})
-    html = render([results()], tokens, VERDICTS, [], record)
-    assert html.index("Forecasts, and how they did") < html.index('<section id="s-c">')
+        assert 'id="forecasts"' not in render([results()], TOKENS, VERDICTS, [], PARAMS, nothing)
+    record = score_all([forecast("first"), forecast("later")], lambda f: CAME if f.name != "later" else {})
+    html = render([results()], TOKENS, VERDICTS, [], PARAMS, record)
     assert "2 forecast(s): 1 scored, 1 pending, 0 refused. 1 of 2 losses came inside their 90% interval" in html
-    assert "<td>3.0000 [2.9000, 3.1000]</td><td>3.0500</td><td>+0.0500</td><td>+1.00</td>" in html
-    assert "Brier 0.640" in html
-    assert "&lt;b&gt;bold" in html
-    assert "<b>bold" not in html
 
 
 def test_a_crossover_outside_the_runs_is_told_with_its_distance() -> None:
@@ -233,30 +314,36 @@ def test_a_crossover_outside_the_runs_is_told_with_its_distance() -> None:
     table["loss_validation"] += 0.09 * (table["recipe"] == "b")  # all but met at the largest width
     shown = replace(results(), losses=table, fit=fit_study(table).to_json())
     shown.fit["comparisons"][0]["verdict"] = "no crossing in range"
-    text = " ".join(answers(shown))
+    text = headline(shown)
     place = shown.fit["comparisons"][0]["crossover"]
-    assert f"vanishes near {place['value']:.2g} FLOP [" in text
+    assert f"vanishes near {short(place['value'], 2)} FLOP [" in text
     assert f"{place['lever_arm_decades']:.1f} decades outside the runs" in text
     place["ci"] = [None, 5e12]
     shown.fit["comparisons"][0]["verdict"] = "undecided"
-    assert f"is undecided; if they do, near {place['value']:.2g} FLOP [no bound, 5e+12]." in " ".join(answers(shown))
+    assert f"is undecided; if they do, near {short(place['value'], 2)} FLOP [no bound, 5e12]." in headline(shown)
 
 
 def test_a_sweep_shows_its_optima() -> None:
     table = losses({"a": 0.3}, lrs=(0.005, 0.01, 0.02, 0.04, 0.08))
+    table = table.assign(tokens=1000, tokenizer_digest="t", evaluation_digest="e")
     shown = replace(results(), losses=table, fit=fit_study(table).to_json())
-    text = " ".join(answers(shown))
-    assert "best learning rate 0.0200" in text
-    assert "goes as width^" in text
-    assert "when each width is left out of its law" in text
+    found = card(shown)
+    assert found.badge.startswith("best rate goes as width^")
+    assert "when each width is left out of its law" in found.answer
+    assert not re.search(r"\b0\.00%", found.answer)
+    first = rates_table(shown).rows[0]
+    assert first[:3] == ["<b>A</b>", "16", "0.0200"]
+    assert first[4] == "no other"
     shown.fit["optima"]["a"]["law"]["params"]["p"]["ci"][0] = None
-    assert re.search(r"goes as width\^\S+ \[no bound, -?\d", " ".join(answers(shown)))
+    assert re.search(r"goes as width\^\S+ \[no bound, -?\d", card(shown).answer)
     assert [f.name for f in study_figures(shown)] == ["s-c-laws", "s-c-bowls", "s-c-optima"]
+    shown.fit["optima"]["a"]["cells"][0]["optimum"] = None
+    assert rates_table(shown).rows[0][2:] == ["at the edge", "–", "–"]
 
 
 def test_figures_repeat_exactly_in_every_format() -> None:
     first, second = study_figures(results()), study_figures(results())
-    names = ["laws", "difference", "gap", "regret", "curves", "collapse"]
+    names = ["difference", "gap", "regret", "curves", "collapse"]
     assert [f.name for f in first] == [f"s-c-{name}" for name in names]
     assert [f.spec() for f in first] == [f.spec() for f in second]
     assert [f.svg() for f in first] == [f.svg() for f in second]
@@ -268,11 +355,32 @@ def test_a_figure_s_csv_holds_the_numbers_of_the_fit() -> None:
     figure = next(f for f in study_figures(shown) if f.name == "s-c-difference")
     table = pd.read_csv(io.StringIO(figure.csv()))
     rungs = {int(rung["name"]): rung["difference"] for rung in shown.fit["comparisons"][0]["rungs"]}
-    means = table[table["layer"] == "mean"].set_index("width")
+    means = table[table["layer"] == "rung"].astype({"size": int}).set_index("size")
     assert means["difference"].to_dict() == {w: d["value"] for w, d in rungs.items() if w != 24}
     assert means.loc[48, ["low", "high"]].tolist() == rungs[48]["ci"]
-    assert table[table["layer"] == "met"]["width"].tolist() == [24]
+    assert table[table["layer"] == "met"]["size"].astype(int).tolist() == [24]
     assert len(table[table["layer"] == "seed"]) == 9
+    cells = table[table["layer"] == "run"]
+    assert set(cells["cell"]) == set(shown.losses["fingerprint"].str[:12])
+
+
+def test_a_recipe_keeps_its_colour_in_every_figure() -> None:
+    shown = results()
+    for figure in study_figures(shown):
+        spec = json.dumps(figure.spec())
+        for domain, colours in re.findall(r'"domain": (\[[^\]]*\]), "range": (\[[^\]]*\])', spec):
+            told = dict(zip(json.loads(domain), json.loads(colours), strict=False))
+            for recipe, colour in (("<b>A</b>", COLOURS[0]), ("b", COLOURS[1]), ("b − <b>A</b>", COLOURS[1])):
+                assert str(told.get(recipe, colour))[:1] != "#" or told.get(recipe, colour) == colour
+
+
+def test_no_law_is_drawn_through_two_points() -> None:
+    table = losses({"a": 0.3, "b": 0.32}, meeting=None)
+    table = table[table["width"].isin([16, 24])].assign(tokens=1000, tokenizer_digest="t", evaluation_digest="e")
+    shown = replace(results(), losses=table, fit=fit_study(table).to_json())
+    assert shown.fit["laws"]["a"]
+    assert not [row for figure in study_figures(shown) for row in figure.rows if row["layer"] == "law"]
+    assert laws_table(shown).rows == []
 
 
 def test_regret_is_what_the_choice_at_one_width_loses_at_another() -> None:
@@ -293,7 +401,7 @@ def test_regret_is_what_the_choice_at_one_width_loses_at_another() -> None:
         ({"value": 1e9, "ci": None, "lever_arm_decades": 0.4}, (2.0, 8.0),
          "They cross; the sign changes between widths 16 and 24."),
         ({"value": 1e9, "ci": (5e8, None), "lever_arm_decades": 0.0}, (2.0, 8.0),
-         "They cross near 1e+09 FLOP [5e+08, no bound]; the sign changes between widths 16 and 24."),
+         "They cross near 1e9 FLOP [5e8, no bound]; the sign changes between widths 16 and 24."),
     ],
 )  # fmt: skip
 def test_a_crossing_is_told_with_its_place_only_inside_the_runs(place: Any, bracket: Any, says: str) -> None:
@@ -306,25 +414,4 @@ def test_other_pairs_that_cross_are_named_in_the_headline() -> None:
     pair = shown.fit["comparisons"][0]
     other = {**pair, "verdict": "crosses", "crossover": {"value": 5.3e10, "ci": [2e10, 9e10], "lever_arm_decades": 0.0}}
     both = replace(shown, fit={**shown.fit, "comparisons": [{**pair, "verdict": "undecided"}, other]})
-    assert headline(both).endswith("Of the 1 other pairs 1 cross: b, against <b>A</b> (at 5.3e+10 FLOP).")
-
-
-def test_studies_of_two_scales_are_told_apart() -> None:
-    shown = results()
-    small = replace(shown, scale=shown.scale.model_copy(update={"name": "small"}))
-    tokens = {"passed": True, "rules": []}
-    assert "(<code>small</code>)" in render([shown, small], tokens, [], [])
-    assert "(<code>small</code>)" not in render([small], tokens, [], [])
-
-
-@pytest.mark.parametrize(
-    ("broad", "said"),
-    [
-        ((0.01, 0.01), "no other rate tried is within 0.25% of the best loss"),
-        ((0.005, 0.02), "rates tried from 0.0050 to 0.0200 are within 0.25% of the best loss"),
-    ],
-)
-def test_how_broad_the_best_rate_is(broad: tuple[float, float], said: str) -> None:
-    cell = {"optimum": 0.01, "loss_at_optimum": 3.1234, "broad": broad}
-    assert _best_rate(cell) == f"best learning rate 0.0100, loss 3.123 nats; {said}"
-    assert _best_rate({"optimum": None}) == "the best learning rate lies at the edge of the grid; widen it"
+    assert headline(both).endswith("Of the other 1 pairs 1 crosses: b, against <b>A</b> (at 5.3e10 FLOP).")
