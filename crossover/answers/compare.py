@@ -118,8 +118,7 @@ def compare(
     wanted = _wanted(list(dict.fromkeys(label.tolist())), ladders, pairs)
     detail = chosen.sensitivity and len(wanted) <= _DETAIL
     laws = RecipeLaws(chosen.law)
-    lost = {name: np.sort(x[~finite & (label == name)]) for name in dict.fromkeys(label[~finite].tolist())}
-    results = []
+    lost, results = {name: np.sort(x[~finite & (label == name)]) for name in dict.fromkeys(label[~finite].tolist())}, []
     for a, b in wanted:
         known = used & np.isfinite(price)
         paid = None if cost is None else price_of(x[known], price[known], label[known], a, b)
@@ -129,9 +128,9 @@ def compare(
     left_out = [LeftOut(f"{name}: {LOST}", len(places)) for name, places in lost.items()]
     if copies := int((finite & ~used).sum()):
         left_out.append(LeftOut(COPIED, copies))
-    digest = digest_arrays(x[used], loss[used])
     runs = Runs(x[used], loss[used], label[used])
-    return Comparisons(*names, results, int(used.sum()), left_out, digest, find_best(results), runs)
+    digest = digest_arrays(runs.x, runs.loss)
+    return Comparisons(*names, results, len(runs.x), left_out, digest, find_best(results), runs)
 
 
 def _check_settings(settings: Settings) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from crossover.base.arrays import Floats
 from crossover.base.hints import some
+from crossover.base.numerals import short
 
 _LEAST = {"n": (1e3, "parameters"), "d": (1e5, "training tokens"), "flops": (1e9, "training FLOPs")}
 _UNITS = {"n": (1e6, 1e9), "d": (1e9, 1e12), "flops": (1e18, 1e21)}
@@ -80,6 +81,6 @@ def odd_losses(columns: "dict[str, pd.Series[float]]", table: pd.DataFrame) -> I
     middle = loss.groupby(columns[size]).median().dropna().sort_index()
     if len(middle) > 2 and (np.diff(middle) > 0).all():
         yield (
-            f"the loss grows with {_SIZES[size]}, from {middle.iloc[0]:.5g} to {middle.iloc[-1]:.5g}; "
+            f"the loss grows with {_SIZES[size]}, from {short(middle.iloc[0], 5)} to {short(middle.iloc[-1], 5)}; "
             "if it is a metric that rises as models get better, say --higher-is-better"
         )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from crossover.base.errors import UsageError
 from crossover.base.hints import some
+from crossover.base.numerals import short
 from crossover.logs.doubts import doubt, odd_losses
 from crossover.logs.guessing import as_counts, candidates
 from crossover.logs.logged import APART, LoggedRun
@@ -256,8 +257,8 @@ def _describe(choice: Choice, values: "pd.Series[object]", names: "pd.Series[str
     choice.lacking = list(names[values.isna()])
     if choice.role.numeric and len(known) and pd.api.types.is_numeric_dtype(known.dtype):
         low, high = float(known.min()), float(known.max())
-        middle = f", median {float(known.median()):.5g}" if known.nunique() > 2 else ""
-        choice.range = f"{low:.5g}" if low == high else f"{low:.5g} to {high:.5g}{middle}"
+        middle = f", median {short(float(known.median()), 5)}" if known.nunique() > 2 else ""
+        choice.range = f"{short(low, 5)}" if low == high else f"{short(low, 5)} to {short(high, 5)}{middle}"
         return
     texts = [str(value) for value in known.unique()]
     choice.range = ", ".join(texts[:4]) + (f", ... ({len(texts)})" if len(texts) > 4 else "")

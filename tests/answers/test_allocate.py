@@ -211,8 +211,8 @@ def test_the_command_says_it_and_draws_it(tmp_path: Path) -> None:
     words = ["allocate", str(path), "--n", "params", "--d", "tokens", "--where", "tokens == unique_tokens"]
     done = CliRunner().invoke(app, [*words, "--at", "C=1e22", "--serve-tokens", "1e12", "--plot", str(figure)])
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("at 1e+22 of compute: N = ")
-    assert "to serve 1e+12 tokens, as good a model costs least with N = " in done.stdout
+    assert done.stdout.startswith("at 1e22 of compute: N = ")
+    assert "to serve 1e12 tokens, as good a model costs least with N = " in done.stdout
     assert figure.read_text().startswith("<svg")
     as_json = json.loads(CliRunner().invoke(app, [*words, "--at", "C=1e22", "--json"]).stdout)
     assert as_json["served"] is None

@@ -99,6 +99,6 @@ def test_words() -> None:
         "expected regret 0.00052 nats, as much as 0.17% of compute"
     )
     far = replace(found, p=0.99999, cost_if_wrong_as_compute=3.21)
-    assert "P = above 0.999; if wrong it costs on average 0.0066 in loss, as much as 3.21 times the flops;" in words(
+    assert "P above 0.999; if wrong it costs on average 0.0066 in loss, as much as 3.21 times the flops;" in words(
         plain(far), "flops", "in loss"
     )

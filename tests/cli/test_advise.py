@@ -71,8 +71,8 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
     assert result["now"]["b_wins"] > 0.5
     assert result["now"]["value"] < 0
     shown = CliRunner().invoke(app, ["advise", *given]).stdout
-    assert "at x = 1e+19, P(tuned better) = " in shown
-    assert "x = 1e+18, seed 1" in shown
+    assert "at x = 1e19, P(tuned better) = " in shown
+    assert "x = 1e18, seed 1" in shown
 
 
 def test_a_study_of_four_recipes_drops_losers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_guesses_are_shown_and_nothing_is_written(histories: Path, tmp_path: Pat
     shown, error = refused(histories, "--to", target)
     assert not target.exists()
     assert "guess: called val_loss" in shown
-    assert "1e+12 to 1e+17" in shown
+    assert "1e12 to 1e17" in shown
     assert "no column looks like parameters (--n), " in shown
     assert "nothing written: --loss, --flops are guesses" in error
 
