@@ -96,9 +96,10 @@ def draw_pairs(
     known = [plain(item) | {"curve": plain(item.curve or _curve_of(item))} for item in pairs]
     if runs is None:
         return draw_apart(Apart(known, axes), name, title)
-    recipes, inside = list(dict.fromkeys(runs.recipe.tolist())), {end for item in pairs for end in (item.a, item.b)}
-    rows = [row for it in recipes if it in inside for row in run_rows(it, *_of(runs, it))]
-    laws = laws_along(runs, [it for it in recipes if it in inside], target)
+    inside = {end for item in pairs for end in (item.a, item.b)}
+    recipes = [name for name in dict.fromkeys(runs.recipe.tolist()) if name in inside]
+    rows = [row for it in recipes for row in run_rows(it, *_of(runs, it))]
+    laws = laws_along(runs, recipes, target)
     rows += [row for it, points in laws.items() for row in law_rows(it, points)]
     return draw_apart(Apart(known, axes, [*rows, *places], recipes), name, title)
 

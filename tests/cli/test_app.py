@@ -80,10 +80,10 @@ def test_every_command_has_one_example_that_parses(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_prints_json_or_the_readme_says_that_it_does_not(name: str) -> None:
+def test_every_command_prints_json_or_the_list_says_that_it_does_not(name: str) -> None:
     has = "as_json" in inspect.signature(COMMANDS[name]).parameters
     assert has == (name not in NO_JSON)
-    text = (REPOSITORY / "README.md").read_text()
+    text = (REPOSITORY / "docs/commands.md").read_text()
     assert "Every command but `serve` takes `--json`" in text
 
 
