@@ -101,7 +101,7 @@ def training_curves(results: StudyResults) -> Figure | None:
     y = alt.Y("loss:Q", **linear("training loss (nats/token)"))
     return Figure(
         f"{results.key}-curves", "Training curves",
-        "Means over 8% of the run and over seeds.",
+        "Means over seeds.",
         _by_width(results, rows, x, y, hover("recipe", "width", loss=".4f", tokens=",d")), rows,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def collapse(results: StudyResults) -> Figure | None:
     y = alt.Y("normalised:Q", **linear("(loss − floor) / (final − floor)"))
     return Figure(
         f"{results.key}-collapse", "Do training curves collapse?",
-        "One curve for all widths: a recipe that scales (Qiu et al. 2025).",
+        "One curve: a recipe that scales (Qiu et al. 2025).",
         _by_width(results, rows, x, y, hover("recipe", "width", normalised=".4f", progress=".0%")), rows,
     )  # fmt: skip
 

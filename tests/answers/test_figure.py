@@ -1,10 +1,16 @@
 """The figure of a comparison: sizes with their intervals, the belief on to the target, who is better where."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 import crossover as xo
+from crossover.plots.house import COLOURS
 
+DEUTERAN = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
+"""What is seen of linear RGB without the middle cones: Machado, Oliveira and Fernandes 2009, severity 1."""
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 X = np.repeat(np.geomspace(1e18, 1e20, 5), 6)
 
 
@@ -54,3 +60,23 @@ def test_the_page_has_the_verdict_then_the_figure_then_the_tables() -> None:
     verdict, figure, rungs = (page.index(text) for text in ("against old", 'class="figures"', "<table"))
     assert verdict < figure < rungs
     assert page.count('class="figures"') == 1
+
+
+def linear(colour: str) -> np.ndarray:
+    share = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    share = (TO_XYZ @ rgb) / (TO_XYZ @ np.ones(3))
+    f = np.where(share > 0.008856, np.cbrt(share), 7.787 * share + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_recipes_are_told_apart_without_the_middle_cones() -> None:
+    """The distance in CIELAB of every two colours; of two recipes, the usual case, several times what is just seen."""
+    seen = {colour: lab(np.clip(DEUTERAN @ linear(colour), 0, 1)) for colour in COLOURS}
+    apart = {pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]])) for pair in combinations(COLOURS, 2)}
+    assert min(apart.values()) > 8
+    assert apart[COLOURS[0], COLOURS[1]] > 60
+    assert lab(np.ones(3)) == pytest.approx([100, 0, 0], abs=0.1)  # white, as the formulae have it
