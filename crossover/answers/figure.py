@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from crossover.answers.comparison import Comparison
     from crossover.plots.house import Figure, Row
 
-_POINTS = 33
+_POINTS, _BEYOND = 25, 13
+_STEP = 1e-3
 _SIZES = 3  # through two any law goes
 
 
@@ -46,12 +47,15 @@ class CurvePoint:
 
 def curve_along(ahead: Outlook, target: float | None, start: float | None = None) -> list[CurvePoint]:
     """What is believed along the runs from `start` on, and to the target and a tenth of the way beyond."""
-    ends = [float(ahead.track.log_x[0] if start is None else math.log(start)), float(ahead.track.log_x[-1])]
-    if target is not None:
-        beyond = 0.1 * max(math.log(target) - ends[0], ends[1] - math.log(target))
-        ends = [min(ends[0], math.log(target)), max(ends[1], math.log(target) + beyond)]
+    low, high = float(ahead.track.log_x[0] if start is None else math.log(start)), float(ahead.track.log_x[-1])
+    places = np.linspace(low, high, _POINTS)
+    if target is not None:  # what is believed makes a step at the ends of the runs: more may change beyond
+        goal, beyond = math.log(target), 0.1 * max(math.log(target) - low, high - math.log(target))
+        below = np.linspace(goal, low - _STEP, _BEYOND if goal < low else 0)
+        above = np.linspace(high + _STEP, goal + beyond, _BEYOND if goal + beyond > high else 0)
+        places = np.concatenate([below, places, above])
     points = list[CurvePoint]()
-    for log_x in np.linspace(ends[0], ends[1], _POINTS):
+    for log_x in places:
         value, low, high = map(float, ahead.itself(float(log_x)).quantiles(np.array([0.5, *ENDS])))
         points.append(CurvePoint(math.exp(log_x), value, low, high))
     return points
@@ -86,7 +90,7 @@ def draw_pairs(
         axes: what x and the loss are called.
         name: of the figure.
         title: of the figure.
-        places: rows of the layers `place` and `interval`: losses that are expected somewhere.
+        places: rows of the layers `place` and `interval`: losses that are expected at the target.
     """
     from crossover.plots.difference import MOST, Apart, draw_apart
     from crossover.plots.losses import law_rows, run_rows
@@ -99,7 +103,8 @@ def draw_pairs(
     inside = {end for item in pairs for end in (item.a, item.b)}
     recipes = [name for name in dict.fromkeys(runs.recipe.tolist()) if name in inside]
     rows = [row for it in recipes for row in run_rows(it, *_of(runs, it))]
-    laws = laws_along(runs, recipes, target)
+    forecast = any(row["layer"] == "place" for row in places)  # a verdict carries no law on
+    laws = laws_along(runs, recipes, target if forecast else None)
     rows += [row for it, points in laws.items() for row in law_rows(it, points)]
     return draw_apart(Apart(known, axes, [*rows, *places], recipes), name, title)
 

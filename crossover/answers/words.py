@@ -110,10 +110,8 @@ def _lead(item: "Comparison", x: str, loss: str) -> Iterator[Lead]:
     elif item.p_b_beats_a:
         top = item.p_b_beats_a[-1]
         who, p = (item.b, top.p) if top.p >= 0.5 else (item.a, 1 - top.p)
-        yield Lead(f"at {x} = {short(top.x, 4)}, the largest size of both, {who} is better with P {chance(p)}")
-        yield Lead(
-            "next: name the size you will train, as --at x=1e22, to be told which to choose there and how sure that is"
-        )
+        yield Lead(f"At {x} = {short(top.x, 4)}, the largest size of both, P({who} better) {chance(p)}.")
+        yield Lead("Next: name the size you will train, as --at x=1e22, to be told which to choose there.")
 
 
 def _standing_at(item: "Comparison", gap: "Gap", x: str, loss: str) -> str:
@@ -121,20 +119,31 @@ def _standing_at(item: "Comparison", gap: "Gap", x: str, loss: str) -> str:
     who, other = (item.b, item.a) if gap.decision.choose == item.b else (item.a, item.b)
     sign = -1 if who == item.b else 1
     ends = sorted(sign * end for end in gap.difference.ci or () if end is not None)
-    ahead = f"by {short(sign * gap.difference.value)} {span((ends[0], ends[1]) if ends else None, 3)} in {loss}"
-    where = f"at {x} = {short(gap.x, 4)}"
+    ahead = f"by {short(sign * gap.difference.value)} {span((ends[0], ends[1]) if ends else None, 3)} in {loss} (90%)"
+    where = f"At {x} = {short(gap.x, 4)}{_how_far(item, gap)}"
+    sure = f"P({who} better) {chance(gap.decision.p)}"
     if gap.decision.p >= SURE:
-        return f"{where} {who} is better than {other} {ahead}; P {chance(gap.decision.p)}"
-    return f"{where} it is not decided: {who} is ahead of {other} {ahead}; P {chance(gap.decision.p)}"
+        return f"{where}, {who} is better than {other} {ahead}; {sure}."
+    return f"{where}, it is too close to call: {who} is ahead of {other} {ahead}; {sure}."
+
+
+def _how_far(item: "Comparison", gap: "Gap") -> str:
+    """Outside the runs, as a factor."""
+    if not gap.lever_arm_decades:
+        return ""
+    times = short(10**gap.lever_arm_decades, 2)
+    below = item.p_b_beats_a and gap.x < item.p_b_beats_a[0].x
+    return f", {times} times {'below the smallest' if below else 'the largest'} size of both"
 
 
 def _next(gap: "Gap", x: str) -> str:
     if gap.next_pair is None:
-        return "next: nothing more needs to be run for this choice"
+        return "Next: nothing more needs to be run for this choice."
     found = gap.next_pair
     return (
-        f"next, to decide it: one run of each at {x} = {short(found.x, 4)}, which turns the choice with probability "
-        f"{short(found.p_flip, 2)} and leaves an expected regret of {short(found.regret, 2)}"
+        f"Next: one run of each at {x} = {short(found.x, 4)}, which would reverse the choice with probability "
+        f"{short(found.p_flip, 2)} and take the expected regret from {short(gap.decision.expected_regret, 2)} to "
+        f"{short(found.regret, 2)}."
     )
 
 

@@ -112,7 +112,7 @@ def _kept(table: pd.DataFrame, where: str | None, notes: list[tuple[str, str]]) 
     kept = condition(table, where)
     if not kept.any():
         raise UsageError(f"--where '{where}' keeps none of {len(table)} runs")
-    notes += [(str(name), f"left out, where it is not so that {where}") for name in table["run"][~kept]]
+    notes += [(str(name), f"left out, outside `{where}`") for name in table["run"][~kept]]
     return table[kept].reset_index(drop=True)
 
 

@@ -24,12 +24,14 @@ from crossover.plots.house import (
     series,
     zero,
 )
-from crossover.plots.losses import losses_chart
+from crossover.plots.losses import losses_chart, name_rows
 
 MOST = 12
 """Pairs that one figure holds, as they come."""
 _TALL, _SHORT, SMALL = 180, 120, 130
 _SIDE = 0.2
+_SAME = 1e-6
+_WIDE = 8.0  # times the height of what was measured, up to which the target's interval is shown whole
 _ROOM = 0.8  # of the height that measured sizes take, for what is believed beyond it on either side
 
 
@@ -50,12 +52,16 @@ class Apart:
 
 def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> Figure:
     """The figure; a small one is the upper part alone."""
-    shown = list(apart.pairs[:MOST])
+    shown = [pair for pair in apart.pairs if pair["rungs"] or pair["curve"]][:MOST]
+    if not shown and apart.losses:  # recipes that share no range
+        alone = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes)
+        return Figure(name, title, "Runs and each recipe's law.", alone, list(apart.losses))
     rows = [row for pair in shown for row in _pair_rows(pair)] + [*_sides(shown)] + list(apart.more)
     own = colours_of(apart.recipes)
     upper = _upper(rows, apart.axes, _colours(shown, own), _ink(shown, own), bool(apart.losses) and not small)
     told = (
-        ("target", "a diamond at the target"), ("crossover", "a circle where they cross"),
+        ("ahead", "dashed beyond the runs, where more may change"), ("target", "a diamond at the target"),
+        ("crossover", "a circle where they cross"), ("set", "grey where they may"),
         ("met", "a ring where both are one run"),
     )  # fmt: skip
     marks = "".join(f", {words}" for layer, words in told if any(row["layer"] == layer for row in rows))
@@ -63,13 +69,20 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     if small or not apart.losses:
         return Figure(name, title, caption, upper.properties(height=SMALL if small else alt.Undefined), rows)
     written = len(shown) == 1 and bool(own)  # in the upper part it is written in their colours
-    lower = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes, legend=not written)
+    losses = [*apart.losses, *(name_rows(apart.losses) if written else ())]
+    lower = losses_chart(losses, *apart.axes, recipes=apart.recipes, legend=not written)
     chart = alt.vconcat(upper.properties(height=_TALL), lower.properties(height=_SHORT), spacing=8)
-    both = [*rows, *apart.losses]
+    both = [*rows, *losses]
     whole = chart.resolve_scale(x="shared", color="independent", shape="independent").resolve_legend(
         color="independent", shape="independent"
     )
-    return Figure(name, title, f"{caption} Below: runs and laws.", whole, both)
+    return Figure(
+        name,
+        title,
+        f"{caption} Below: runs and each recipe's own law, which takes no part in the verdict.",
+        whole,
+        both,
+    )
 
 
 def _upper(
@@ -90,13 +103,15 @@ def _upper(
     return layers(
         rows,
         zero(),
-        only("set").mark_rect(opacity=0.12, color=COLOURS[-1]).encode(x=alt.X("from:Q"), x2="to:Q"),
-        only("curve").mark_area(opacity=0.12, clip=True).encode(**ends, color=colour),
+        only("set").mark_rect(opacity=0.15, color=COLOURS[-1]).encode(x=alt.X("from:Q"), x2="to:Q"),
+        only("curve").mark_area(opacity=0.18, clip=True).encode(**ends, color=colour),
+        only("ahead").mark_area(opacity=0.12, clip=True).encode(**ends, color=colour),
         only("curve").mark_line(strokeWidth=1.3, clip=True).encode(x=x, y=y, color=colour),
+        only("ahead").mark_line(strokeWidth=1.3, clip=True, strokeDash=[5, 3]).encode(x=x, y=y, color=colour),
         only("seed").mark_tick(thickness=1.2, size=7, opacity=0.5).encode(x=x, y=y, color=colour),
         only("rung").mark_rule(strokeWidth=1.2, clip=True).encode(**ends, color=colour),
         only("target").mark_rule(strokeWidth=2.2, clip=True).encode(**ends, color=colour),
-        only("target").mark_point(size=80, filled=True, shape="diamond").encode(x=x, y=y, color=colour, tooltip=told),
+        only("target").mark_point(size=150, filled=True, shape="diamond").encode(x=x, y=y, color=colour, tooltip=told),
         only("rung").mark_point(size=45, filled=True).encode(x=x, y=y, **look, tooltip=sized),
         only("met").mark_point(size=80, color="currentColor").encode(x=x, y=y, tooltip=hover("kind", "size", "note")),
         only("crossover").mark_point(size=140, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=told),
@@ -109,8 +124,13 @@ def _extent(rows: Sequence[Row]) -> list[float]:
     """What the vertical axis shows: sizes with their intervals and the target; of wide bands beyond the runs a part."""
     values = [0.0, *(row["difference"] for row in rows if row["layer"] in ("rung", "target", "seed"))]
     values += [row[end] for row in rows if row["layer"] == "rung" for end in ("low", "high") if row[end] is not None]
-    ends = [row[end] for row in rows if row["layer"] in ("target", "curve") for end in ("low", "high") if row[end]]
+    ends = [
+        row[end] for row in rows if row["layer"] in ("target", "curve", "ahead") for end in ("low", "high") if row[end]
+    ]
     low, high = min(values), max(values)
+    for row in rows:
+        if row["layer"] == "target" and row["low"] is not None and row["high"] - row["low"] < _WIDE * (high - low):
+            low, high = min(low, row["low"]), max(high, row["high"])
     room = _ROOM * (high - low) or 1.0
     below, above = min([low, *ends]), max([high, *ends])
     ends = [max(below, low - room), min(above, high + room)]
@@ -131,9 +151,11 @@ def _pair_rows(pair: Mapping[str, Any]) -> Iterator[Row]:
         else:
             low, high = rung["difference"]["ci"] or (None, None)
             yield {"layer": "rung", **here, "low": low, "high": high}
+    measured = [rung["x"] for rung in pair["rungs"]] or [chance["x"] for chance in pair["p_b_beats_a"]]
     for point in pair["curve"]:
         band = {"difference": point["value"], "low": point["low"], "high": point["high"]}
-        yield {"layer": "curve", **name, "x": point["x"], **band}
+        inside = not measured or min(measured) * (1 - _SAME) <= point["x"] <= max(measured) * (1 + _SAME)
+        yield {"layer": "curve" if inside else "ahead", **name, "x": point["x"], **band}
     yield from _crossover_rows(pair, name)
     if gap := pair["gap"]:
         low, high = gap["difference"]["ci"] or (None, None)

@@ -54,6 +54,12 @@ def law_rows(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
     ]
 
 
+def name_rows(rows: Sequence[Row]) -> list[Row]:
+    """Names of the recipes, to be written in their colours in the upper right corner instead of a legend."""
+    kinds = dict.fromkeys(row["kind"] for row in rows if "kind" in row)
+    return [{"layer": f"name {i}", "kind": kind} for i, kind in enumerate(kinds)]
+
+
 def place_rows(x: float, ends: Mapping[str, tuple[float, float, float]]) -> list[Row]:
     """Losses that are expected at x: each recipe's value with the ends of its interval."""
     rows: list[Row] = []
@@ -83,12 +89,20 @@ def losses_chart(
 ) -> alt.LayerChart:
     """Runs, laws and places, each series in its colour: that of its place among `recipes`."""
     horizontal = alt.X("x:Q", **log(x))
-    vertical = alt.Y("loss:Q", **(linear(loss) | {"scale": alt.Scale(type="log", nice=False, padding=8)}))
+    vertical = alt.Y("loss:Q", **logged(loss, rows))
     look = series((row["kind"] for row in rows if "kind" in row), "kind", recipes, legend)
     colour, told = look["color"], hover("kind", x=".4g", loss=".4f")
     ends = {"x": horizontal, "y": alt.Y("low:Q"), "y2": "high:Q"}
+    names = [row["layer"] for row in rows if row["layer"].startswith("name ")]
+    written: dict[str, Any] = {"align": "right", "baseline": "top", "dx": -6, "fontSize": 12, "fontWeight": "bold"}
     return layers(
         rows,
+        *(
+            only(layer)
+            .mark_text(**written, dy=4 + 15 * i)
+            .encode(x=alt.value("width"), y=alt.value(0), text="kind:N", color=colour)
+            for i, layer in enumerate(names)
+        ),
         only("law").mark_area(opacity=0.13).encode(**ends, color=colour),
         only("law").mark_line(strokeWidth=1.3).encode(x=horizontal, y=vertical, color=colour),
         only("interval").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
@@ -96,6 +110,21 @@ def losses_chart(
         only("run").mark_point(size=30).encode(x=horizontal, y=vertical, **look, tooltip=[*_named(rows), *told]),
         only("place").mark_point(size=60, filled=True).encode(x=horizontal, y=vertical, **look, tooltip=told),
     )
+
+
+def logged(title: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """A logarithmic axis of losses with five labels: these seldom span the powers that such axes are labelled at."""
+    values = [row[name] for row in rows for name in ("loss", "low", "high") if (row.get(name) or 0) > 0]
+    axis = alt.Axis(title=title, format=".3~g", values=steps(values) if values else alt.Undefined)
+    return {"scale": alt.Scale(type="log", nice=False, padding=8), "axis": axis}
+
+
+def steps(values: Sequence[float]) -> list[float]:
+    """Five places over a range, to as few digits as tell them apart."""
+    low, high = min(values), max(values)
+    places = np.geomspace(low, high, 5)
+    digits = next((n for n in (2, 3, 4) if len({f"{place:.{n}g}" for place in places}) == len(places)), 5)
+    return sorted({float(f"{place:.{digits}g}") for place in places})
 
 
 def _named(rows: Sequence[Row]) -> list[alt.Tooltip]:

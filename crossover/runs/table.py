@@ -101,7 +101,7 @@ def read_runs(source: Tabular, where: str | None = None, keep_nan: bool = False)
         UsageError: naming the file, for a missing, empty or unreadable one, and for a filter that keeps nothing.
 
     >>> print(read_runs({"flops": [1e18, 1e19], "loss": [3.1, 2.9]}, where="flops > 2e18"))
-    runs: 1 runs with flops, loss; left out: 1 row(s), where it is not so that flops > 2e18
+    runs: 1 runs with flops, loss; left out: 1 row(s), outside `flops > 2e18`
     """
     if isinstance(source, Runs):
         path, table, left_out, notes = source.path, source.table, list(source.left_out), source.notes
@@ -115,7 +115,7 @@ def read_runs(source: Tabular, where: str | None = None, keep_nan: bool = False)
         if not kept.any():
             raise UsageError(f"{path}: --where '{where}' keeps none of {len(table)} rows")
         if not kept.all():
-            left_out.append(LeftOut(f"where it is not so that {where}", int((~kept).sum())))
+            left_out.append(LeftOut(f"outside `{where}`", int((~kept).sum())))
         table = table[kept]
     return Runs(path, table.reset_index(drop=True), left_out, notes)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossover.base.numerals import chance, short
+from crossover.plots.house import COLOURS
 from stages.fit.study import AHEAD
 from stages.report.results import StudyResults
 from stages.report.words import headline, law_words
@@ -31,6 +32,8 @@ class Card:
     confidence: str
     """How sure that is, for whoever has to choose; may be empty."""
     next: str
+    colour: int | None = None
+    """Of the recipe that is ahead, by its place: the badge has it."""
 
     def said(self) -> list[str]:
         """Line by line, as a terminal shows it."""
@@ -56,17 +59,22 @@ def _of_pair(results: StudyResults, pair: dict[str, Any], params: Params) -> Car
     a, b = results.label(pair["a"]), results.label(pair["b"])
     badge, sure = _badge(_difference(pair), a, b)
     gap = pair["gap"]
-    confidence = _choice(results, gap["decision"]) if gap else ""
+    confidence = _choice(results, pair, gap) if gap else ""
     following = _next_runs(results, pair, params)
-    return Card(results.key, results.study.title, badge, sure, headline(results), confidence, following)
+    ahead = _difference(pair)
+    winner = pair["b"] if ahead and ahead["value"] < 0 else pair["a"]
+    colour = list(results.study.recipes).index(winner) % len(COLOURS) if sure else None
+    return Card(results.key, results.study.title, badge, sure, headline(results), confidence, following, colour)
 
 
-def _choice(results: StudyResults, decision: dict[str, Any]) -> str:
-    """Which recipe to take beyond the runs, and what it costs if that is wrong."""
-    wrong = decision["cost_if_wrong"]
-    cost = "" if wrong is None else f"; if that is wrong it costs {short(wrong, 2)} nats on average"
-    name = results.label(decision["choose"])
-    return f"At {AHEAD:g} times the compute choose {name}: P(better) {chance(decision['p'])}{cost}."
+def _choice(results: StudyResults, pair: dict[str, Any], gap: dict[str, Any]) -> str:
+    """Which recipe to take beyond the runs, how far it is expected to be ahead there, and how sure that is."""
+    decision, ends = gap["decision"], gap["difference"]["ci"]
+    sign = 1 if decision["choose"] == pair["a"] else -1
+    low, high = sorted(sign * end for end in ends) if ends and None not in ends else (None, None)
+    span = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    ahead = f"by {sign * gap['difference']['value']:.3f} nats{span}, P(better) {chance(decision['p'])}"
+    return f"At {AHEAD:g} times the compute, beyond the runs, {results.label(decision['choose'])} is ahead {ahead}."
 
 
 def _difference(pair: dict[str, Any]) -> dict[str, Any] | None:
@@ -95,8 +103,8 @@ def _next_runs(results: StudyResults, pair: dict[str, Any], params: Params) -> s
     times = found["x"] / max(rung["x"] for rung in pair["rungs"])
     far = f"a run of both at {short(found['x'], 2)} FLOP, {short(times, 2)} times the largest"
     run = f"one more seed of both at width {names[0]}" if names else far
-    turns = f"turns that choice with probability {short(found['p_flip'], 2)}"
-    return f"{run}; it {turns} and leaves an expected regret of {short(found['regret'], 2)} nats."
+    turns = f"would reverse that choice with probability {short(found['p_flip'], 2)}"
+    return f"{run}; it {turns} and leave an expected regret of {short(found['regret'], 2)} nats."
 
 
 def _larger(results: StudyResults, params: Params) -> str:
@@ -105,7 +113,7 @@ def _larger(results: StudyResults, params: Params) -> str:
     later = scales[scales.index(results.scale.name) + 1 :] if results.scale.name in scales else []
     study = results.key.removesuffix(f"-{results.scale.name}")
     if f"{study}-{later[0]}" in params.active if later else False:
-        return f"nothing more at this scale; the same question at the next one is below as {study}-{later[0]}."
+        return f"nothing more at this scale; see {study}-{later[0]} below, the same question with larger models."
     if not later:
         return "nothing more at this scale."
     return f"nothing more at this scale; `crossover plan --study {study} --scale {later[0]}` prices the next one."

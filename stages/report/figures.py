@@ -219,7 +219,7 @@ def rank_flips(results: StudyResults) -> Figure | None:
 
 def laws_alone(results: StudyResults) -> Figure | None:
     """Loss against compute where no difference shows it."""
-    return None if results.fit["comparisons"] or "epochs" in results.study.axes else loss_against_compute(results)
+    return None if difference(results) or "epochs" in results.study.axes else loss_against_compute(results)
 
 
 _FIGURES: list[Callable[[StudyResults], Figure | None]] = [

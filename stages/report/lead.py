@@ -17,20 +17,25 @@ _APART = "Difference along compute"
 
 def difference(results: StudyResults) -> Figure | None:
     """The figure of an answer: every pair along compute, its seeds, and below it the runs and laws of its recipes."""
-    pairs = results.fit["comparisons"]
+    pairs = _drawn(results)
     return draw_apart(_apart(results, pairs), f"{results.key}-difference", _APART) if pairs else None
+
+
+def _drawn(results: StudyResults) -> list[dict[str, Any]]:
+    """Pairs of which something is known along compute."""
+    return [pair for pair in results.fit["comparisons"] if pair["rungs"] or pair["curve"]]
 
 
 def lead_figure(results: StudyResults) -> Figure | None:
     """The same, large, with the losses of both recipes."""
-    if pairs := results.fit["comparisons"][:1]:
+    if pairs := _drawn(results)[:1]:
         return draw_apart(_apart(results, pairs), f"{results.key}-lead", _APART)
     return card_figure(results)
 
 
 def card_figure(results: StudyResults) -> Figure | None:
     """One small figure that shows the answer of the study."""
-    if pairs := results.fit["comparisons"][:1]:
+    if pairs := _drawn(results)[:1]:
         return draw_apart(_apart(results, pairs), f"{results.key}-small", _APART, small=True)
     kinds = (passes, optimum_law, rates_at_the_top, loss_against_compute)
     found = next((figure for kind in kinds if (figure := kind(results))), None)
@@ -78,7 +83,9 @@ def _apart(results: StudyResults, pairs: list[dict[str, Any]]) -> Apart:
     seeds: list[Row] = []
     for pair in pairs:
         x, kind = {rung["name"]: rung["x"] for rung in pair["rungs"]}, _pair_name(results, pair)
-        seeds += [{**row, "kind": kind, "x": x[row["size"]]} for row in _seed_differences(results, pair)]
+        seeds += [
+            {**row, "kind": kind, "x": x[row["size"]]} for row in _seed_differences(results, pair) if row["size"] in x
+        ]
     return Apart(named, (COMPUTE, "held-out loss (nats)"), rows, labels(results, results.study.recipes), seeds)
 
 

@@ -14,7 +14,8 @@ def headline(results: StudyResults) -> str:
     last = f"At width {free[-1]['name']}, {_who(free[-1]['difference'], a, b)}. " if free else ""
     if above := next((side for side in pair["sides"] if side["name"] == "above"), None):
         met = _list([rung["name"] for rung in pair["rungs"] if rung["structural"]])
-        last = f"Above {met}, where the two are one run, {_who(above['difference'], a, b)}{_growth(pair, above)}. "
+        lead = f"{_who(above['difference'], a, b)}{_over(above)}{_growth(pair, above)}"
+        last = f"Above {met}, where the two are one run, {lead}. "
     return f"{last}{crossing(pair)}{_others(results)}"
 
 
@@ -27,6 +28,11 @@ def _others(results: StudyResults) -> str:
              for pair, place in zip(found, places, strict=True)]  # fmt: skip
     verb = "crosses" if len(found) == 1 else "cross"
     return f" Of the other {len(others)} pairs {len(found)} {verb}: {'; '.join(named)}." if found else ""
+
+
+def _over(side: dict[str, Any]) -> str:
+    """Of which widths a difference is the mean."""
+    return f" on average over {_list(side['rungs'])}" if len(side["rungs"]) > 1 else f" at {_list(side['rungs'])}"
 
 
 def _growth(pair: dict[str, Any], above: dict[str, Any]) -> str:

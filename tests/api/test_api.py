@@ -90,7 +90,7 @@ def test_files_frames_arrays_and_runs_are_one_question(runs: Path) -> None:
     sources: list[Any] = [runs, str(runs), frame, columns, xo.read(runs), xo.read(columns)]
     answers = [xo.compare(source, pair="seed").to_json() for source in sources]
     assert all(answer == answers[0] for answer in answers)
-    assert str(xo.read(runs, where="seed < 2")).endswith("left out: 10 row(s), where it is not so that seed < 2")
+    assert str(xo.read(runs, where="seed < 2")).endswith("left out: 10 row(s), outside `seed < 2`")
     with pytest.raises(xo.UsageError, match="give arrays of one length"):
         xo.read({"a": [1.0, 2.0], "b": [1.0]})
 

@@ -99,7 +99,7 @@ def test_units_that_cannot_be_counts_are_said_and_nothing_is_derived(tmp_path: P
 def test_rows_stay_by_a_condition(tmp_path: Path) -> None:
     rows, said = taken("mlflow-store/runs.csv", tmp_path, "--where", "status == 'FINISHED'")
     assert [row["loss"] for row in rows] == [4.2, 3.8]
-    assert "ea00: left out, where it is not so that" in said
+    assert "ea00: left out, outside `" in said
 
 
 def test_other_units_of_the_loss_are_named_and_which_parameters_is_asked(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_left_out_rows_are_counted_with_their_reason(tmp_path) -> None:
     pd.concat([TABLE, TABLE.iloc[:1]]).to_csv(path, index=False)
     runs = read_runs(path, "N > 1e6")
     assert [(item.reason, item.rows) for item in runs.left_out] == [
-        ("equal to an earlier row in every column", 1), ("where it is not so that N > 1e6", 1),
+        ("equal to an earlier row in every column", 1), ("outside `N > 1e6`", 1),
     ]  # fmt: skip
     fitted, held = runs.split("size == '4M'")
     assert (len(fitted.table), len(held.table)) == (1, 1)
