@@ -1,11 +1,14 @@
 """The figure of a comparison: sizes with their intervals, the belief on to the target, who is better where."""
 
+import re
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 import crossover as xo
+from crossover.answers.figure import laws_along
 from crossover.plots.house import COLOURS
 
 DEUTERAN = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
@@ -29,12 +32,14 @@ def layer(found: "xo.api.compare.Comparisons", name: str) -> list[dict[str, obje
 
 def test_it_goes_on_to_the_target_and_beyond() -> None:
     found = compared((-0.05, -0.04, -0.03, -0.02, -0.01), at=1e22)
-    curve, (target,), gap = layer(found, "curve"), layer(found, "target"), found.pairs[0].gap
-    assert curve[0]["x"] == pytest.approx(1e18)
-    assert curve[-1]["x"] > 1e22
-    log_x = np.log([row["x"] for row in curve])
+    curve, ahead, (target,) = (layer(found, name) for name in ("curve", "ahead", "target"))
+    gap = found.pairs[0].gap
+    assert [curve[0]["x"], curve[-1]["x"]] == pytest.approx([1e18, 1e20])
+    assert ahead[0]["x"] == pytest.approx(1e20, rel=0.01)  # a line of its own: what is known changes where runs end
+    assert ahead[-1]["x"] > 1e22
+    log_x = np.log([row["x"] for row in ahead])
     for name, end in (("low", gap.difference.ci[0]), ("high", gap.difference.ci[1])):
-        assert np.interp(np.log(1e22), log_x, [row[name] for row in curve]) == pytest.approx(end, abs=0.005)
+        assert np.interp(np.log(1e22), log_x, [row[name] for row in ahead]) == pytest.approx(end, abs=0.005)
         assert target[name] == end
     assert compared((-0.05, -0.04, -0.03, -0.02, -0.01)).pairs[0].curve[-1].x == pytest.approx(1e20)
 
@@ -53,6 +58,50 @@ def test_a_crossover_has_its_set_as_a_strip() -> None:
     (strip,), place = layer(found, "set"), found.pairs[0].crossover
     assert (strip["from"], strip["to"]) == place.ci
     assert strip["from"] < place.value < strip["to"]
+
+
+def test_below_it_are_runs_and_laws_in_the_colours_of_the_names() -> None:
+    found = compared((-0.05, -0.04, -0.03, -0.02, -0.01), at=1e22)
+    runs, laws = layer(found, "run"), layer(found, "law")
+    assert len(runs) == 30
+    assert {row["kind"] for row in laws} == {"old", "new"}
+    assert max(row["x"] for row in laws) == pytest.approx(1e20)  # a verdict carries no law on
+    drawn = found.draw().svg()
+    for words in ("▲ old is better", "▼ new is better", "old", "new"):
+        (fill,) = re.findall(rf'fill="(#[0-9A-Fa-f]{{6}})"[^>]*>{words}<', drawn)
+        assert fill.upper() == COLOURS["new" in words]
+
+
+def test_through_two_sizes_no_law_is_drawn() -> None:
+    found = compared((-0.05, -0.04, -0.03, -0.02, -0.01))
+    runs = found.runs
+    few = replace(runs, x=runs.x[:12], loss=runs.loss[:12], recipe=runs.recipe[:12])
+    assert laws_along(few, ["old", "new"]) == {}
+    assert set(laws_along(runs, ["old", "new"])) == {"old", "new"}
+
+
+def test_recipes_that_share_no_range_have_their_losses_shown() -> None:
+    x = np.array([1e15, 1e16, 1e17, 1e18, 1e19, 1e20])
+    table = {"x": x, "loss": 3 - 0.1 * np.log10(x / 1e15), "recipe": ["a"] * 3 + ["b"] * 3}
+    figure = xo.compare(table, x="x").plot()
+    assert {row["layer"] for row in figure.rows} == {"run", "law"}
+    assert figure.svg().startswith("<svg")
+
+
+def test_a_forecast_and_advice_show_the_same_figure() -> None:
+    generator, recipe = np.random.default_rng(0), np.tile(["old", "new"], 15)
+    loss = 3 - 0.1 * np.log10(X / 1e18) + generator.normal(0, 0.002, len(X)) - 0.01 * (recipe == "new")
+    table = {"x": X, "loss": loss, "recipe": recipe, "seed": np.tile(np.repeat([0, 1, 2], 2), 5)}
+    ahead = xo.predict(table, x="x", by="recipe", pair="seed", at=1e21).plot()
+    assert {"rung", "ahead", "target", "run", "law", "place", "interval"} <= {row["layer"] for row in ahead.rows}
+    laws = [row for row in ahead.rows if row["layer"] == "law"]
+    assert max(row["x"] for row in laws) == pytest.approx(1e21)  # a forecast does
+    cells = {"x": [1e20, 1e20, 3e20, 3e20], "recipe": ["old", "new"] * 2, "seed": [7, 7, 8, 8]}
+    advice = xo.advise(table, cells, x="x", by="recipe", pair="seed", at=1e22, budget=1e21)
+    drawn = advice.plot().rows
+    steps = [row["x"] for row in drawn if row["layer"] == "next"]
+    assert steps == [step.at["x"] for step in advice.steps[: advice.enough]]
+    assert "rung" in {row["layer"] for row in drawn}
 
 
 def test_the_page_has_the_verdict_then_the_figure_then_the_tables() -> None:

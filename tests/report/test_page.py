@@ -209,13 +209,19 @@ def test_a_card_states_side_size_and_what_next() -> None:
     assert found.sure
     assert "b is better than <b>A</b> by 0.0" in found.answer
     assert "The sign changes across width 24, where the two are the same run by construction." in found.answer
-    assert re.match(r"At 10 times the compute choose b: P\(better\) (= 0\.\d{3}|above 0\.999)", found.confidence)
+    assert re.fullmatch(
+        r"At 10 times the compute, beyond the runs, b is ahead by 0\.\d{3} nats \[-?0\.\d{3}, 0\.\d{3}\], "
+        r"P\(better\) (= 0\.\d{3}|above 0\.999)\.",
+        found.confidence,
+    )
+    assert "on average over widths 32, 48" in found.answer
+    assert found.colour == 1  # that of b
     assert found.next
     assert found.said() == [found.answer, found.confidence, f"Next: {found.next}"]
     unsure = results(exponent=0.3)
     above = next(side for side in unsure.fit["comparisons"][0]["sides"] if side["name"] == "above")
     above["difference"]["ci"] = [-0.01, 0.02]
-    assert (card(unsure).badge, card(unsure).sure) == ("no difference shown", False)
+    assert (card(unsure).badge, card(unsure).sure, card(unsure).colour) == ("no difference shown", False, None)
     assert "it is undecided whether <b>A</b> or b is better" in card(unsure).answer
 
 
@@ -224,8 +230,8 @@ def test_the_next_run_is_one_that_may_turn_the_choice() -> None:
     gap = shown.fit["comparisons"][0]["gap"]
     gap["next_pair"] = {"x": shown.fit["comparisons"][0]["rungs"][-1]["x"], "regret": 0.004, "p_flip": 0.31}
     assert card(shown).next == (
-        "one more seed of both at width 48; it turns that choice with probability 0.31 and leaves an expected regret "
-        "of 0.004 nats."
+        "one more seed of both at width 48; it would reverse that choice with probability 0.31 and leave an expected "
+        "regret of 0.004 nats."
     )
     gap["next_pair"]["x"] *= 9
     assert "9 times the largest" in card(shown).next
@@ -277,7 +283,7 @@ def test_the_choice_beyond_the_runs_is_at_ten_times_their_compute() -> None:
     gap = shown.fit["comparisons"][0]["gap"]
     assert gap["x"] == 10 * shown.losses["flops_6n"].max()
     assert gap["lever_arm_decades"] == pytest.approx(1.0)
-    assert card(shown).confidence.startswith("At 10 times the compute choose b")
+    assert f"b is ahead by {-gap['difference']['value']:.3f} nats" in card(shown).confidence
 
 
 def test_cells_are_told_with_their_spread_over_seeds() -> None:
