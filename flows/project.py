@@ -14,6 +14,7 @@ from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.status import status
 from flows.commands.verify import verify
+from flows.commands.watch import watch
 
 if TYPE_CHECKING:
     from crossover.answers.advising.advise import Advice
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from crossover.ledger.realised import Realised
 
 GROUPS = (
-    Group("A project's studies", (plan, status, run, serve, report, diff), "crossover diff main --html changed.html"),
+    Group(
+        "A project's studies",
+        (plan, status, run, watch, serve, report, diff),
+        "crossover diff main --html changed.html",
+    ),
     Group("Care for what is stored", (verify, accept, doctor, gc), "crossover accept --verify 5"),
 )
 

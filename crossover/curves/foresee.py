@@ -238,3 +238,34 @@ def _flags(counts: tuple[int, int], chosen: Sequence[Logged], run: Logged) -> li
     if all(item.lr is None for item in (*chosen, run)):
         flags.append("no learning rate was given: rates are taken as constant")
     return flags
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run so far, beside what its ladder alone foresaw of it."""
+
+    measured: float
+    """Its last block."""
+    expected: Estimate
+    """The same block as foreseen, with a 90% band."""
+    left: Left | None
+
+
+def whole_ladder(runs: Sequence[Logged]) -> Ladder:
+    """What those of finished runs say that came to their end. Raises `UsageError` for runs of one size."""
+    return ladder_of(_thinned([item for item in runs if _is_whole(item)]))
+
+
+def stand(ladder: Ladder, run: Logged) -> Standing | None:
+    """Where a run that goes on stands: a ladder is climbed once, this is asked as often as one looks.
+
+    None before its first block has come. Raises `UsageError` for a run that cannot be read as a curve.
+    """
+    course = make_course(run.name, run.n, run.x, run.loss, run.lr, BLOCKS)
+    seen = course.seen()
+    if not len(seen.loss):
+        return None
+    known = ladder.forecast(course).only(course.come)
+    value, half = float(known.mean[-1]), _HALF * float(known.sd[-1])
+    expected = Estimate(value, float(known.sd[-1]), (value - half, value + half))
+    return Standing(float(seen.loss[-1]), expected, _left(seen, known, run))

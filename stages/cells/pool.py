@@ -4,6 +4,7 @@ A worker that crashes costs its cell only: the others finish, then the failure i
 workers write a checkpoint first.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -18,8 +19,11 @@ from crossover.base.errors import CrossoverError, Interrupted
 from stages.cells.plan import Plan
 from stages.cells.progress import Progress
 from stages.cells.trainer import CellError, HostError, Trainer, WorkerLostError
+from stages.live.events import Begun
+from stages.live.telling import Live
 from stages.store.store import Store
 from stages.study.costs import count_flops
+from stages.train.observer import Observer, Window, nobody
 
 TRIED = "CROSSOVER_TRIED"
 """Set where cells that failed have been tried already, by a grid on other machines say: they are left as they are."""
@@ -36,18 +40,29 @@ class Pool:
         self._lock = threading.Lock()
         self._trainers: list[Trainer] = []
         self._free: list[Trainer] = []
+        self._live = Live(root or Path())
         self._stopped = False
 
-    def complete(self, plan: Plan, fingerprint: str, store: Store, **options: Any) -> str:
-        """`Trainer.complete` on a free worker. Raises `Interrupted` once the pool was stopped."""
-        trainer = self._take()
+    def complete(
+        self, plan: Plan, fingerprint: str, store: Store, observe: Observer = nobody, **options: Any
+    ) -> str:  # fmt: skip
+        """`Trainer.complete` on a free worker, told of live. Raises `Interrupted` once the pool was stopped."""
+        trainer, cell, status = self._take(), _begun(plan, fingerprint), "stopped"
+        tell = self._live.begin(cell)
+
+        def both(window: Window) -> None:
+            tell(window)
+            observe(window)
+
         try:
-            return trainer.complete(plan, fingerprint, store, **options)
+            status = trainer.complete(plan, fingerprint, store, observe=both, **options)
+            return status
         except WorkerLostError:
             if self._stopped:
                 raise Interrupted("stopped; the cell goes on from its checkpoint next time") from None
             raise
         finally:
+            self._live.end(cell, status)
             self._free.append(trainer)
 
     def _take(self) -> Trainer:
@@ -68,6 +83,23 @@ class Pool:
             thread.start()
         for thread in stopping:
             thread.join()
+        self._live.close()
+
+
+def _begun(plan: Plan, fingerprint: str) -> Begun:
+    row = plan.only(fingerprint).rows[0]
+    cell = row.cell
+    return Begun(
+        fingerprint=fingerprint,
+        study=f"{plan.study}-{plan.scale}",
+        recipe=row.recipe,
+        width=cell.width,
+        seed=cell.seed,
+        lr=cell.lr,
+        axes=json.dumps(row.axes, sort_keys=True),
+        steps=cell.steps,
+        tokens_per_step=cell.batch * cell.seq_len,
+    )
 
 
 def run_pool(plan: Plan, fingerprints: list[str], store: Store, workers: int | None = None) -> None:
