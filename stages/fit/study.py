@@ -188,30 +188,20 @@ def _mean(values: "pd.Series[float]") -> Estimate:
 
 
 def metrics(fit: StudyFit) -> dict[str, Any]:
-    """Few numbers with stable names, for `dvc metrics show` and `dvc metrics diff`."""
+    """Few numbers with the same names in every study, for `dvc metrics show` and `dvc metrics diff`.
+
+    Cells that are done and that are lost, the least mean loss at the largest width, and the first pair's difference
+    there with its 90% interval. All else is for `crossover diff`.
+    """
+    ends = [means[-1] for means in fit.means.values() if means]
+    top = max((mean.width for mean in ends), default=0)
+    pair = next((pair.baseline.difference for pair in fit.comparisons[:1] if pair.baseline), None)
+    low, high = (pair.ci if pair else None) or (None, None)
     return {
-        "cells": fit.cells,
-        "loss_at_largest_width": {name: means[-1].loss for name, means in fit.means.items() if means},
-        "compute_exponent": {name: laws[0].params["a"].value for name, laws in fit.laws.items() if laws},
-        "difference_at_largest_width": {
-            f"{pair.b} - {pair.a}": {
-                "value": pair.baseline.difference.value,
-                **dict(zip(("low", "high"), pair.baseline.difference.ci or (None, None), strict=True)),
-                "detectable": pair.rungs[-1].detectable if pair.rungs else None,
-            }
-            for pair in fit.comparisons
-            if pair.baseline
-        },
-        "crossover": {
-            f"{pair.b} - {pair.a}": {
-                "verdict": pair.verdict,
-                "compute": pair.crossover.value if pair.crossover and not pair.crossover.lever_arm_decades else None,
-            }
-            for pair in fit.comparisons
-        },
-        "optimum_lr": {
-            f"{recipe} width {cell.at['width']:g}": cell.optimum
-            for recipe, found in fit.optima.items()
-            for cell in found.cells
-        },
+        "done": fit.cells["done"],
+        "lost": fit.cells["diverged"] + fit.cells["failed"],
+        "best_loss": min((mean.loss for mean in ends if mean.width == top), default=None),
+        "difference": pair.value if pair else None,
+        "low": low,
+        "high": high,
     }

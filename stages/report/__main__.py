@@ -11,6 +11,7 @@ from crossover.base.files import read_json, write_bytes
 from crossover.ledger.chain import read_ledger
 from crossover.ledger.outcomes import recorded
 from crossover.ledger.scoring import score_all
+from crossover.plots.house import javascript
 from stages.fit.forecasts import own_losses
 from stages.report.page import findings, render
 from stages.report.regimes import on_one_map, regimes
@@ -32,6 +33,7 @@ def main() -> None:
     ledger = read_ledger()
     record = score_all(ledger.forecasts, recorded(ledger.outcomes, own_losses), ledger)
     write_bytes(REPORT / "index.html", render(studies, tokens, verdicts, panels, params, record).encode())
+    write_bytes(REPORT / "vega.js", javascript().encode())  # for `dvc plots`
     write_bytes(DOCS / "findings.md", findings(params, verdicts, bool(panels)).encode())
     if panels:
         write_bytes(DOCS / "regimes.png", on_one_map(panels).png())

@@ -9,10 +9,9 @@ from pathlib import Path
 from crossover.base.entry import guarded
 from crossover.base.files import write_json
 from crossover.plots.blocks import show, table
-from crossover.runs.estimates import plain
 from stages.study.params import Params, load_params
 from stages.study.processes import die_with_this_parent
-from stages.verdicts.claims import Judged, judge_claims, metrics
+from stages.verdicts.claims import Judged, judge_claims
 from stages.verdicts.tables import read_tables
 from stages.verdicts.words import counts, lines
 
@@ -34,7 +33,6 @@ def main() -> None:
     judged = judge_all(load_params())
     said = [item.to_json() for item in judged]
     write_json(VERDICTS / "verdicts.json", said)
-    write_json(VERDICTS / "metrics.json", plain(metrics(judged)))
     out = table("", "claim", "verdict", "effect", "direction", "size", "of interest", "power", left=5)
     for line in lines(said):
         out.add(f"{line.id} ({line.scale})", line.verdict, line.brief, line.direction, line.size, line.interest,

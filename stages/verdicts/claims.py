@@ -237,23 +237,3 @@ def require_arguments(name: str, claim: Claim) -> None:
     missing = [key for key, item in known.items() if item.default is item.empty and key not in claim.given]
     if missing:
         raise UsageError(f"{PARAMS}: claims.{name}.given.{missing[0]} is missing; measure {claim.measure} needs it")
-
-
-def metrics(judged: list[Judged]) -> dict[str, Any]:
-    """Few numbers with stable names for `dvc metrics`: by scale and claim, and how many came out how."""
-    found: dict[str, Any] = {}
-    for item in judged:
-        at = found.setdefault(item.scale, {"counts": {}, "powered": 0, "asked": 0, "holm": 0, "claims": {}})
-        at["counts"][item.verdict] = at["counts"].get(item.verdict, 0) + 1
-        at["powered"] += bool(item.power is not None and item.power >= POWERED)
-        at["asked"] += measured(item)
-        at["holm"] += item.holm
-        at["claims"][item.id] = {
-            "verdict": item.verdict,
-            "direction": item.direction,
-            "size": item.size,
-            "effect": None if item.effect is None else item.effect.value,
-            "interest": item.interest,
-            "power": item.power,
-        }
-    return found

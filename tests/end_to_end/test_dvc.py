@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import sync_playwright
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, make_project
 from tests.patience import patience
+from tests.report.test_browser import CHROMIUM
 
 CROSSOVER = str(Path(sys.executable).with_name("crossover"))
 
@@ -58,10 +60,27 @@ def test_everything_is_made_and_the_second_time_nothing_runs(done: Project) -> N
 def test_metrics_and_plots_mean_something(done: Project) -> None:
     metrics = json.loads(done.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
     values = metrics["data/results/tiny-mini/metrics.json"]["data"]
-    assert values["cells"]["done"] == 6
-    assert set(values["loss_at_largest_width"]) == {"constant", "inverse"}
+    assert (values["done"], values["lost"]) == (6, 0)
+    assert set(values) == {"done", "lost", "best_loss", "difference", "low", "high"}
+    table = done.run("dvc", "metrics", "show").stdout
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 120
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_plots_of_dvc_draw_with_no_network_a_line_per_recipe(done: Project) -> None:
     done.run("dvc", "plots", "show", "-o", "plots")
-    assert "loss_validation" in (done.root / "plots/index.html").read_text()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = opened.new_context(offline=True).new_page()
+        said: list[str] = []
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((done.root / "plots/index.html").as_uri())
+        page.wait_for_selector("canvas, svg.marks", timeout=20_000)
+        names = page.evaluate("Object.keys(window).filter(name => name === 'vegaEmbed')")
+        opened.close()
+    assert names == ["vegaEmbed"]
+    assert said == []
 
 
 @pytest.mark.slow

@@ -85,7 +85,10 @@ def test_everything_is_json_with_stable_metrics() -> None:
     fit = fit_study(losses({"a": 0.3, "b": 0.4}, meeting=24))
     assert set(json.loads(json.dumps(fit.to_json(), allow_nan=False))["laws"]) == {"a", "b"}
     numbers = json.loads(json.dumps(plain(metrics(fit)), allow_nan=False))
-    assert set(numbers) == {
-        "cells", "loss_at_largest_width", "compute_exponent", "difference_at_largest_width", "crossover", "optimum_lr",
+    top = fit.comparisons[0].rungs[-1].difference
+    assert numbers == {
+        "done": fit.cells["done"], "lost": 0, "best_loss": min(means[-1].loss for means in fit.means.values()),
+        "difference": top.value, "low": top.ci[0], "high": top.ci[1],
     }  # fmt: skip
-    assert set(numbers["difference_at_largest_width"]["b - a"]) == {"value", "low", "high", "detectable"}
+    alone = metrics(fit_study(losses({"a": 0.3})))
+    assert (alone["difference"], alone["low"], alone["high"]) == (None, None, None)
