@@ -10,7 +10,7 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate keep foresee replay chaos fuzz mutants audit serve
+.PHONY: site study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate keep foresee replay chaos fuzz mutants audit serve
 
 study: .venv/.ok
 	@echo "study $(STUDY) at scale $(SCALE): text, plan, training, gates, fits, page; what is there already is kept"
@@ -67,6 +67,10 @@ fuzz: .venv/.ok
 
 mutants: .venv/.ok
 	python -m tests.mutants
+
+# The pages of docs/ as a site, offline, into site/.
+site: .venv/.ok
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 audit: .venv/.ok
 	uvx pip-audit --disable-pip --no-deps -r constraints.txt

@@ -9,8 +9,8 @@ import typer
 
 from crossover.base.errors import UsageError
 from crossover.cli.common import Json
-from flows.commands.again import Tolerance, plans_of, record_of, show, to_json
 from flows.commands.options import Scale, Studies
+from flows.studies.again import Tolerance, plans_of, record_of, show, to_json
 
 
 def verify(
