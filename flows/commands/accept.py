@@ -9,7 +9,7 @@ import typer
 from crossover.base.errors import DamageError
 from crossover.cli.common import Json, print_json
 from flows.commands.options import Scale, Studies
-from flows.studies.again import Tolerance, plans_of, record_of, show, to_json
+from flows.commands.verify import Tolerance, plans_of, record_of, show, to_json
 
 if TYPE_CHECKING:
     from stages.cells.plan import Plan

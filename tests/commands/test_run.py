@@ -43,7 +43,7 @@ def test_mistakes(tmp_path: Path, arguments: tuple[str, ...], says: str, code: i
 def test_a_configured_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: no Prefect server answers at http://127.0.0.1:9/api")
+    assert "\nerror: no Prefect server answers at http://127.0.0.1:9/api" in done.stderr
     assert "Traceback" not in done.stderr
 
 
