@@ -41,13 +41,13 @@ def show(figure: Figure) -> Shown:
 
 
 def _packed(rows: Sequence[Row]) -> list[list[Any]]:
-    """A header and a list per row, numbers to six digits: a third of the size, and `page.js` unpacks it."""
+    """A header and a list per row, numbers to five digits: a third of the size, and `page.js` unpacks it."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [names, *([_rounded(row.get(name)) for name in names] for row in rows)]
 
 
 def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def page(template: Path, **content: Any) -> str:
