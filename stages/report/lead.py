@@ -76,10 +76,10 @@ def _apart(results: StudyResults, pairs: list[dict[str, Any]]) -> Apart:
     inside = {pair[end] for pair in pairs for end in "ab"}
     cells = cell_rows(results)
     rows: list[Row] = [
-        {**row, "kind": row["recipe"]}
+        _renamed(row, recipe="kind")
         for row in rows_of("run", cells[cells["name"].isin(inside)], x="flops_6n", loss="loss_validation")
     ]
-    rows += [row | {"kind": row["recipe"], "x": row["compute"]} for row in law_rows(results) if row["name"] in inside]
+    rows += [_renamed(row, recipe="kind", compute="x", name="") for row in law_rows(results) if row["name"] in inside]
     seeds: list[Row] = []
     for pair in pairs:
         x, kind = {rung["name"]: rung["x"] for rung in pair["rungs"]}, _pair_name(results, pair)
@@ -87,6 +87,11 @@ def _apart(results: StudyResults, pairs: list[dict[str, Any]]) -> Apart:
             {**row, "kind": kind, "x": x[row["size"]]} for row in _seed_differences(results, pair) if row["size"] in x
         ]
     return Apart(named, (COMPUTE, "held-out loss (nats)"), rows, labels(results, results.study.recipes), seeds)
+
+
+def _renamed(row: Row, **names: str) -> Row:
+    """With other names for some of its values; an empty one drops it."""
+    return {new: value for name, value in row.items() if (new := names.get(name, name))}
 
 
 def _pair_name(results: StudyResults, pair: dict[str, Any]) -> str:
