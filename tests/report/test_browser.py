@@ -121,7 +121,7 @@ def test_the_study_that_was_run_comes_first(browser: Browser, path: Path) -> Non
 def test_hover_names_the_cell(browser: Browser, path: Path) -> None:
     page, _ = opened(browser, path)
     unfold(page)
-    points = page.locator("#s-c-lead g[class*=concat_1_layer_2_marks] path")
+    points = page.locator("#s-c-lead g.mark-symbol[class*=concat_1_layer] path")
     points.first.scroll_into_view_if_needed()
     told = []
     for index in range(points.count()):  # some lie below others
