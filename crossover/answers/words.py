@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from crossover.answers.crossing import SURE
+from crossover.answers.crossing import SURE, UNDECIDED
 from crossover.base.numerals import chance, short
 from crossover.laws.words import left_out_lines, number, span
 from crossover.plots.blocks import Block, Heading, Lead, Table, table
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MANY = 12  # pairs, above which each gets one line
 _STEPS = 20
 _TINY = 1e-9  # in losses
+_HOPELESS = 0.005  # probability of reversing a choice
 _NEGLIGIBLE = 1e-5  # in losses: what nobody would run anything for
 
 
@@ -60,7 +61,8 @@ def _best(best: "Best") -> Iterator[Block]:
 def _pair(item: "Comparison", axes: tuple[str, str]) -> Iterator[Block]:
     """Verdict, who is better and what next, then crossover, rungs, baseline and how far all that can be trusted."""
     x = axes[0]
-    yield Heading(f"{item.b} against {item.a}: {item.verdict}")
+    verdict = "whether they cross is undecided" if item.verdict == UNDECIDED else item.verdict
+    yield Heading(f"{item.b} against {item.a}: {verdict}")
     yield from _lead(item, *axes)
     if item.gap:
         yield from _gap(item, item.gap, x)
@@ -140,6 +142,8 @@ def _next(gap: "Gap", x: str) -> str:
     if gap.next_pair is None:
         return "Next: nothing more needs to be run for this choice."
     found = gap.next_pair
+    if found.p_flip < _HOPELESS:
+        return "Next: no further pair of runs at these sizes would decide it."
     return (
         f"Next: one run of each at {x} = {short(found.x, 4)}, which would reverse the choice with probability "
         f"{short(found.p_flip, 2)} and take the expected regret from {short(gap.decision.expected_regret, 2)} to "
@@ -262,6 +266,8 @@ def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Bl
     for recipe, item in result.recipes.items():
         out.add(recipe, item.formula, short(item.value, 5), f"[{short(item.low, 5)}, {short(item.high, 5)}]")
     yield out
+    if any(two.p_b_better is not None for two in result.pairs):
+        yield "losses: by each recipe's own laws; who is better: by the difference at common sizes, as compare says it"
     for two in result.pairs:
         better = "" if two.p_b_better is None else f"P({two.b} better) {chance(two.p_b_better)}; "
         runs = "one run" if result.runs == 1 else f"{result.runs} runs"

@@ -24,7 +24,7 @@ from crossover.plots.house import (
     series,
     zero,
 )
-from crossover.plots.losses import losses_chart, name_rows
+from crossover.plots.losses import brief, losses_chart, name_rows
 
 MOST = 12
 """Pairs that one figure holds, as they come."""
@@ -52,8 +52,9 @@ class Apart:
 
 def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> Figure:
     """The figure; a small one is the upper part alone."""
-    shown = [pair for pair in apart.pairs if pair["rungs"] or pair["curve"]][:MOST]
-    if not shown and apart.losses:  # recipes that share no range
+    known = [pair for pair in apart.pairs if pair["rungs"] or pair["curve"]]
+    shown = (known or list(apart.pairs))[:MOST]
+    if not known and apart.losses:  # recipes that share no range
         alone = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes)
         return Figure(name, title, "Runs and each recipe's law.", alone, list(apart.losses))
     rows = [row for pair in shown for row in _pair_rows(pair)] + [*_sides(shown)] + list(apart.more)
@@ -67,7 +68,7 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     marks = "".join(f", {words}" for layer, words in told if any(row["layer"] == layer for row in rows))
     caption = f"Intervals of 90%{marks}."
     if small or not apart.losses:
-        return Figure(name, title, caption, upper.properties(height=SMALL if small else alt.Undefined), rows)
+        return Figure(name, title, caption, upper.properties(height=SMALL) if small else upper, rows)
     written = len(shown) == 1 and bool(own)  # in the upper part it is written in their colours
     losses = [*apart.losses, *(name_rows(apart.losses) if written else ())]
     lower = losses_chart(losses, *apart.axes, recipes=apart.recipes, legend=not written)
@@ -93,7 +94,7 @@ def _upper(
         across["axis"] = alt.Axis(title=None, labels=False, ticks=False)
     x = alt.X("x:Q", **across)
     scale = alt.Scale(domain=_extent(rows), nice=False)
-    y = alt.Y("difference:Q", scale=scale, axis=alt.Axis(title=f"difference in {axes[1]}", format="+.3~f"))
+    y = alt.Y("difference:Q", scale=scale, axis=alt.Axis(title=f"difference in {axes[1]}", format="+.3~g"))
     told, colour = hover("kind", x=".4g", difference="+.4f"), look["color"]
     sized = hover("kind", "size", x=".4g", difference="+.4f", low="+.4f", high="+.4f")
     ends: dict[str, Any] = {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q"}
@@ -177,8 +178,8 @@ def _crossover_rows(pair: Mapping[str, Any], name: Row) -> Iterator[Row]:
 
 def _sides(pairs: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     a, b = (pairs[0]["a"], pairs[0]["b"]) if len(pairs) == 1 else ("the one named second", "the one named first")
-    yield {"layer": "above", "text": f"▲ {a} is better"}
-    yield {"layer": "below", "text": f"▼ {b} is better"}
+    yield {"layer": "above", "text": f"▲ {brief(a)} is better"}
+    yield {"layer": "below", "text": f"▼ {brief(b)} is better"}
 
 
 def _ink(pairs: Sequence[Mapping[str, Any]], own: Mapping[str, str]) -> tuple[str, str]:

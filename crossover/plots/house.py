@@ -36,9 +36,9 @@ class Figure:
     name: str
     title: str
     caption: str
-    chart: Chart
-    rows: Sequence[Row]
-    parts: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    chart: Chart = field(repr=False)
+    rows: Sequence[Row] = field(repr=False)
+    parts: Mapping[str, Sequence[Row]] = field(default_factory=dict, repr=False)
     """Rows of charts that it is put together from, by the name of their data."""
 
     def spec(self) -> dict[str, Any]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from crossover.laws.result import Fit, LinePoint
 
 
+_LONGEST = 36  # letters of a name
+
+
 def draw_fits(fits: "Mapping[str, Fit]") -> Figure:
     """Loss and law against the input, or, with two inputs, relative errors against their product; by recipe."""
     return _laws(fits) if all(fit.line for fit in fits.values()) else _errors(fits)
@@ -41,9 +44,9 @@ def _laws(fits: "Mapping[str, Fit]") -> Figure:
 
 
 def run_rows(kind: str, x: Floats, loss: Floats) -> list[Row]:
-    """Runs that logarithmic axes can show."""
+    """Runs of positive size."""
     places = zip(x.tolist(), loss.tolist(), strict=True)
-    return [{"layer": "run", "kind": kind, "x": a, "loss": b} for a, b in places if a > 0 and b > 0]
+    return [{"layer": "run", "kind": kind, "x": a, "loss": b} for a, b in places if a > 0]
 
 
 def law_rows(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
@@ -57,7 +60,7 @@ def law_rows(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
 def name_rows(rows: Sequence[Row]) -> list[Row]:
     """Names of the recipes, to be written in their colours in the upper right corner instead of a legend."""
     kinds = dict.fromkeys(row["kind"] for row in rows if "kind" in row)
-    return [{"layer": f"name {i}", "kind": kind} for i, kind in enumerate(kinds)]
+    return [{"layer": f"name {i}", "kind": kind, "text": brief(kind)} for i, kind in enumerate(kinds)]
 
 
 def place_rows(x: float, ends: Mapping[str, tuple[float, float, float]]) -> list[Row]:
@@ -100,7 +103,7 @@ def losses_chart(
         *(
             only(layer)
             .mark_text(**written, dy=4 + 15 * i)
-            .encode(x=alt.value("width"), y=alt.value(0), text="kind:N", color=colour)
+            .encode(x=alt.value("width"), y=alt.value(0), text="text:N", color=colour)
             for i, layer in enumerate(names)
         ),
         only("law").mark_area(opacity=0.13).encode(**ends, color=colour),
@@ -112,10 +115,17 @@ def losses_chart(
     )
 
 
+def brief(name: str) -> str:
+    """A name that fits into a figure."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
 def logged(title: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """A logarithmic axis of losses with five labels: these seldom span the powers that such axes are labelled at."""
-    values = [row[name] for row in rows for name in ("loss", "low", "high") if (row.get(name) or 0) > 0]
-    axis = alt.Axis(title=title, format=".3~g", values=steps(values) if values else alt.Undefined)
+    """A logarithmic axis of losses with five labels, as losses seldom span powers; linear where one is below zero."""
+    values = [row[name] for row in rows for name in ("loss", "low", "high") if row.get(name) is not None]
+    if min(values, default=0.0) <= 0:
+        return linear(title, ".4~g")
+    axis = alt.Axis(title=title, format=".5~g", values=steps(values))
     return {"scale": alt.Scale(type="log", nice=False, padding=8), "axis": axis}
 
 

@@ -61,7 +61,7 @@ def _planned(studies: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
     there = [pair for pair in studies if (folder(*pair) / "plan.json").exists()]
     if not there:
-        raise UsageError("nothing is planned here yet; `make study` or `dvc repro` plans and trains")
+        raise UsageError("no recorded plan is here yet; `make study` or `dvc repro` makes one and trains")
     return there
 
 

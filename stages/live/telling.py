@@ -84,10 +84,10 @@ def wanted(wish: str | None) -> list[str]:
     """Names of sinks; what is not known is told, with the name that may be meant."""
     if wish is None:
         return ["tensorboard"] if installed("tensorboard") else []
-    names = [name for part in wish.split(",") if (name := part.strip()) not in ("", "none")]
+    names = [name for part in wish.split(",") if (name := part.strip().lower()) not in ("", "none")]
     for name in names:
         if name not in SINKS:
-            _say(f"{WISH} names '{name}', and curves go to {', '.join(SINKS)}; {nearest(name, list(SINKS))}")
+            _say(f"{WISH} names '{name}', to which curves cannot go; {nearest(name, list(SINKS))}")
     return [name for name in names if name in SINKS]
 
 

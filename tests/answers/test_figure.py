@@ -3,8 +3,10 @@
 import re
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import crossover as xo
@@ -86,6 +88,37 @@ def test_recipes_that_share_no_range_have_their_losses_shown() -> None:
     figure = xo.compare(table, x="x").plot()
     assert {row["layer"] for row in figure.rows} == {"run", "law"}
     assert figure.svg().startswith("<svg")
+
+
+def test_losses_below_zero_are_drawn_on_a_linear_axis() -> None:
+    recipe, pair = np.tile(["old", "new"], 15), np.tile(np.repeat([0, 1, 2], 2), 5)
+    loss = -1 - 0.1 * np.log10(X / 1e18) - 0.02 * (recipe == "new") + 0.001 * pair
+    figure = xo.compare({"x": X, "loss": loss, "recipe": recipe, "seed": pair}, x="x", pair="seed", at=1e21).plot()
+    assert figure.svg().startswith("<svg")
+    assert len([row for row in figure.rows if row["layer"] == "run"]) == 30
+
+
+def test_a_change_of_one_size_has_a_figure_and_its_exit_code(tmp_path: Path) -> None:
+    rows = [
+        {"x": 1e18, "recipe": r, "seed": s, "loss": 3 - 0.05 * (r == "new") + 0.001 * s}
+        for r in ("old", "new")
+        for s in range(3)
+    ]
+    table = pd.DataFrame(rows)
+    found = xo.keep(table, "old", "new", x="x", pair="seed")
+    (rung,) = [row for row in found.plot(tmp_path / "keep.svg").rows if row["layer"] == "rung"]
+    assert rung["difference"] == pytest.approx(-0.05)
+    apart = table.assign(x=np.where(table["recipe"] == "new", 1e19, 1e18))
+    assert xo.keep(apart, "old", "new", x="x", pair="seed").plot().svg().startswith("<svg")
+
+
+def test_long_names_fit() -> None:
+    long = "warmup-stable-decay-with-a-very-long-name-that-nobody-reads"
+    recipe, pair = np.tile(["old", long], 15), np.tile(np.repeat([0, 1, 2], 2), 5)
+    loss = 3 - 0.1 * np.log10(X / 1e18) + 0.001 * pair - 0.01 * (recipe == long)
+    svg = xo.compare({"x": X, "loss": loss, "recipe": recipe, "seed": pair}, x="x", pair="seed").plot().svg()
+    assert f"▼ {long[:35]}… is better" in svg or f"▲ {long[:35]}… is better" in svg
+    assert float(re.search(r'width="(\d+)"', svg).group(1)) < 700
 
 
 def test_a_forecast_and_advice_show_the_same_figure() -> None:

@@ -62,7 +62,9 @@ def test_where_nothing_is_planned_one_line_says_what_to_do(tmp_path: Path) -> No
     project = make_project(tmp_path / "project")
     done = project.run(*WATCH, check=False)
     assert done.returncode == 2
-    assert done.stderr.strip() == "error: nothing is planned here yet; `make study` or `dvc repro` plans and trains"
+    assert (
+        done.stderr.strip() == "error: no recorded plan is here yet; `make study` or `dvc repro` makes one and trains"
+    )
 
 
 @pytest.mark.slow

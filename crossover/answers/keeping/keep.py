@@ -32,9 +32,10 @@ from crossover.answers.ladders import COPIED, LOST, without_copies
 from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.base.hints import nearest
+from crossover.base.numerals import short
 from crossover.plots.answer import Answer
 from crossover.plots.blocks import Block
-from crossover.runs.estimates import Estimate, digest_arrays, interval
+from crossover.runs.estimates import Estimate, digest_arrays, interval, plain
 from crossover.runs.grouping import centres, group_log
 from crossover.runs.rows import require_positive, same_length
 from crossover.runs.table import LeftOut
@@ -83,10 +84,25 @@ class Keep(Answer):
         return keep_said(self)
 
     def draw(self) -> "Figure":
-        """The difference along x."""
-        if self.comparisons is None:
-            raise UsageError("a figure needs two sizes that both recipes were run at")
-        return self.comparisons.draw()
+        """The difference along x; of fewer than two common sizes what was measured at each."""
+        from crossover.plots.difference import Apart, draw_apart
+
+        if self.comparisons is not None:
+            return self.comparisons.draw()
+        rungs = [
+            {"name": short(item.x, 6), "x": item.x, "structural": False, "difference": plain(item.difference)}
+            for item in self.sizes if item.difference
+        ]  # fmt: skip
+        pair = {
+            "a": self.a,
+            "b": self.b,
+            "rungs": rungs,
+            "curve": [],
+            "gap": None,
+            "crossover": None,
+            "p_b_beats_a": [],
+        }
+        return draw_apart(Apart([pair], self.names, recipes=[self.a, self.b]), "compare", "Difference between recipes")
 
 
 def keep(
