@@ -230,6 +230,14 @@ def test_a_series_that_is_full_begins_anew(tmp_path: Path) -> None:
         assert (found.series.number, found.series.keeps) == ((1, 0), (2, 1), (1, 0))[number]
 
 
+def test_of_one_size_there_is_a_figure_and_the_exit_code(tmp_path: Path) -> None:
+    table({1e18: 0.01}, only=(1e18,)).to_csv(tmp_path / "runs.csv", index=False)
+    done = command("base", "change", str(tmp_path / "runs.csv"), "--plot", str(tmp_path / "x.png"))
+    assert done.exit_code == 4
+    assert "next: " in done.stdout
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -240,7 +248,6 @@ def test_a_series_that_is_full_begins_anew(tmp_path: Path) -> None:
         (["base", "change", "{runs}", "--level", "2"], "level is a probability"),
         (["base", "change", "{runs}", "--log", "{broken}"], "line 1 is no answer that was logged"),
         (["base", "change", "{runs}", "--log", "{folder}"], "name another place with --log"),
-        (["base", "change", "{runs}", "--plot", "x.png"], "two sizes"),
     ],
 )
 def test_mistakes_name_the_remedy(tmp_path: Path, arguments: list[str], said: str) -> None:
