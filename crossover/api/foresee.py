@@ -37,12 +37,12 @@ def foresee(
     by: str | None = None,
     where: str | None = None,
 ) -> Foresight:
-    """Forecast a run's loss curve with a 90% band, from the curves of finished runs of other sizes.
+    """Forecast a run's loss curve with a 90% band, from the curves of finished runs.
 
     Args:
         curve: the run, one row per logged point. Rows without a loss are its plan: their x and learning rates.
-        ladder: finished runs, one row per logged point, of one recipe and two sizes or more; lengths, schedules and
-            seeds may differ.
+        ladder: finished runs, one row per logged point, of one recipe and of two sizes or more, or of the run's own
+            size; lengths, schedules and seeds may differ.
         run: column of the ladder that names the runs.
         n: column or expression: the size, such as parameters.
         x: column or expression: tokens (or steps) so far, the same unit in both tables.
@@ -57,7 +57,8 @@ def foresee(
         where: keep rows of the ladder that satisfy this.
 
     Raises:
-        UsageError: a column that is not there, a ladder of one size or several recipes, a rate that is not known.
+        UsageError: a column that is not there, a ladder of one other size or of several recipes,
+            a rate that is not known.
 
     >>> import numpy as np
     >>> points = np.linspace(1e8, 2e9, 40)

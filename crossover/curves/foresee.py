@@ -33,6 +33,7 @@ BLOCKS = 100
 _LADDER_BLOCKS = 30
 _COARSE_BLOCKS = 20
 _MOST_RUNS = 30
+_NEEDS = "a ladder needs finished runs of two sizes or more, or of the run's own size"
 _FAR = 8.0
 _NEARLY = 0.9
 _FEW = 20
@@ -122,17 +123,17 @@ def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("to
     """The forecast of a run's curve from finished runs of other sizes, and whether it keeps to it.
 
     Args:
-        ladder: finished runs of at least two sizes; several seeds, lengths and schedules are welcome.
+        ladder: finished runs, of two sizes or of the run's own; several seeds, lengths and schedules are welcome.
         run: the run; losses that have not come are nan, and its last x is where it ends by plan.
         names: what x and the loss are called.
 
     Raises:
-        UsageError: for a ladder of one size, or a run that cannot be read as a curve.
+        UsageError: for a ladder of one other size, or a run that cannot be read as a curve.
     """
     course = make_course(run.name, run.n, run.x, run.loss, run.lr, BLOCKS)
     whole = [item for item in ladder if _is_whole(item)]
     chosen = _thinned(whole)
-    forecast = ladder_of(chosen).forecast(course)
+    forecast = _forecast(ladder_of(chosen), course)
     seen, known = course.seen(), forecast.only(course.come)
     inside = np.abs(seen.loss - known.mean) <= _HALF * known.sd
     return Foresight(
@@ -166,14 +167,20 @@ def _left(seen: Course, known: Forecast, run: Logged) -> Left | None:
 
 
 def ladder_of(runs: Sequence[Logged]) -> Ladder:
-    """What finished runs say of curves. Raises `UsageError` for runs of one size."""
-    if len({item.n for item in runs}) < 2:
-        raise UsageError("a ladder needs finished runs of two sizes or more")
+    """What finished runs say of curves. Raises `UsageError` where there is none."""
+    if not runs:
+        raise UsageError(_NEEDS)
     fine, coarse = (
         [make_course(item.name, item.n, item.x, item.loss, item.lr, blocks).seen() for item in runs]
         for blocks in (_LADDER_BLOCKS, _COARSE_BLOCKS)
     )
     return climb(fine, coarse)
+
+
+def _forecast(ladder: Ladder, course: Course) -> Forecast:
+    if not ladder.reaches(course.log_n):
+        raise UsageError(_NEEDS)
+    return ladder.forecast(course)
 
 
 def _is_whole(run: Logged) -> bool:
@@ -252,20 +259,21 @@ class Standing:
 
 
 def whole_ladder(runs: Sequence[Logged]) -> Ladder:
-    """What those of finished runs say that came to their end. Raises `UsageError` for runs of one size."""
+    """What those of finished runs say that came to their end. Raises `UsageError` where none did."""
     return ladder_of(_thinned([item for item in runs if _is_whole(item)]))
 
 
 def stand(ladder: Ladder, run: Logged) -> Standing | None:
     """Where a run that goes on stands: a ladder is climbed once, this is asked as often as one looks.
 
-    None before its first block has come. Raises `UsageError` for a run that cannot be read as a curve.
+    None before its first block has come. Raises `UsageError` for a run that cannot be read as a curve, or of whose size
+    the ladder knows nothing.
     """
     course = make_course(run.name, run.n, run.x, run.loss, run.lr, BLOCKS)
     seen = course.seen()
     if not len(seen.loss):
         return None
-    known = ladder.forecast(course).only(course.come)
+    known = _forecast(ladder, course).only(course.come)
     value, half = float(known.mean[-1]), _HALF * float(known.sd[-1])
     expected = Estimate(value, float(known.sd[-1]), (value - half, value + half))
     return Standing(float(seen.loss[-1]), expected, _left(seen, known, run))

@@ -138,6 +138,11 @@ class Ladder:
     mean: float
     unit: float
 
+    def reaches(self, log_n: float) -> bool:
+        """Whether its runs say anything of a size: of that one, or of two others."""
+        sizes = np.unique(self.rows.log_n)
+        return len(sizes) > 1 or float(sizes[0]) == log_n
+
     def forecast(self, course: Course) -> Forecast:
         """Of a run that is none of the ladder's."""
         rows = _Rows.of([course], first=-1)

@@ -19,6 +19,7 @@ def foresight_said(result: "Foresight") -> Iterator[Block]:
     """Where it should end, whether it is on its course, and the curve."""
     x, loss = result.names
     sizes = f"{len(result.sizes)} sizes from {short(result.sizes[0])} to {short(result.sizes[-1])}"
+    sizes = sizes if len(result.sizes) > 1 else "its own size"
     yield f"{loss} at the end, {short(result.total, 4)} {x}: {_told(result.end)} by {result.runs} runs of {sizes}"
     if result.now is not None and result.so_far < 1:
         yield f"with its own {result.so_far:.0%} so far: {_told(result.now)}"

@@ -1,7 +1,8 @@
 """Training as it goes: every planned cell's state, its loss beside what is expected of it, and what left its course.
 
 Read from the journals of those who train (`stages.live`), the plans and the store, so that any process may watch, also
-one that was started later. What is expected of a cell comes from finished cells of its recipe, of two widths or more.
+one that was started later. What is expected of a cell comes from finished cells of its recipe: of its own width, or of
+two others.
 """
 
 import json
@@ -153,7 +154,7 @@ class Board:
             return
         try:
             cell.standing = stand(ladder, as_run(self._rows[fingerprint][1].cell, cell.steps, cell.losses))
-        except UsageError:  # too few points yet
+        except UsageError:  # too few points yet, or finished cells of one other width alone
             cell.standing = None
 
     def _ladder(self, fingerprint: str) -> Ladder | None:
@@ -165,7 +166,7 @@ class Board:
         if len(runs) > count and time.monotonic() > when + _AGAIN:
             try:
                 ladder = whole_ladder(runs)
-            except UsageError:  # one size so far
+            except UsageError:  # none that came to its end
                 ladder = None
             self._ladders[name] = (len(runs), time.monotonic(), ladder)
         return ladder

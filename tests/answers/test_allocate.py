@@ -21,7 +21,7 @@ TRUTH = Frontier(math.log(1.8172), math.log(482.01), math.log(2085.43), 0.3478, 
 """Of arXiv 2404.10102, table 1."""
 BUDGETS = np.repeat(np.geomspace(6e18, 3e21, 9), 11)
 POINTS = {"n": "`Model Size`", "d": "`Training FLOP` / (6 * `Model Size`)", "flops": "`Training FLOP`"}
-needs_data = pytest.mark.skipif(SHARED is None, reason="the published data are not here")
+needs_data = pytest.mark.skipif(not SHARED.exists(), reason="the published data are not here")
 
 
 def runs(generator: np.random.Generator, noise: float, truth: Frontier = TRUTH) -> tuple[np.ndarray, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from crossover.plots.blocks import show, table
-from tests.curves.scoring import CURVES, Case, Scored, by_recipe, mixed, score, summary
+from tests.curves.scoring import CURVES, Case, Scored, beside, by_recipe, mixed, score, summary
 
 
 def of_study(path: Path) -> pd.DataFrame:
@@ -24,12 +24,14 @@ def of_study(path: Path) -> pd.DataFrame:
 
 
 def cases() -> Iterator[tuple[str, list[Case]]]:
-    """By study of the checkout; then those that the tests have, with schedules and lengths mixed."""
+    """By study of the checkout; then those that the tests have: beside others of a size, and with all mixed."""
     for path in sorted(Path("data/studies").glob("*/curves.parquet")):
         found = list(by_recipe(of_study(path)))
         if found:
             yield path.parent.name, found
     courses = pd.read_parquet(CURVES)
+    for others in (1, 2):
+        yield f"beside {others} of its size", list(beside(courses, others))
     courses = courses[courses["study"] == "courses"]
     for variants in (1, 2):
         yield f"mixed, {variants} of each size", list(mixed(courses, np.random.default_rng(1), variants, 24))
@@ -40,7 +42,7 @@ def main() -> int:
     out, every = None, list[Scored]()
     for name, found in cases():
         scored = [item for case in found for item in score(case)]
-        every += [] if name.startswith("mixed") else scored
+        every += [] if name.startswith(("beside", "mixed")) else scored
         told = summary(scored)
         out = out or table("curves held back", "study", *told)
         out.add(name, *(f"{value:.3g}" for value in told.values()))

@@ -22,7 +22,7 @@ PLANTED = 0.3
 
 @dataclass(frozen=True)
 class Case:
-    """Runs to forecast, all of one size, from a ladder of smaller ones."""
+    """Runs to forecast, all of one size, from a ladder of smaller ones, or of others of that size."""
 
     label: str
     ladder: list[Logged]
@@ -62,6 +62,16 @@ def by_recipe(table: pd.DataFrame, seeds: int = 2) -> Iterator[Case]:
         if small["N"].nunique() >= 2:
             first = [part for _, group in small.groupby("N") for part in runs_of(group)[:seeds]]
             yield Case(f"{study} {recipe}", first, runs_of(rows[rows["N"] == largest]))
+
+
+def beside(table: pd.DataFrame, others: int) -> Iterator[Case]:
+    """Every run from so many others of its own size, recipe, length and schedule."""
+    for name, rows in table.groupby(table["run"].str.rsplit("/", n=1).str[0], sort=False):
+        runs = runs_of(rows)
+        for k, run in enumerate(runs):
+            ladder = [*runs[k + 1 :], *runs[:k]][:others]
+            if len(ladder) == others:
+                yield Case(f"{name} beside {others}", ladder, [run])
 
 
 def mixed(table: pd.DataFrame, generator: np.random.Generator, variants: int, draws: int) -> Iterator[Case]:
@@ -117,8 +127,11 @@ def _mean_curve(courses: Sequence[Course], size: float, progress: Floats) -> Flo
 
 
 def rescaled(courses: Sequence[Course], course: Course) -> Floats:
-    """The curve of the largest size at the same share of the run, times what the last step in size changed."""
+    """The curve of the largest size at the same share of the run, times what the last step in size changed; of runs of
+    one size their mean."""
     sizes, progress = sorted({item.log_n for item in courses}), course.x / course.total
+    if len(sizes) == 1:
+        return _mean_curve(courses, sizes[0], progress)
     last, before = (_mean_curve(courses, size, progress) for size in (sizes[-1], sizes[-2]))
     steps = (course.log_n - sizes[-1]) / (sizes[-1] - sizes[-2])
     return last * (last / before) ** steps

@@ -18,7 +18,7 @@ from crossover.curves.foresee import Logged, foresee, ladder_of
 from crossover.curves.process import Forecast
 from crossover.curves.schedule import read_schedule
 from tests.conftest import REPOSITORY, SHARED
-from tests.curves.scoring import CURVES, by_recipe, mixed, score, summary
+from tests.curves.scoring import CURVES, beside, by_recipe, mixed, score, summary
 
 LADDER, RUN = REPOSITORY / "docs/examples/curves.csv", REPOSITORY / "docs/examples/curve.csv"
 NAMES = {"n": "params"}
@@ -119,6 +119,17 @@ def test_held_back_widths_of_our_own_studies() -> None:
 
 
 @pytest.mark.slow
+def test_a_run_beside_one_other_of_its_size() -> None:
+    """Cover and alarms as along sizes, and no more error than the other's curve itself."""
+    told = summary([item for case in list(beside(table(), 1))[::2] for item in score(case)])
+    assert told["runs"] == 72
+    assert 0.85 <= told["inside"] <= 0.95
+    assert told["error"] < told["rescaled"]
+    assert told["alarms"] < 0.05
+    assert told["found"] > 0.9
+
+
+@pytest.mark.slow
 def test_the_end_of_a_run_is_held_once_part_of_it_has_come() -> None:
     """Mean of the last blocks of 34 runs of the largest width, by what was seen at 0, 30, 55 and 80%."""
     curves, inside = table(), []
@@ -132,7 +143,7 @@ def test_the_end_of_a_run_is_held_once_part_of_it_has_come() -> None:
     assert 0.85 <= np.mean(inside) <= 0.99
 
 
-@pytest.mark.skipif(SHARED is None, reason="the published data are not here")
+@pytest.mark.skipif(not SHARED.exists(), reason="the published data are not here")
 def test_published_checkpoints_of_larger_models() -> None:
     """1.1B and 632M of arXiv 2407.13623 from smaller ones, by vocabulary: 20 checkpoints each, losses shifted by 8."""
     runs = pd.read_csv(SHARED / "decide/scaling_with_vocab/runs.csv")
@@ -348,5 +359,7 @@ def test_a_run_that_has_not_begun_is_foreseen() -> None:
     found = xo.foresee(run, LADDER, **NAMES)
     assert (found.now, found.inside, found.so_far) == (None, None, 0.0)
     case = [Logged("a", 1e6, np.arange(1.0, 60), np.ones(59))]
+    with pytest.raises(UsageError, match="two sizes or more, or of the run's own size"):
+        foresee(case, replace(case[0], n=2e6))
     with pytest.raises(UsageError, match="two sizes or more"):
-        ladder_of(case)
+        ladder_of([])

@@ -86,7 +86,7 @@ def test_a_third_input_is_recovered_and_its_intervals_hold() -> None:
     assert 0.85 <= np.mean(inside) <= 0.95
 
 
-@pytest.mark.skipif(SHARED is None, reason="the published data are not here")
+@pytest.mark.skipif(not SHARED.exists(), reason="the published data are not here")
 def test_vocabulary_as_the_third_input_of_published_runs() -> None:
     """Checkpoints of arXiv 2407.13623 (losses below zero, so shifted): at fixed N the largest vocabularies cost.
 
