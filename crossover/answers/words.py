@@ -83,36 +83,34 @@ def _pair(item: "Comparison", axes: tuple[str, str]) -> Iterator[Block]:
 
 
 def _gap(item: "Comparison", gap: "Gap", x: str) -> Iterator[str]:
-    worth = gap.equivalent_compute
-    factor = "" if worth is None else f"{item.b} is worth {short(worth.value)}x the {x} {span(worth.ci, 3)}: "
+    worth, place = gap.equivalent_compute, f"{x} = {short(gap.x, 4)}"
     ends = span(gap.difference.ci, 3, "+")
-    yield (
-        f"at {short(gap.x, 4)}, {gap.lever_arm_decades:.2f} decades outside the runs: {factor}"
-        f"{item.b} - {item.a} = {gap.difference.value:+.4f} {ends} in loss"
-    )
-    single = chance(gap.p_one_run).removeprefix("= ")
-    yield f"P({item.b} better) {chance(gap.p_b_beats_a)}; of one run of each, {single}"
+    yield f"{item.b} - {item.a} = {gap.difference.value:+.4f} {ends} in loss at {place}"
+    if worth is not None:
+        yield f"{item.b} is worth there what {item.a} is at {short(worth.value)} times the {x} {span(worth.ci, 3)}"
+    one = f"P(one run of {item.b} ends below one of {item.a}) {chance(gap.p_one_run)}"
+    yield f"P({item.b} better) {chance(gap.p_b_beats_a)}; {one}"
     if item.price and item.worth:
         there = item.worth[-1].cost
         so = "" if there is None else f", so that it is worth {short(there.value)}x the cost {span(there.ci, 3)}"
         yield f"a unit of {x} costs {short(item.price.value)} times as much with {item.b} {span(item.price.ci, 3)}{so}"
     yield decision_words(asdict(gap)["decision"], x, "in loss")
-    if item.baseline and item.baseline.better not in (None, gap.decision.choose):
-        yield (
-            f"the plain order at the largest common size says {item.baseline.better}, against this choice: "
-            "where the two disagree neither is reliably right"
-        )
 
 
 def _lead(item: "Comparison", x: str, loss: str) -> Iterator[Lead]:
-    """Who is better where it counts, how sure that is, and what next."""
+    """Who is better where it counts, how sure that is, what speaks against it, and what next."""
     if item.gap:
         yield Lead(_standing_at(item, item.gap, x, loss))
+        if item.baseline and item.baseline.better not in (None, item.gap.decision.choose):
+            yield Lead(
+                f"But the runs at {x} = {short(item.baseline.x, 4)}, the largest size of both recipes, have "
+                f"{item.baseline.better} ahead: where the two disagree neither is reliably right."
+            )
         yield Lead(_next(item.gap, x))
     elif item.p_b_beats_a:
         top = item.p_b_beats_a[-1]
         who, p = (item.b, top.p) if top.p >= 0.5 else (item.a, 1 - top.p)
-        yield Lead(f"At {x} = {short(top.x, 4)}, the largest size of both, P({who} better) {chance(p)}.")
+        yield Lead(f"At {x} = {short(top.x, 4)}, the largest size of both recipes, P({who} better) {chance(p)}.")
         yield Lead("Next: name the size you will train, as --at x=1e22, to be told which to choose there.")
 
 
@@ -122,20 +120,19 @@ def _standing_at(item: "Comparison", gap: "Gap", x: str, loss: str) -> str:
     sign = -1 if who == item.b else 1
     ends = sorted(sign * end for end in gap.difference.ci or () if end is not None)
     ahead = f"by {short(sign * gap.difference.value)} {span((ends[0], ends[1]) if ends else None, 3)} in {loss} (90%)"
-    where = f"At {x} = {short(gap.x, 4)}{_how_far(item, gap)}"
-    sure = f"P({who} better) {chance(gap.decision.p)}"
+    where, sure = f"at {x} = {short(gap.x, 4)}{_how_far(item, gap)}", f"P({who} better) {chance(gap.decision.p)}"
     if gap.decision.p >= SURE:
-        return f"{where}, {who} is better than {other} {ahead}; {sure}."
-    return f"{where}, it is too close to call: {who} is ahead of {other} {ahead}; {sure}."
+        return f"{who} is better than {other} {where} {ahead}; {sure}."
+    return f"Too close to call {where}: {who} is ahead of {other} {ahead}; {sure}."
 
 
 def _how_far(item: "Comparison", gap: "Gap") -> str:
-    """Outside the runs, as a factor."""
+    """How far outside the runs, as a factor."""
     if not gap.lever_arm_decades:
         return ""
     times = short(10**gap.lever_arm_decades, 2)
     below = item.p_b_beats_a and gap.x < item.p_b_beats_a[0].x
-    return f", {times} times {'below the smallest' if below else 'the largest'} size of both"
+    return f" ({times} times {'below the smallest' if below else 'the largest'} size of both recipes)"
 
 
 def _next(gap: "Gap", x: str) -> str:
@@ -282,13 +279,16 @@ def keep_said(found: "Keep") -> Iterator[Block]:
     x = found.names[0]
     yield from left_out_lines(found.left_out)
     yield Heading(f"{found.b} instead of {found.a}: {found.verdict}")
-    yield Lead(found.why)
+    begins = found.why if found.why.startswith((found.a, found.b)) else found.why[0].upper() + found.why[1:]
+    yield Lead(f"{begins}.")
+    if found.gap and found.comparisons:
+        yield Lead(_standing_at(found.comparisons.pairs[0], found.gap, *found.names))
     if found.next:
         pair = f", {found.pair or 'pair'} {found.next.pair}" if found.next.pair else ""
         run = f"{' and '.join(found.next.recipes)} at {x} = {short(found.next.x, 4)}{pair}"
-        yield Lead(f"next: {run}, cost {short(found.next.cost)}")
+        yield Lead(f"Next: {run}, together {short(found.next.cost)} in cost.")
     columns = (f"{found.b} − {found.a}", "90% interval", "s.d. of a pair", "for a gain", "against one worth it")
-    out = table("", x, "runs", *columns)
+    out = table("each size by its own runs alone", x, "runs", *columns)
     for item in found.sizes:
         known = item.difference
         value, around = (f"{known.value:+.5f}", span(known.ci, 3, "+")) if known else ("–", "–")

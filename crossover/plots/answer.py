@@ -60,7 +60,9 @@ class Answer(Serialisable):
                 "made": date.today().isoformat(),
             }  # fmt: skip
             made = {name: value for name, value in made.items() if value}
-            return page(template, title=title, figure=show(self.draw()), first=first, rest=rest, made=made)
+            figure = self.draw()
+            content = {"figure": show(figure), "sure": figure.sure, "first": first, "rest": rest, "made": made}
+            return page(template, title=title, **content)
 
 
 def _kind(block: Block) -> str:

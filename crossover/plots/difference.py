@@ -2,11 +2,13 @@
 
 One figure for `compare`, `keep`, `predict`, `advise` and the page of a project: sizes with their intervals, what is
 believed between and beyond them with its band, the crossover with its confidence set, and who is better on which side.
+Of a single pair everything has the colour of the recipe that is ahead there, of several each pair has its own.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -46,7 +48,9 @@ class Apart:
     """As `crossover.plots.losses` draws them, each with the name of its recipe as `kind`."""
     recipes: Sequence[str] = ()
     """All there are: a recipe's colour is that of its place among them."""
-    more: Sequence[Row] = field(default_factory=list)
+    sizes: str = ""
+    """What sizes are, where their names are to stand in the figure because x does not say them: a width."""
+    more: Sequence[Row] = ()
     """Rows of the layer `seed`: differences of single pairs of runs."""
 
 
@@ -55,21 +59,25 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     known = [pair for pair in apart.pairs if pair["rungs"] or pair["curve"]]
     shown = (known or list(apart.pairs))[:MOST]
     if not known and apart.losses:  # recipes that share no range
-        alone = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes)
-        return Figure(name, title, "Runs and each recipe's law.", alone, list(apart.losses))
-    rows = [row for pair in shown for row in _pair_rows(pair)] + [*_sides(shown)] + list(apart.more)
-    own = colours_of(apart.recipes)
+        lower = losses_chart(list(apart.losses), *apart.axes, recipes=apart.recipes)
+        return Figure(name, title, "Runs and each recipe's law.", lower, list(apart.losses))
+    rows = [row for pair in shown for row in _pair_rows(pair)] + list(apart.more)
+    alone = shown[0] if len(shown) == 1 else None
+    called = _names(alone, apart.sizes) if alone and apart.sizes else ()
+    rows = [*(_led(rows, alone) if alone else rows), *_sides(shown), *called]
+    own = colours_of(apart.recipes or (alone and (alone["a"], alone["b"])) or ())
     upper = _upper(rows, apart.axes, _colours(shown, own), _ink(shown, own), bool(apart.losses) and not small)
     told = (
         ("ahead", "dashed beyond the runs, where more may change"), ("target", "a diamond at the target"),
-        ("crossover", "a circle where they cross"), ("set", "grey where they may"),
+        ("crossover", "a cross where they do"), ("set", "grey where they may"),
         ("met", "a ring where both are one run"),
     )  # fmt: skip
     marks = "".join(f", {words}" for layer, words in told if any(row["layer"] == layer for row in rows))
     caption = f"Intervals of 90%{marks}."
+    sure = _sure(rows, own) if alone else None
     if small or not apart.losses:
-        return Figure(name, title, caption, upper.properties(height=SMALL) if small else upper, rows)
-    written = len(shown) == 1 and bool(own)  # in the upper part it is written in their colours
+        return Figure(name, title, caption, upper.properties(height=SMALL) if small else upper, rows, sure=sure)
+    written = alone is not None  # in the upper part it is written in their colours
     losses = [*apart.losses, *(name_rows(apart.losses) if written else ())]
     lower = losses_chart(losses, *apart.axes, recipes=apart.recipes, legend=not written)
     chart = alt.vconcat(upper.properties(height=_TALL), lower.properties(height=_SHORT), spacing=8)
@@ -83,6 +91,7 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
         f"{caption} Below: runs and each recipe's own law, which takes no part in the verdict.",
         whole,
         both,
+        sure=sure,
     )
 
 
@@ -94,8 +103,10 @@ def _upper(
         across["axis"] = alt.Axis(title=None, labels=False, ticks=False)
     x = alt.X("x:Q", **across)
     scale = alt.Scale(domain=_extent(rows), nice=False)
-    y = alt.Y("difference:Q", scale=scale, axis=alt.Axis(title=f"difference in {axes[1]}", format="+.3~g"))
+    signs = alt.Axis(title=f"difference in {axes[1]}", format="+.3~g", labelExpr="datum.value ? datum.label : '0'")
+    y = alt.Y("difference:Q", scale=scale, axis=signs)
     told, colour = hover("kind", x=".4g", difference="+.4f"), look["color"]
+    part = {} if look["color"].shorthand == "kind" else {"detail": "part:N"}
     sized = hover("kind", "size", x=".4g", difference="+.4f", low="+.4f", high="+.4f")
     ends: dict[str, Any] = {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q"}
     top: dict[str, Any] = {"align": "left", "fontSize": 12, "fontWeight": "bold", "baseline": "top", "dy": 4}
@@ -105,17 +116,20 @@ def _upper(
         rows,
         zero(),
         only("set").mark_rect(opacity=0.15, color=COLOURS[-1]).encode(x=alt.X("from:Q"), x2="to:Q"),
-        only("curve").mark_area(opacity=0.18, clip=True).encode(**ends, color=colour),
-        only("ahead").mark_area(opacity=0.12, clip=True).encode(**ends, color=colour),
-        only("curve").mark_line(strokeWidth=1.3, clip=True).encode(x=x, y=y, color=colour),
-        only("ahead").mark_line(strokeWidth=1.3, clip=True, strokeDash=[5, 3]).encode(x=x, y=y, color=colour),
+        only("curve").mark_area(opacity=0.22, clip=True).encode(**ends, color=colour, **part),
+        only("ahead").mark_area(opacity=0.16, clip=True).encode(**ends, color=colour, **part),
+        only("curve").mark_line(strokeWidth=1.5, clip=True).encode(x=x, y=y, color=colour, **part),
+        only("ahead").mark_line(strokeWidth=1.5, clip=True, strokeDash=[5, 3]).encode(x=x, y=y, color=colour, **part),
         only("seed").mark_tick(thickness=1.2, size=7, opacity=0.5).encode(x=x, y=y, color=colour),
         only("rung").mark_rule(strokeWidth=1.2, clip=True).encode(**ends, color=colour),
         only("target").mark_rule(strokeWidth=2.2, clip=True).encode(**ends, color=colour),
         only("target").mark_point(size=150, filled=True, shape="diamond").encode(x=x, y=y, color=colour, tooltip=told),
         only("rung").mark_point(size=45, filled=True).encode(x=x, y=y, **look, tooltip=sized),
         only("met").mark_point(size=80, color="currentColor").encode(x=x, y=y, tooltip=hover("kind", "size", "note")),
-        only("crossover").mark_point(size=140, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=told),
+        only("crossover")
+        .mark_point(size=170, shape="cross", filled=True, angle=45, color="currentColor")
+        .encode(x=x, y=y, tooltip=told),
+        only("name").mark_text(align="left", dx=7, dy=-9, fontSize=10).encode(x=x, y=y, text="text:N"),
         only("above").mark_text(**top, color=ink[0]).encode(**corner, y=alt.value(0)),
         only("below").mark_text(**foot, color=ink[1]).encode(**corner, y=alt.value("height")),
     )
@@ -136,7 +150,7 @@ def _extent(rows: Sequence[Row]) -> list[float]:
     below, above = min([low, *ends]), max([high, *ends])
     ends = [max(below, low - room), min(above, high + room)]
     side = _SIDE * (ends[1] - ends[0])  # in which is written who is better
-    return [min(ends[0], -side) - side / 2, max(ends[1], side) + side / 2]
+    return [min(ends[0], -side) - 0.7 * side, max(ends[1], side) + 0.7 * side]
 
 
 def _pair_name(pair: Mapping[str, Any]) -> str:
@@ -153,10 +167,12 @@ def _pair_rows(pair: Mapping[str, Any]) -> Iterator[Row]:
             low, high = rung["difference"]["ci"] or (None, None)
             yield {"layer": "rung", **here, "low": low, "high": high}
     measured = [rung["x"] for rung in pair["rungs"]] or [chance["x"] for chance in pair["p_b_beats_a"]]
+    points = list[Row]()
     for point in pair["curve"]:
         band = {"difference": point["value"], "low": point["low"], "high": point["high"]}
         inside = not measured or min(measured) * (1 - _SAME) <= point["x"] <= max(measured) * (1 + _SAME)
-        yield {"layer": "curve" if inside else "ahead", **name, "x": point["x"], **band}
+        points.append({"layer": "curve" if inside else "ahead", **name, "x": point["x"], **band})
+    yield from _joined(points)
     yield from _crossover_rows(pair, name)
     if gap := pair["gap"]:
         low, high = gap["difference"]["ci"] or (None, None)
@@ -164,16 +180,72 @@ def _pair_rows(pair: Mapping[str, Any]) -> Iterator[Row]:
         yield {"layer": "target", **name, "x": gap["x"], "difference": value, "low": low, "high": high}
 
 
+def _joined(points: Sequence[Row]) -> Iterator[Row]:
+    """A line that goes on from where the runs end: what is believed makes a step there, as more may change beyond."""
+    for before, point, after in zip([None, *points], points, [*points[1:], None], strict=False):
+        if point["layer"] == "curve":
+            yield point
+            continue
+        inside = next((near for near in (before, after) if near and near["layer"] == "curve"), None)
+        yield {**inside, "layer": "ahead"} if inside else point
+
+
+def _led(rows: Sequence[Row], pair: Mapping[str, Any]) -> Iterator[Row]:
+    """Each row in the name of who is ahead there; a curve in parts, which meet at zero where that changes."""
+    part, before = 0, dict[str, Row]()
+    for row in rows:
+        if "difference" not in row:
+            yield row
+            continue
+        last = before.get(row["layer"]) if row["layer"] in ("curve", "ahead") else None
+        if last and last["difference"] * row["difference"] < 0:
+            met = _between(last, row)
+            yield {**met, "leader": _leader(last, pair), "part": part}
+            part += 1
+            yield {**met, "leader": _leader(row, pair), "part": part}
+        before[row["layer"]] = row
+        yield {**row, "leader": _leader(row, pair), "part": part}
+
+
+def _leader(row: Row, pair: Mapping[str, Any]) -> str:
+    leader: str = pair["b"] if row["difference"] < 0 else pair["a"]
+    return leader
+
+
+def _between(a: Row, b: Row) -> Row:
+    """Where a curve passes zero, along the logarithm of x."""
+    share = a["difference"] / (a["difference"] - b["difference"])
+    x = math.exp((1 - share) * math.log(a["x"]) + share * math.log(b["x"]))
+    return {**a, "x": x, "difference": 0.0, **{end: (1 - share) * a[end] + share * b[end] for end in ("low", "high")}}
+
+
+def _sure(rows: Sequence[Row], own: Mapping[str, str]) -> str | None:
+    """The colour of who is better at the target, where the interval leaves no doubt."""
+    for row in rows:
+        if row["layer"] == "target" and row["low"] is not None and row["high"] is not None:
+            return own[row["leader"]] if row["low"] * row["high"] > 0 else None
+    return None
+
+
+def _names(pair: Mapping[str, Any], sizes: str) -> Iterator[Row]:
+    for place, rung in enumerate(pair["rungs"]):
+        difference = 0.0 if rung["structural"] else rung["difference"]["value"]
+        text = rung["name"] if place else f"{sizes} {rung['name']}"
+        yield {"layer": "name", "x": rung["x"], "difference": difference, "text": text}
+
+
 def _crossover_rows(pair: Mapping[str, Any], name: Row) -> Iterator[Row]:
     """The place and its set, within what is drawn."""
     place, points = pair["crossover"], [point["x"] for point in pair["curve"]]
-    if not place or not points or not min(points) <= place["value"] <= max(points):
+    if not place or not points:
         return
-    yield {"layer": "crossover", **name, "x": place["value"], "difference": 0.0}
+    first, last = min(points), max(points)
+    if first <= place["value"] <= last:
+        yield {"layer": "crossover", **name, "x": place["value"], "difference": 0.0}
     start, end = place["ci"] or (None, None)
-    if start is None and end is None:
-        return
-    yield {"layer": "set", **name, "from": max(start or 0.0, min(points)), "to": min(end or max(points), max(points))}
+    start, end = max(start or 0.0, first), min(end or last, last)
+    if (first, last) != (start, end) and start < end:
+        yield {"layer": "set", **name, "from": start, "to": end}
 
 
 def _sides(pairs: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
@@ -184,20 +256,22 @@ def _sides(pairs: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
 
 def _ink(pairs: Sequence[Mapping[str, Any]], own: Mapping[str, str]) -> tuple[str, str]:
     """The colours in which it is written who is better."""
-    plain = "currentColor"
-    return (own.get(pairs[0]["a"], plain), own.get(pairs[0]["b"], plain)) if len(pairs) == 1 else (plain, plain)
+    return (own[pairs[0]["a"]], own[pairs[0]["b"]]) if len(pairs) == 1 else ("currentColor", "currentColor")
 
 
 def _colours(pairs: Sequence[Mapping[str, Any]], own: Mapping[str, str]) -> dict[str, Any]:
-    """A pair has the colour of the recipe that it alone has; a single one that of the first named."""
+    """A pair has the colour of the recipe that it alone has; a single one at each place that of who is ahead there."""
+    if len(pairs) == 1:
+        ends = [pairs[0]["a"], pairs[0]["b"]]
+        scale = alt.Scale(domain=ends, range=[own[name] for name in ends])
+        return {"color": alt.Color("leader", type="nominal", scale=scale, legend=None)}
     names, counts = [_pair_name(pair) for pair in pairs], [Counter(pair[end] for pair in pairs) for end in "ab"]
     alone = next((end for end, count in zip("ba", reversed(counts), strict=True) if max(count.values()) == 1), None)
     colours = [own[pair[alone]] for pair in pairs if pair[alone] in own] if alone else []
     if len(colours) < len(pairs):
         return series(names, "kind")
-    legend = None if len(pairs) == 1 else alt.Undefined
     shapes = [SHAPES[place % len(SHAPES)] for place in range(len(names))]
     return {
-        "color": alt.Color("kind", type="nominal", scale=alt.Scale(domain=names, range=colours), legend=legend),
-        "shape": alt.Shape("kind", type="nominal", scale=alt.Scale(domain=names, range=shapes), legend=legend),
+        "color": alt.Color("kind", type="nominal", scale=alt.Scale(domain=names, range=colours)),
+        "shape": alt.Shape("kind", type="nominal", scale=alt.Scale(domain=names, range=shapes)),
     }

@@ -40,6 +40,8 @@ class Figure:
     rows: Sequence[Row] = field(repr=False)
     parts: Mapping[str, Sequence[Row]] = field(default_factory=dict, repr=False)
     """Rows of charts that it is put together from, by the name of their data."""
+    sure: str | None = None
+    """Colour of who is better at the target, where the interval leaves no doubt."""
 
     def spec(self) -> dict[str, Any]:
         """Vega-Lite for the page: as wide as its place, in the colour of the text around it."""

@@ -1,5 +1,6 @@
 """Charts of losses along size: runs, laws with their bands, and what is expected at a place; by recipe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,10 @@ def law_rows(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
 
 
 def name_rows(rows: Sequence[Row]) -> list[Row]:
-    """Names of the recipes, to be written in their colours in the upper right corner instead of a legend."""
-    kinds = dict.fromkeys(row["kind"] for row in rows if "kind" in row)
+    """Names of the recipes, to be written in their colours in the upper right corner instead of a legend; the one that
+    ends highest comes first."""
+    ends = {row["kind"]: row["loss"] for row in sorted(rows, key=lambda row: row["layer"] == "law") if "loss" in row}
+    kinds = sorted(ends, key=lambda kind: -ends[kind])
     return [{"layer": f"name {i}", "kind": kind, "text": brief(kind)} for i, kind in enumerate(kinds)]
 
 
@@ -121,7 +124,7 @@ def brief(name: str) -> str:
 
 
 def logged(title: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """A logarithmic axis of losses with five labels, as losses seldom span powers; linear where one is below zero."""
+    """A logarithmic axis of losses with round labels, as losses seldom span powers; linear where one is below zero."""
     values = [row[name] for row in rows for name in ("loss", "low", "high") if row.get(name) is not None]
     if min(values, default=0.0) <= 0:
         return linear(title, ".4~g")
@@ -130,11 +133,15 @@ def logged(title: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def steps(values: Sequence[float]) -> list[float]:
-    """Five places over a range, to as few digits as tell them apart."""
+    """Three to seven round numbers within a range of positive ones; over more than a power of ten its 1, 2 and 5."""
     low, high = min(values), max(values)
-    places = np.geomspace(low, high, 5)
-    digits = next((n for n in (2, 3, 4) if len({f"{place:.{n}g}" for place in places}) == len(places)), 5)
-    return sorted({float(f"{place:.{digits}g}") for place in places})
+    if high > 10 * low:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+        found = [float(f"{m}e{k}") for k in powers for m in (1, 2, 5)]
+        return [place for place in found if low <= place <= high]
+    unit = 10.0 ** math.floor(math.log10(max(high - low, 1e-9 * high) / 3))
+    step = next(unit * m for m in (5, 2, 1) if (high - low) / (unit * m) >= 3 or m == 1)
+    return [round(k * step, 12) for k in range(math.ceil(low / step), math.floor(high / step) + 1)] or [low]
 
 
 def _named(rows: Sequence[Row]) -> list[alt.Tooltip]:

@@ -86,7 +86,7 @@ def _apart(results: StudyResults, pairs: list[dict[str, Any]]) -> Apart:
         seeds += [
             {**row, "kind": kind, "x": x[row["size"]]} for row in _seed_differences(results, pair) if row["size"] in x
         ]
-    return Apart(named, (COMPUTE, "held-out loss (nats)"), rows, labels(results, results.study.recipes), seeds)
+    return Apart(named, (COMPUTE, "held-out loss (nats)"), rows, labels(results, results.study.recipes), "width", seeds)
 
 
 def _renamed(row: Row, **names: str) -> Row:

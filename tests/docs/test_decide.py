@@ -33,7 +33,7 @@ def test_the_page_comes_to_the_planted_truth(tmp_path: Any) -> None:
     told = run(before)
     assert "plain ranking at the largest common size, 1e18: old" in told
     assert re.search(r"choose new: P = 0\.5[5-9]", told)
-    assert "the plain order at the largest common size says old, against this choice" in told
+    assert "have old ahead: where the two disagree neither is reliably right" in told
     advised = run(advice)
     assert re.search(r"Go on: if new still looks better after \d step", advised)
     assert re.search(r"^ +1 +x = 3e19, seed 0 +old and new ", advised, re.MULTILINE)

@@ -60,7 +60,8 @@ def make(entry: Entry) -> Made:
     if entry.command == "fit":
         return Made(entry, _held_lines(answer), *_held(answer), answer)
     came, outcome = _best(entry, answer) if answer.best else _pair(entry, answer)
-    return Made(entry, said[:3], came, outcome, answer)
+    last = next((place for place, line in enumerate(said) if line.startswith("Next: ")), 2)
+    return Made(entry, said[: last + 1], came, outcome, answer)
 
 
 def _truth(entry: Entry) -> "pd.Series[float]":

@@ -234,7 +234,7 @@ def test_of_one_size_there_is_a_figure_and_the_exit_code(tmp_path: Path) -> None
     table({1e18: 0.01}, only=(1e18,)).to_csv(tmp_path / "runs.csv", index=False)
     done = command("base", "change", str(tmp_path / "runs.csv"), "--plot", str(tmp_path / "x.png"))
     assert done.exit_code == 4
-    assert "next: " in done.stdout
+    assert "Next: " in done.stdout
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
