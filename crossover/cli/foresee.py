@@ -11,7 +11,7 @@ from crossover.cli.common import By, Html, Json, Plot, Where, answer, require_ou
 
 def foresee(
     curve: Annotated[Path, typer.Argument(help="The run, a row per logged point.", show_default=False)],
-    ladder: Annotated[Path, typer.Option(help="Finished runs of other sizes, a row per logged point.",
+    ladder: Annotated[Path, typer.Option(help="Finished runs, of two sizes or of its own, a row per logged point.",
                                          show_default=False)],
     run: Annotated[str, typer.Option(help="Column of the ladder that names its runs.")] = "run",
     n: Annotated[str, typer.Option("--n", help="Column or expression: the size, such as parameters.")] = "N",

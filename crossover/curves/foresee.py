@@ -120,7 +120,7 @@ class Foresight(Answer):
 
 
 def foresee(ladder: Sequence[Logged], run: Logged, names: tuple[str, str] = ("tokens", "loss")) -> Foresight:
-    """The forecast of a run's curve from finished runs of other sizes, and whether it keeps to it.
+    """The forecast of a run's curve from finished runs, and whether it keeps to it.
 
     Args:
         ladder: finished runs, of two sizes or of the run's own; several seeds, lengths and schedules are welcome.

@@ -65,7 +65,7 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     alone = shown[0] if len(shown) == 1 else None
     called = _names(alone, apart.sizes) if alone and apart.sizes else ()
     rows = [*(_led(rows, alone) if alone else rows), *_sides(shown), *called]
-    own = colours_of(apart.recipes or (alone and (alone["a"], alone["b"])) or ())
+    own = colours_of([*apart.recipes, *((alone["a"], alone["b"]) if alone else ())])
     upper = _upper(rows, apart.axes, _colours(shown, own), _ink(shown, own), bool(apart.losses) and not small)
     told = (
         ("ahead", "dashed beyond the runs, where more may change"), ("target", "a diamond at the target"),
@@ -77,9 +77,8 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
     sure = _sure(rows, own) if alone else None
     if small or not apart.losses:
         return Figure(name, title, caption, upper.properties(height=SMALL) if small else upper, rows, sure=sure)
-    written = alone is not None  # in the upper part it is written in their colours
-    losses = [*apart.losses, *(name_rows(apart.losses) if written else ())]
-    lower = losses_chart(losses, *apart.axes, recipes=apart.recipes, legend=not written)
+    losses = [*apart.losses, *(name_rows(apart.losses) if alone else ())]  # instead of a legend
+    lower = losses_chart(losses, *apart.axes, recipes=apart.recipes, legend=alone is None)
     chart = alt.vconcat(upper.properties(height=_TALL), lower.properties(height=_SHORT), spacing=8)
     both = [*rows, *losses]
     whole = chart.resolve_scale(x="shared", color="independent", shape="independent").resolve_legend(

@@ -133,10 +133,10 @@ def logged(title: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def steps(values: Sequence[float]) -> list[float]:
-    """Three to seven round numbers within a range of positive ones; over more than a power of ten its 1, 2 and 5."""
+    """Three to eight round numbers within a range of positive ones; over more than a power of ten its 1, 2 and 5."""
     low, high = min(values), max(values)
     if high > 10 * low:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+        powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
         found = [float(f"{m}e{k}") for k in powers for m in (1, 2, 5)]
         return [place for place in found if low <= place <= high]
     unit = 10.0 ** math.floor(math.log10(max(high - low, 1e-9 * high) / 3))

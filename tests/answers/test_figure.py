@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import crossover as xo
 from crossover.answers.figure import laws_along
 from crossover.plots.house import COLOURS
+from crossover.plots.losses import steps
 
 DEUTERAN = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
 """What is seen of linear RGB without the middle cones: Machado, Oliveira and Fernandes 2009, severity 1."""
@@ -53,6 +56,34 @@ def test_sizes_have_their_intervals_and_sides_their_names() -> None:
     above, below = layer(found, "above")[0]["text"], layer(found, "below")[0]["text"]
     assert (above, below) == (f"▲ {found.pairs[0].a} is better", f"▼ {found.pairs[0].b} is better")
     assert "is better" in found.draw().svg()
+
+
+def test_everything_has_the_colour_of_who_is_ahead_there() -> None:
+    """Sizes, target and curve, whose parts meet at zero; a badge only where the interval leaves no doubt."""
+    found = compared((0.06, 0.03, 0.0, -0.03, -0.06), at=1e21)
+    figure, (pair,) = found.draw(), found.pairs
+    ahead = {row["leader"]: np.sign(row["difference"]) for row in figure.rows if row["layer"] in ("rung", "target")}
+    assert ahead == {pair.a: 1, pair.b: -1}
+    curve = layer(found, "curve")
+    parts = [[row for row in curve if row["part"] == part] for part in (0, 1)]
+    assert [{row["leader"] for row in part} for part in parts] == [{pair.a}, {pair.b}]
+    assert parts[0][-1]["x"] == parts[1][0]["x"] == pytest.approx(pair.crossover.value, rel=0.02)
+    assert [parts[0][-1]["difference"], parts[1][0]["difference"]] == [0.0, 0.0]
+    winner = COLOURS[["old", "new"].index(pair.b)]
+    assert figure.sure == winner
+    assert f'class="badge said sure" style="--v: {winner}"' in found.html()
+    open_ = compared((0.002, -0.002, 0.002, -0.002, 0.002), at=1e22)
+    assert open_.draw().sure is None
+    assert 'class="badge said open"' in open_.html()
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1.001, 1e4))
+def test_labels_of_losses_are_few_and_round(low: float, times: float) -> None:
+    found = steps([low, low * times])
+    assert all(low * (1 - 1e-9) <= place <= low * times * (1 + 1e-9) for place in found)
+    assert 2 <= len(found) <= (8 if times <= 10 else 3 * np.log10(times) + 3)
+    gaps = np.diff(found)
+    assert times > 10 or np.allclose(gaps, gaps[0])
 
 
 def test_a_crossover_has_its_set_as_a_strip() -> None:
