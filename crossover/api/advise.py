@@ -1,10 +1,11 @@
 """Which runs to make next for a budget, and when to stop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from crossover.answers.advising.advise import Advice
 from crossover.answers.advising.advise import advise as advise_arrays
@@ -12,10 +13,11 @@ from crossover.answers.advising.arms import ArmsAdvice, advise_arms
 from crossover.answers.advising.choices import SURE, Candidates
 from crossover.api.columns import law_and_columns
 from crossover.api.places import Place, read_places
+from crossover.base.arrays import Floats
 from crossover.base.errors import UsageError
 from crossover.runs.losses import name_lost, read_losses
 from crossover.runs.roles import recipe_column
-from crossover.runs.table import Runs, Tabular, read_runs
+from crossover.runs.table import LeftOut, Runs, Tabular, read_runs
 
 
 def advise(
@@ -43,6 +45,7 @@ def advise(
     Args:
         table: finished runs: a file's path, a DataFrame, or columns by name as arrays of one length.
         candidates: cells that could be run, with the same columns less the loss; the rows without a loss where absent.
+            Those of a pair label that is among the runs of their recipe and size are left out.
         at: places whose loss is wanted: {"N": 7e9, "D": 2e12}, "N=7e9,D=2e12", or 1e22; of two recipes one.
         budget: what the cells may cost together, in the unit of `cost`.
         loss: column or expression of positive losses.
@@ -82,6 +85,11 @@ def advise(
     )
     inputs = {name: runs.numbers(text) for name, text in columns.items()}
     losses, names, seeds = read_losses(runs, loss), _labels(runs, recipes), _labels(runs, pair)
+    done = {cell for cell, found in zip(_cells(inputs, names, seeds), losses, strict=True) if np.isfinite(found)}
+    rows = _not_yet_run(given, cells.path, done)
+    known = len(given.cost) - len(rows)
+    repeated = [LeftOut("candidates that are among the runs", known)] if known else []
+    given = _chosen(given, rows)
     targets = read_places(at, columns)
     advice: Advice | ArmsAdvice
     if "x" in inputs and names is not None and len(set(names)) > 2:
@@ -94,8 +102,35 @@ def advise(
         )
     lost = name_lost(advice.left_out, runs, None, loss, *columns.values())
     axes = (" × ".join(columns.values()), loss)
-    advice = replace(advice, left_out=[*runs.left_out, *lost], pair=pair)
-    return advice.on_axes(axes)
+    advice = replace(advice, left_out=[*runs.left_out, *repeated, *lost], pair=pair)
+    return _renumbered(advice, rows).on_axes(axes)
+
+
+def _not_yet_run(given: Candidates, path: str, done: set[tuple[Any, ...]]) -> npt.NDArray[np.intp]:
+    """Row numbers of candidates that are not among the finished runs: a seed would give there what it gave."""
+    if given.pair is None:
+        return np.arange(len(given.cost))
+    rows = [i for i, cell in enumerate(_cells(given.inputs, given.recipe, given.pair)) if cell not in done]
+    if len(given.cost) and not rows:
+        raise UsageError(f"{path}: every candidate is among the runs already; name other cells, or other seeds")
+    return np.array(rows, int)
+
+
+def _chosen(given: Candidates, rows: npt.NDArray[np.intp]) -> Candidates:
+    recipe, pair = (None if labels is None else [labels[i] for i in rows] for labels in (given.recipe, given.pair))
+    return Candidates({name: values[rows] for name, values in given.inputs.items()}, given.cost[rows], recipe, pair)
+
+
+def _renumbered(advice: Advice | ArmsAdvice, rows: npt.NDArray[np.intp]) -> Advice | ArmsAdvice:
+    """The same, with row numbers of all candidates."""
+    if isinstance(advice, ArmsAdvice):
+        return replace(advice, steps=[replace(step, cell=int(rows[step.cell])) for step in advice.steps])
+    return replace(advice, steps=[replace(step, cells=[int(rows[i]) for i in step.cells]) for step in advice.steps])
+
+
+def _cells(inputs: Mapping[str, Floats], recipe: Any, pair: Any) -> list[tuple[Any, ...]]:
+    """What tells one cell from another."""
+    return list(zip(*inputs.values(), *(labels for labels in (recipe, pair) if labels is not None), strict=True))
 
 
 def _labels(runs: Runs, column: str | None) -> Any:

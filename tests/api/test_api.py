@@ -14,7 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 import crossover as xo
+from crossover.base.errors import UsageError
 from crossover.cli.app import app
+from tests.conftest import REPOSITORY
 
 MODULES = ("advise", "compare", "fit", "optimum", "places", "predict")
 
@@ -175,3 +177,31 @@ def test_each_recipe_s_law_and_places_are_drawn_as_its_own() -> None:
     rows = xo.fit(table(), x="flops", by="recipe", at=1e22).plot().rows
     drawn = {(row["layer"], row["kind"]) for row in rows}
     assert drawn == {(layer, kind) for layer in ("run", "law", "place", "interval") for kind in ("slow", "steep")}
+
+
+def test_a_cell_that_was_run_is_not_advised_again() -> None:
+    """The same seed of a recipe and size would give the same loss; a row without a loss says nothing."""
+    flops = np.repeat(np.geomspace(1e16, 1e18, 4), 4)
+    recipe, seed = np.tile(["a", "a", "b", "b"], 4), np.tile([0, 1], 8)
+    loss = 20 * flops**-0.05 * np.where(recipe == "a", 1.0, 1.001) * np.tile([1.002, 0.998], 8)
+    loss[-1] = np.nan  # b, seed 1, at the largest size
+    runs = {"flops": flops, "recipe": recipe, "seed": seed, "loss": loss}
+    cells = {"flops": [1e18] * 5, "recipe": ["a", "a", "a", "b", "b"], "seed": [0, 1, 2, 0, 1]}
+    given = {"x": "flops", "by": "recipe", "pair": "seed", "at": 1e20, "budget": 1e20}
+    found = xo.advise(runs, cells, **given)
+    assert {i for step in found.steps for i in step.cells} == {2, 4}
+    assert ("candidates that are among the runs", 3) in {(item.reason, item.rows) for item in found.left_out}
+    with pytest.raises(UsageError, match="every candidate is among the runs already; name other cells, or other seeds"):
+        xo.advise(runs, {name: values[:2] for name, values in cells.items()}, **given)
+
+
+def test_of_many_recipes_too() -> None:
+    """Published runs up to 9e7, all of which stand among the candidates, before the new ones."""
+    runs = pd.read_csv(REPOSITORY / "docs/examples/corpora.csv").query("params <= 9e7")
+    new = pd.read_csv(REPOSITORY / "docs/examples/next.csv")
+    cells = pd.concat([runs.drop(columns="loss"), new], ignore_index=True)
+    given = {"x": "params", "by": "recipe", "pair": "seed", "at": 1e9, "budget": 1e9}
+    found, alone = xo.advise(runs, cells, **given), xo.advise(runs, new, **given)
+    assert found.steps
+    assert [step.cell - len(runs) for step in found.steps] == [step.cell for step in alone.steps]
+    assert [step.recipe for step in found.steps] == [new["recipe"][step.cell] for step in alone.steps]
