@@ -11,6 +11,7 @@ from tests.conftest import REPOSITORY, make_project
 from tests.docs.blocks import fences
 
 PAGES = {
+    "advise": ("datadecide", "cells"),
     "many": ("corpora", "next"),
     "allocate": ("gadre",),
     "laws": ("epochs", "gadre"),

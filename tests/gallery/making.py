@@ -151,7 +151,7 @@ Two tables have no licence; `crossover` answers for them where you have fetched 
   ([allocate.md](allocate.md)).
 * **Step Law**: 1,911 runs over learning rate and batch ([2503.04715](https://arxiv.org/abs/2503.04715), repository
   `step-law/steplaw`). `crossover optimum` with `--loss` its smooth loss finds LR ~ N^-.752 where they state -.713
-  ([answers.md](answers.md)).
+  ([fits.md](fits.md)).
 """
 
 

@@ -1,4 +1,4 @@
-"""`make replay`, or `python -m tests.replay [REPEATS] [DRAWS]`: is the advice worth following? Writes docs/advise.md.
+"""`make replay`, or `python -m tests.replay [REPEATS] [DRAWS]`: is the advice worth following? Writes docs/replay.md.
 
 Published runs are revealed one by one to four ways of choosing them, from the same first runs and at the same cost;
 what they then say of the largest runs, which are held out, is compared. Whether the belief is as sure as it may be is
@@ -25,7 +25,7 @@ from tests.replay.tables import EXAMS, chinchilla, gadre, steplaw, untouched
 REPEATS, DRAWS = 100, 20
 _TRIALS = 100
 SHARES = (0.05, 0.1, 0.2)
-DOCUMENT = Path("docs/advise.md")
+DOCUMENT = Path("docs/replay.md")
 
 INTRODUCTION = """# Advice, replayed
 
