@@ -1,4 +1,4 @@
-"""What is said of comparisons, forecasts and advice, line by line and table by table."""
+"""What is said of comparisons, forecasts and changes, line by line and table by table."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -10,16 +10,12 @@ from crossover.laws.words import left_out_lines, number, span
 from crossover.plots.blocks import Block, Heading, Lead, Table, table
 
 if TYPE_CHECKING:
-    from crossover.answers.advising.advise import Advice, Step
-    from crossover.answers.advising.arms import ArmsAdvice
     from crossover.answers.comparison import Backtest, Best, Comparison, Comparisons, Gap, Worth
     from crossover.answers.crossing import Crossover
     from crossover.answers.keeping.keep import Keep
     from crossover.answers.predict import Prediction
 
 _MANY = 12  # pairs, above which each gets one line
-_STEPS = 20
-_TINY = 1e-9  # in losses
 _HOPELESS = 0.005  # probability of reversing a choice
 _NEGLIGIBLE = 1e-5  # in losses: what nobody would run anything for
 
@@ -28,7 +24,7 @@ def comparisons_said(result: "Comparisons") -> Iterator[Block]:
     """Every pair with all there is to say of it; of many pairs one line each."""
     yield from left_out_lines(result.left_out)
     if result.best:
-        yield from _best(result.best)
+        yield from best_said(result.best)
     if len(result.pairs) > _MANY:
         yield _many(result.pairs)
         yield from _together(result.pairs, bool(result.best))
@@ -37,7 +33,7 @@ def comparisons_said(result: "Comparisons") -> Iterator[Block]:
         yield from _pair(item, (result.x, result.loss))
 
 
-def _best(best: "Best") -> Iterator[Block]:
+def best_said(best: "Best") -> Iterator[Block]:
     """Which of many to choose, and which may be best."""
     likely = {arm.recipe: arm.p_best for arm in best.arms}
     likelihood = f"P(best) = {likely[best.choose]:.2f}"
@@ -100,7 +96,7 @@ def _gap(item: "Comparison", gap: "Gap", x: str) -> Iterator[str]:
 def _lead(item: "Comparison", x: str, loss: str) -> Iterator[Lead]:
     """Who is better where it counts, how sure that is, what speaks against it, and what next."""
     if item.gap:
-        yield Lead(_standing_at(item, item.gap, x, loss))
+        yield Lead(standing_at(item, item.gap, x, loss))
         if item.baseline and item.baseline.better not in (None, item.gap.decision.choose):
             yield Lead(
                 f"But the runs at {x} = {short(item.baseline.x, 4)}, the largest size of both recipes, have "
@@ -114,7 +110,7 @@ def _lead(item: "Comparison", x: str, loss: str) -> Iterator[Lead]:
         yield Lead("Next: name the size you will train, as --at x=1e22, to be told which to choose there.")
 
 
-def _standing_at(item: "Comparison", gap: "Gap", x: str, loss: str) -> str:
+def standing_at(item: "Comparison", gap: "Gap", x: str, loss: str) -> str:
     """In the words of the recipe that looks better: how far it is ahead, by the medians, with the interval."""
     who, other = (item.b, item.a) if gap.decision.choose == item.b else (item.a, item.b)
     sign = -1 if who == item.b else 1
@@ -130,7 +126,8 @@ def _how_far(item: "Comparison", gap: "Gap") -> str:
     """How far outside the runs, as a factor."""
     if not gap.lever_arm_decades:
         return ""
-    times = short(10**gap.lever_arm_decades, 2)
+    factor = 10**gap.lever_arm_decades
+    times = f"{factor:.0f}" if 10 <= factor < 1000 else short(factor, 2)
     below = item.p_b_beats_a and gap.x < item.p_b_beats_a[0].x
     return f" ({times} times {'below the smallest' if below else 'the largest'} size of both recipes)"
 
@@ -257,7 +254,10 @@ def _together(pairs: "list[Comparison]", called: bool) -> Iterator[str]:
 def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Block]:
     """Every recipe's law and loss at the target, and who wins."""
     yield from left_out_lines(result.left_out)
-    at = ", ".join(f"{key} = {short(value, 4)}" for key, value in result.at.items())
+    compared = result.comparisons.pairs if result.comparisons else []
+    told = {(item.a, item.b): standing_at(item, item.gap, *result.axes) for item in compared if item.gap}
+    yield from (Lead(told[two.a, two.b]) for two in result.pairs if (two.a, two.b) in told)
+    at = ", ".join(f"{result.axes[0] if key == 'x' else key} = {short(value, 4)}" for key, value in result.at.items())
     title = f"{name}: {at}, {result.lever_arm_decades:.2f} decades outside the runs"
     out = table(title, "recipe", "law", f"mean loss of {result.runs} run(s)", "90% interval", left=2)
     for recipe, item in result.recipes.items():
@@ -268,10 +268,11 @@ def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Bl
     for two in result.pairs:
         better = "" if two.p_b_better is None else f"P({two.b} better) {chance(two.p_b_better)}; "
         runs = "one run" if result.runs == 1 else f"{result.runs} runs"
-        yield Lead(
+        line = (
             f"{better}of {runs} of each, P({two.b} ends below {two.a}) {chance(two.p_b_wins)}; "
             f"{two.b} - {two.a} = {two.difference:+.4f}, s.d. {short(two.sd, 2)}"
         )
+        yield line if (two.a, two.b) in told else Lead(line)
 
 
 def keep_said(found: "Keep") -> Iterator[Block]:
@@ -282,7 +283,7 @@ def keep_said(found: "Keep") -> Iterator[Block]:
     begins = found.why if found.why.startswith((found.a, found.b)) else found.why[0].upper() + found.why[1:]
     yield Lead(f"{begins}.")
     if found.gap and found.comparisons:
-        yield Lead(_standing_at(found.comparisons.pairs[0], found.gap, *found.names))
+        yield Lead(standing_at(found.comparisons.pairs[0], found.gap, *found.names))
     if found.next:
         pair = f", {found.pair or 'pair'} {found.next.pair}" if found.next.pair else ""
         run = f"{' and '.join(found.next.recipes)} at {x} = {short(found.next.x, 4)}{pair}"
@@ -302,77 +303,3 @@ def keep_said(found: "Keep") -> Iterator[Block]:
             f"must reach {short(found.needed)}"
         )
     yield from (f"note: {flag}" for flag in found.flags)
-
-
-def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
-    """Of many recipes: where the choice stands, who is dropped, and what to run."""
-    yield from left_out_lines(advice.left_out)
-    yield from _best(advice.best)
-    if advice.dropped:
-        yield f"dropped, best with less than 1 in 50: {', '.join(advice.dropped)}"
-    if advice.steps:
-        title = "what further runs would bring" if advice.stop else "what to run next"
-        out = table(title, "step", "cell", "recipe", advice.unit, "together", "saves", left=3)
-        for i, step in enumerate(advice.steps[:_STEPS], 1):
-            pair = f", {advice.pair} {step.pair}" if step.pair else ""
-            cost = (short(step.cost), short(step.cumulative_cost))
-            out.add(str(i), f"x = {short(step.x, 4)}{pair}", step.recipe, *cost, short(step.saves, 2))
-        yield out
-    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
-    if advice.steps and not advice.stop:
-        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
-
-
-def advice_said(advice: "Advice") -> Iterator[Block]:
-    """Where the answer stands, the next steps, and whether to go on."""
-    yield from left_out_lines(advice.left_out)
-    yield from _standing(advice)
-    if advice.steps:
-        yield _steps(advice)
-    if len(advice.steps) > _STEPS:
-        final, more = advice.steps[-1], len(advice.steps) - _STEPS
-        yield f"and {more} further steps, together {short(final.cumulative_cost)}, to {short(_after(final))}"
-    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
-    if advice.steps and not advice.stop:
-        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
-
-
-def _standing(advice: "Advice") -> Iterator[str]:
-    place = "; ".join(", ".join(f"{name} = {short(value, 4)}" for name, value in at.items()) for at in advice.targets)
-    now = advice.now
-    if now.b_wins is None:
-        yield Lead(f"loss at {place}: {now.value:.4f}, s.d. {short(now.sd, 2)}, from {advice.n_rows} runs")
-    else:
-        a, b = advice.recipes
-        yield Lead(f"at {place}, P({b} better) {chance(now.b_wins)}, from {advice.n_rows} runs")
-        yield (
-            f"loss({b}) - loss({a}) = {now.value:+.4f}, s.d. {short(now.sd, 2)}; "
-            f"choosing now costs {_small(now.regret)} on average"
-        )
-    missed = short(advice.discrepancy_sd, 2)
-    yield f"noise of a run there {short(advice.noise_sd, 2)}, what the law may miss {missed} (s.d.)"
-
-
-def _steps(advice: "Advice") -> Table:
-    two = advice.now.regret is not None
-    last = "expected regret" if two else "s.d. of the answer"
-    title = "what further runs would bring" if advice.stop else "what to run next"
-    out = table(title, "step", "cell", *(["recipe"] if two else []), advice.unit, "together", last, left=2)
-    for i, step in enumerate(advice.steps[:_STEPS], 1):
-        recipe = [" and ".join(step.recipe)] if two else []
-        cell = _cell(step, advice.pair)
-        out.add(str(i), cell, *recipe, short(step.cost), short(step.cumulative_cost), short(_after(step)))
-    return out
-
-
-def _small(value: float | None) -> str:
-    return "nothing" if value is None or value < _TINY else short(value, 2)
-
-
-def _after(step: "Step") -> float:
-    return step.regret if step.regret is not None else step.sd
-
-
-def _cell(step: "Step", pair: str | None) -> str:
-    at = ", ".join(f"{name} = {short(value, 4)}" for name, value in step.at.items())
-    return f"{at}, {pair} {step.pair}" if step.pair else at

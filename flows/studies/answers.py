@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crossover.cli.predict import Asked
 
 RESULTS = Path("data/results")
+_AXES = ("FLOP", "held-out loss")
 
 
 def advise_study(
@@ -72,7 +73,7 @@ def advise_study(
     else:
         advice = advise({"x": x}, loss, given, goals, budget, law="power_floor", recipe=recipe, pair=seed, noise=noise,
                         sure=sure)  # fmt: skip
-    return replace(advice, unit="hours", pair="seed")
+    return replace(advice, unit="hours", pair="seed").on_axes(_AXES)
 
 
 def ask_study(study: str, scale: str, at: str, law: str | None) -> "Asked":
@@ -96,8 +97,8 @@ def ask_study(study: str, scale: str, at: str, law: str | None) -> "Asked":
     count = len(declared.seed_numbers(size))
     prediction = predict(runs, {"x": compute.pop()}, count=count, law=law, pairs=declared.pairs)
     return Asked(
-        prediction, f"{key} width {width}", source, {"x": "flops_6n", "width": str(width)}, key, cells,
-        bool(stored_cells(planned, params, there)),
+        replace(prediction, axes=_AXES), f"{key} width {width}", source, {"x": "flops_6n", "width": str(width)}, key,
+        cells, bool(stored_cells(planned, params, there)),
     )  # fmt: skip
 
 

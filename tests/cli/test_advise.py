@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from crossover.answers.words import _small
+from crossover.answers.advising.words import _small
 from crossover.base.errors import UsageError
 from crossover.cli.app import app
 from tests.conftest import REPOSITORY
@@ -71,8 +71,9 @@ def test_which_of_two_recipes_wins(tmp_path: Path) -> None:
     assert result["now"]["b_wins"] > 0.5
     assert result["now"]["value"] < 0
     shown = CliRunner().invoke(app, ["advise", *given]).stdout
-    assert "at x = 1e19, P(tuned better) = " in shown
-    assert "x = 1e18, seed 1" in shown
+    assert "at flops = 1e19 (100 times the largest size of both recipes): tuned is ahead of plain by " in shown
+    assert "\nNext: " in shown
+    assert "flops = 1e18, seed 1" in shown
 
 
 def test_a_study_of_four_recipes_drops_losers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ class Advice(Answer):
 
     def said(self) -> Iterator[Block]:
         """Where the answer stands, the next steps, and whether to go on."""
-        from crossover.answers.words import advice_said
+        from crossover.answers.advising.words import advice_said
 
         return advice_said(self)
 

@@ -79,7 +79,7 @@ class ArmsAdvice(Answer):
 
     def said(self) -> Iterator[Block]:
         """Where the choice stands, who is dropped, and what to run."""
-        from crossover.answers.words import arms_said
+        from crossover.answers.advising.words import arms_said
 
         return arms_said(self)
 

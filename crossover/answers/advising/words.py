@@ -1,0 +1,126 @@
+"""What is said of advice: where the choice stands, what to run next, and whether to go on."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from crossover.answers.words import best_said, standing_at
+from crossover.base.numerals import chance, short
+from crossover.laws.words import left_out_lines
+from crossover.plots.blocks import Block, Lead, Table, table
+
+if TYPE_CHECKING:
+    from crossover.answers.advising.advise import Advice, Step
+    from crossover.answers.advising.arms import ArmsAdvice
+
+_STEPS = 20
+_TINY = 1e-9  # in losses
+
+
+def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
+    """Of many recipes: where the choice stands, who is dropped, and what to run."""
+    yield from left_out_lines(advice.left_out)
+    yield from best_said(advice.best)
+    if advice.dropped:
+        yield f"dropped, best with less than 1 in 50: {', '.join(advice.dropped)}"
+    x = advice.comparisons.x if advice.comparisons else "x"
+    if advice.steps and not advice.stop:
+        first = advice.steps[0]
+        pair = f", {advice.pair} {first.pair}" if first.pair else ""
+        place = f"{x} = {short(first.x, 4)}{pair}"
+        yield Lead(f"Next: {first.recipe} at {place}, for {_paid(first.cost, advice.unit)}.")
+    if advice.steps:
+        title = "what further runs would bring" if advice.stop else "what to run next"
+        out = table(title, "step", "cell", "recipe", advice.unit, "together", "saves", left=3)
+        for i, step in enumerate(advice.steps[:_STEPS], 1):
+            pair = f", {advice.pair} {step.pair}" if step.pair else ""
+            cost = (short(step.cost), short(step.cumulative_cost))
+            out.add(str(i), f"{x} = {short(step.x, 4)}{pair}", step.recipe, *cost, short(step.saves, 2))
+        yield out
+    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
+    if advice.steps and not advice.stop:
+        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
+
+
+def advice_said(advice: "Advice") -> Iterator[Block]:
+    """Where the answer stands, the next steps, and whether to go on."""
+    yield from left_out_lines(advice.left_out)
+    yield Lead(_standing(advice))
+    if advice.steps and not advice.stop:
+        yield Lead(_first(advice))
+    yield from _doubts(advice)
+    if advice.steps:
+        yield _steps(advice)
+    if len(advice.steps) > _STEPS:
+        final, more = advice.steps[-1], len(advice.steps) - _STEPS
+        yield f"and {more} further steps, together {short(final.cumulative_cost)}, to {short(_after(final))}"
+    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
+    if advice.steps and not advice.stop:
+        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
+
+
+def _standing(advice: "Advice") -> str:
+    now, pairs = advice.now, advice.comparisons.pairs if advice.comparisons else []
+    place = "; ".join(_at(target, advice) for target in advice.targets)
+    if now.b_wins is None:
+        return f"Loss at {place}: {now.value:.4f}, s.d. {short(now.sd, 2)}, from {advice.n_rows} runs."
+    if pairs and (gap := pairs[0].gap):
+        return standing_at(pairs[0], gap, *advice.axes)
+    return f"At {place}, P({advice.recipes[1]} better) {chance(now.b_wins)}."
+
+
+def _doubts(advice: "Advice") -> Iterator[str]:
+    """The difference, what choosing now may cost, and what the answer's uncertainty is made of."""
+    now = advice.now
+    if now.b_wins is not None:
+        a, b = advice.recipes
+        yield f"{b} - {a} = {now.value:+.4f}, s.d. {short(now.sd, 2)}, from {advice.n_rows} runs"
+        yield f"choosing now costs {_small(now.regret)} on average"
+    missed = short(advice.discrepancy_sd, 2)
+    yield f"noise of a run there {short(advice.noise_sd, 2)}, what the law may miss {missed} (s.d.)"
+
+
+def _steps(advice: "Advice") -> Table:
+    two = advice.now.regret is not None
+    last = "expected regret" if two else "s.d. of the answer"
+    title = "what further runs would bring" if advice.stop else "what to run next"
+    out = table(title, "step", "cell", *(["recipe"] if two else []), advice.unit, "together", last, left=2)
+    for i, step in enumerate(advice.steps[:_STEPS], 1):
+        recipe = [" and ".join(step.recipe)] if two else []
+        cell = _cell(step, advice)
+        out.add(str(i), cell, *recipe, short(step.cost), short(step.cumulative_cost), short(_after(step)))
+    return out
+
+
+def _small(value: float | None) -> str:
+    return "nothing" if value is None or value < _TINY else short(value, 2)
+
+
+def _after(step: "Step") -> float:
+    return step.regret if step.regret is not None else step.sd
+
+
+def _first(advice: "Advice") -> str:
+    """What to run first, and what all steps together are expected to leave."""
+    first, last, two = advice.steps[0], advice.steps[-1], advice.now.regret is not None
+    what, now = ("the regret of choosing", advice.now.regret) if two else ("the answer's s.d.", advice.now.sd)
+    who = " and ".join(first.recipe) + " at " if two else ""
+    left = f"expected to take {what} from {_small(now)} to {_small(_after(last))}"
+    paid = f"for {_paid(first.cost, advice.unit)}"
+    if len(advice.steps) == 1:
+        return f"Next: {who}{_cell(first, advice)}, {paid}; it is {left}."
+    rest = f"all {len(advice.steps)} steps, for {short(last.cumulative_cost)}, are {left}"
+    return f"Next: {who}{_cell(first, advice)}, {paid}; {rest}."
+
+
+def _paid(cost: float, unit: str) -> str:
+    return f"{short(cost)} in cost" if unit == "cost" else f"{short(cost)} {unit}"
+
+
+def _cell(step: "Step", advice: "Advice") -> str:
+    at = _at(step.at, advice)
+    return f"{at}, {advice.pair} {step.pair}" if step.pair else at
+
+
+def _at(place: Mapping[str, float], advice: "Advice") -> str:
+    """A place by the columns' names: `x` is what the table calls it."""
+    return ", ".join(f"{advice.axes[0] if name == 'x' else name} = {short(value, 4)}" for name, value in place.items())
