@@ -257,6 +257,8 @@ def prediction_said(result: "Prediction", name: str = "forecast") -> Iterator[Bl
     compared = result.comparisons.pairs if result.comparisons else []
     told = {(item.a, item.b): standing_at(item, item.gap, *result.axes) for item in compared if item.gap}
     yield from (Lead(told[two.a, two.b]) for two in result.pairs if (two.a, two.b) in told)
+    if len(compared) == 1 and compared[0].gap:
+        yield Lead(_next(compared[0].gap, result.axes[0]))
     at = ", ".join(f"{result.axes[0] if key == 'x' else key} = {short(value, 4)}" for key, value in result.at.items())
     title = f"{name}: {at}, {result.lever_arm_decades:.2f} decades outside the runs"
     out = table(title, "recipe", "law", f"mean loss of {result.runs} run(s)", "90% interval", left=2)

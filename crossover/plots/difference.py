@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -30,6 +31,8 @@ from crossover.plots.losses import brief, losses_chart, name_rows
 
 MOST = 12
 """Pairs that one figure holds, as they come."""
+OPEN = ""
+"""Who leads where that is open."""
 _TALL, _SHORT, SMALL = 180, 120, 130
 _SIDE = 0.2
 _SAME = 1e-6
@@ -63,21 +66,24 @@ def draw_apart(apart: Apart, name: str, title: str, *, small: bool = False) -> F
         return Figure(name, title, "Runs and each recipe's law.", lower, list(apart.losses))
     rows = [row for pair in shown for row in _pair_rows(pair)] + list(apart.more)
     alone = shown[0] if len(shown) == 1 else None
-    called = _names(alone, apart.sizes) if alone and apart.sizes else ()
-    rows = [*(_led(rows, alone) if alone else rows), *_sides(shown), *called]
+    called = _names(alone) if alone and apart.sizes else ()
+    rows = [*(_open(list(_led(rows, alone))) if alone else rows), *_sides(shown), *called]
     own = colours_of([*apart.recipes, *((alone["a"], alone["b"]) if alone else ())])
     upper = _upper(rows, apart.axes, _colours(shown, own), _ink(shown, own), bool(apart.losses) and not small)
     told = (
-        ("ahead", "dashed beyond the runs, where more may change"), ("target", "a diamond at the target"),
-        ("crossover", "a cross where they do"), ("set", "grey where they may"),
-        ("met", "a ring where both are one run"),
+        ("ahead", "dashed beyond the runs, where more may change"), ("open", "grey where who leads is open"),
+        ("target", "a diamond at the target"), ("crossover", "a cross where they cross"),
+        ("set", "a grey strip where they may"), ("met", "a ring where both are one run"),
+        ("name", f"{apart.sizes}s beside the points"), ("name low", f"{apart.sizes}s beside the points"),
     )  # fmt: skip
-    marks = "".join(f", {words}" for layer, words in told if any(row["layer"] == layer for row in rows))
+    drawn = {row["layer"] for row in rows} | {"open" for row in rows if row.get("leader") == OPEN}
+    marks = "".join(f", {words}" for words in dict.fromkeys(words for layer, words in told if layer in drawn))
     caption = f"Intervals of 90%{marks}."
     sure = _sure(rows, own) if alone else None
     if small or not apart.losses:
         return Figure(name, title, caption, upper.properties(height=SMALL) if small else upper, rows, sure=sure)
-    losses = [*apart.losses, *(name_rows(apart.losses) if alone else ())]  # instead of a legend
+    losses = _measured(apart.losses)
+    losses += name_rows(losses) if alone else []  # instead of a legend
     lower = losses_chart(losses, *apart.axes, recipes=apart.recipes, legend=alone is None)
     chart = alt.vconcat(upper.properties(height=_TALL), lower.properties(height=_SHORT), spacing=8)
     both = [*rows, *losses]
@@ -128,7 +134,10 @@ def _upper(
         only("crossover")
         .mark_point(size=170, shape="cross", filled=True, angle=45, color="currentColor")
         .encode(x=x, y=y, tooltip=told),
-        only("name").mark_text(align="left", dx=7, dy=-9, fontSize=10).encode(x=x, y=y, text="text:N"),
+        *(
+            only(layer).mark_text(align="left", dx=7, dy=dy, fontSize=10).encode(x=x, y=y, text="text:N")
+            for layer, dy in (("name", -9), ("name low", 10))
+        ),
         only("above").mark_text(**top, color=ink[0]).encode(**corner, y=alt.value(0)),
         only("below").mark_text(**foot, color=ink[1]).encode(**corner, y=alt.value("height")),
     )
@@ -206,16 +215,49 @@ def _led(rows: Sequence[Row], pair: Mapping[str, Any]) -> Iterator[Row]:
         yield {**row, "leader": _leader(row, pair), "part": part}
 
 
+def _open(rows: list[Row]) -> list[Row]:
+    """Beyond the runs nobody leads where the target's interval holds zero."""
+    target = next((row for row in rows if row["layer"] == "target"), None)
+    if target is None or target["low"] is None or target["low"] * target["high"] > 0:
+        return rows
+    return [{**row, "leader": OPEN} if row["layer"] in ("ahead", "target") else row for row in rows]
+
+
+def _measured(rows: Sequence[Row]) -> list[Row]:
+    """Losses with laws no further than their runs where a forecast stands: it weighs many laws and ends elsewhere."""
+    if not any(row["layer"] == "place" for row in rows):
+        return list(rows)
+    laws = [row for row in rows if row["layer"] == "law"]
+    found = [row for row in rows if row["layer"] != "law"]
+    for kind in dict.fromkeys(row["kind"] for row in laws):
+        end = max(row["x"] for row in found if row["layer"] == "run" and row["kind"] == kind)
+        found += _until([row for row in laws if row["kind"] == kind], end)
+    return found
+
+
+def _until(points: Sequence[Row], end: float) -> Iterator[Row]:
+    """A line's points up to x = end, the last one just there."""
+    yield from (point for point in points if point["x"] <= end)
+    for a, b in pairwise(points):
+        if a["x"] < end < b["x"]:
+            yield _mixed(a, b, math.log(end / a["x"]) / math.log(b["x"] / a["x"]), "loss", "low", "high")
+
+
 def _leader(row: Row, pair: Mapping[str, Any]) -> str:
     leader: str = pair["b"] if row["difference"] < 0 else pair["a"]
     return leader
 
 
 def _between(a: Row, b: Row) -> Row:
-    """Where a curve passes zero, along the logarithm of x."""
+    """Where a curve passes zero."""
     share = a["difference"] / (a["difference"] - b["difference"])
+    return {**_mixed(a, b, share, "low", "high"), "difference": 0.0}
+
+
+def _mixed(a: Row, b: Row, share: float, *names: str) -> Row:
+    """A share of the way from a to b, along the logarithm of x."""
     x = math.exp((1 - share) * math.log(a["x"]) + share * math.log(b["x"]))
-    return {**a, "x": x, "difference": 0.0, **{end: (1 - share) * a[end] + share * b[end] for end in ("low", "high")}}
+    return {**a, "x": x, **{name: (1 - share) * a[name] + share * b[name] for name in names}}
 
 
 def _sure(rows: Sequence[Row], own: Mapping[str, str]) -> str | None:
@@ -226,11 +268,12 @@ def _sure(rows: Sequence[Row], own: Mapping[str, str]) -> str | None:
     return None
 
 
-def _names(pair: Mapping[str, Any], sizes: str) -> Iterator[Row]:
-    for place, rung in enumerate(pair["rungs"]):
+def _names(pair: Mapping[str, Any]) -> Iterator[Row]:
+    """What sizes are called, away from the line at zero."""
+    for rung in pair["rungs"]:
         difference = 0.0 if rung["structural"] else rung["difference"]["value"]
-        text = rung["name"] if place else f"{sizes} {rung['name']}"
-        yield {"layer": "name", "x": rung["x"], "difference": difference, "text": text}
+        layer = "name low" if difference < 0 else "name"
+        yield {"layer": layer, "x": rung["x"], "difference": difference, "text": rung["name"]}
 
 
 def _crossover_rows(pair: Mapping[str, Any], name: Row) -> Iterator[Row]:
@@ -262,7 +305,7 @@ def _colours(pairs: Sequence[Mapping[str, Any]], own: Mapping[str, str]) -> dict
     """A pair has the colour of the recipe that it alone has; a single one at each place that of who is ahead there."""
     if len(pairs) == 1:
         ends = [pairs[0]["a"], pairs[0]["b"]]
-        scale = alt.Scale(domain=ends, range=[own[name] for name in ends])
+        scale = alt.Scale(domain=[*ends, OPEN], range=[*(own[name] for name in ends), COLOURS[-1]])
         return {"color": alt.Color("leader", type="nominal", scale=scale, legend=None)}
     names, counts = [_pair_name(pair) for pair in pairs], [Counter(pair[end] for pair in pairs) for end in "ab"]
     alone = next((end for end, count in zip("ba", reversed(counts), strict=True) if max(count.values()) == 1), None)

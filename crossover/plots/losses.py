@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 36  # letters of a name
+_BESIDE = 7  # pixels between what is expected of two recipes at one place
 
 
 def draw_fits(fits: "Mapping[str, Fit]") -> Figure:
@@ -59,8 +60,7 @@ def law_rows(kind: str, line: "Sequence[LinePoint]") -> list[Row]:
 
 
 def name_rows(rows: Sequence[Row]) -> list[Row]:
-    """Names of the recipes, to be written in their colours in the upper right corner instead of a legend; the one that
-    ends highest comes first."""
+    """Names of the recipes, to be written in a corner instead of a legend, from the one that ends highest down."""
     ends = {row["kind"]: row["loss"] for row in sorted(rows, key=lambda row: row["layer"] == "law") if "loss" in row}
     kinds = sorted(ends, key=lambda kind: -ends[kind])
     return [{"layer": f"name {i}", "kind": kind, "text": brief(kind)} for i, kind in enumerate(kinds)]
@@ -100,21 +100,35 @@ def losses_chart(
     colour, told = look["color"], hover("kind", x=".4g", loss=".4f")
     ends = {"x": horizontal, "y": alt.Y("low:Q"), "y2": "high:Q"}
     names = [row["layer"] for row in rows if row["layer"].startswith("name ")]
-    written: dict[str, Any] = {"align": "right", "baseline": "top", "dx": -6, "fontSize": 12, "fontWeight": "bold"}
+    written: dict[str, Any] = {"align": "left", "baseline": "bottom", "fontSize": 12, "fontWeight": "bold"}
+    places = list(dict.fromkeys(row["kind"] for row in rows if row["layer"] == "place"))
+    beside = [
+        (alt.FieldEqualPredicate(field="kind", equal=kind), _BESIDE * (i - (len(places) - 1) / 2))
+        for i, kind in enumerate(places)
+    ]
     return layers(
         rows,
         *(
             only(layer)
-            .mark_text(**written, dy=4 + 15 * i)
-            .encode(x=alt.value("width"), y=alt.value(0), text="text:N", color=colour)
-            for i, layer in enumerate(names)
+            .mark_text(**written, dy=-4 - 15 * i)
+            .encode(x=alt.value(6), y=alt.value("height"), text="text:N", color=colour)
+            for i, layer in enumerate(reversed(names))
         ),
         only("law").mark_area(opacity=0.13).encode(**ends, color=colour),
         only("law").mark_line(strokeWidth=1.3).encode(x=horizontal, y=vertical, color=colour),
-        only("interval").mark_rule(strokeWidth=1.5).encode(**ends, color=colour),
+        *(
+            only("interval").transform_filter(of).mark_rule(strokeWidth=1.5, xOffset=aside).encode(**ends, color=colour)
+            for of, aside in beside
+        ),
         only("next").mark_rule(strokeDash=[2, 3]).encode(x=horizontal, tooltip=hover("step", x=".4g")),
         only("run").mark_point(size=30).encode(x=horizontal, y=vertical, **look, tooltip=[*_named(rows), *told]),
-        only("place").mark_point(size=60, filled=True).encode(x=horizontal, y=vertical, **look, tooltip=told),
+        *(
+            only("place")
+            .transform_filter(of)
+            .mark_point(size=60, filled=True, xOffset=aside)
+            .encode(x=horizontal, y=vertical, **look, tooltip=told)
+            for of, aside in beside
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import crossover as xo
 from crossover.answers.figure import laws_along
+from crossover.plots.difference import OPEN
 from crossover.plots.house import COLOURS
 from crossover.plots.losses import steps
 
@@ -75,6 +76,10 @@ def test_everything_has_the_colour_of_who_is_ahead_there() -> None:
     open_ = compared((0.002, -0.002, 0.002, -0.002, 0.002), at=1e22)
     assert open_.draw().sure is None
     assert 'class="badge said open"' in open_.html()
+    assert {row["leader"] for name in ("ahead", "target") for row in layer(open_, name)} == {OPEN}
+    assert OPEN not in {row["leader"] for row in layer(open_, "rung")}
+    assert "grey where who leads is open" in open_.draw().caption
+    assert OPEN not in {row.get("leader") for row in figure.rows}
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1.001, 1e4))
@@ -103,6 +108,20 @@ def test_below_it_are_runs_and_laws_in_the_colours_of_the_names() -> None:
     for words in ("▲ old is better", "▼ new is better", "old", "new"):
         (fill,) = re.findall(rf'fill="(#[0-9A-Fa-f]{{6}})"[^>]*>{words}<', drawn)
         assert fill.upper() == COLOURS["new" in words]
+
+
+def test_forecasts_of_two_recipes_stand_side_by_side_and_no_law_goes_on_to_them() -> None:
+    """The forecast weighs many laws, and one law drawn on to it would end elsewhere."""
+    recipe, seed = np.tile(["old", "new"], 15), np.tile(np.repeat([0, 1, 2], 2), 5)
+    loss = 3 - 0.1 * np.log10(X / 1e18) + 0.01 * (recipe == "old")
+    table = {"x": X, "loss": loss, "recipe": recipe, "seed": seed}
+    figure = xo.predict(table, x="x", by="recipe", pair="seed", at=1e21).draw()
+    assert max(row["x"] for row in figure.rows if row["layer"] == "law") == pytest.approx(1e20)
+    assert {row["x"] for row in figure.rows if row["layer"] == "place"} == {1e21}
+    lower = figure.spec()["vconcat"][1]["layer"]
+    aside = [part["mark"]["xOffset"] for part in lower if "xOffset" in part["mark"] and part["mark"]["type"] == "point"]
+    assert len(aside) == 2
+    assert aside[0] == -aside[1] != 0
 
 
 def test_through_two_sizes_no_law_is_drawn() -> None:
@@ -159,7 +178,7 @@ def test_a_forecast_and_advice_show_the_same_figure() -> None:
     ahead = xo.predict(table, x="x", by="recipe", pair="seed", at=1e21).plot()
     assert {"rung", "ahead", "target", "run", "law", "place", "interval"} <= {row["layer"] for row in ahead.rows}
     laws = [row for row in ahead.rows if row["layer"] == "law"]
-    assert max(row["x"] for row in laws) == pytest.approx(1e21)  # a forecast does
+    assert max(row["x"] for row in laws) == pytest.approx(1e20)
     cells = {"x": [1e20, 1e20, 3e20, 3e20], "recipe": ["old", "new"] * 2, "seed": [7, 7, 8, 8]}
     advice = xo.advise(table, cells, x="x", by="recipe", pair="seed", at=1e22, budget=1e21)
     drawn = advice.plot().rows

@@ -36,9 +36,7 @@ def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
             cost = (short(step.cost), short(step.cumulative_cost))
             out.add(str(i), f"{x} = {short(step.x, 4)}{pair}", step.recipe, *cost, short(step.saves, 2))
         yield out
-    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
-    if advice.steps and not advice.stop:
-        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
+    yield from _whether(advice)
 
 
 def advice_said(advice: "Advice") -> Iterator[Block]:
@@ -53,9 +51,16 @@ def advice_said(advice: "Advice") -> Iterator[Block]:
     if len(advice.steps) > _STEPS:
         final, more = advice.steps[-1], len(advice.steps) - _STEPS
         yield f"and {more} further steps, together {short(final.cumulative_cost)}, to {short(_after(final))}"
-    yield Lead(("Stop: " if advice.stop else "Go on: ") + advice.why + ".")
-    if advice.steps and not advice.stop:
-        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
+    yield from _whether(advice)
+
+
+def _whether(advice: "Advice | ArmsAdvice") -> Iterator[Block]:
+    """Whether to go on."""
+    if advice.stop or not advice.steps:
+        yield Lead(f"{'Stop' if advice.stop else 'Go on'}: {advice.why}.")
+        return
+    yield f"Go on: {advice.why}."
+    yield "Run the first steps, add their rows to the runs and ask again: results change the order."
 
 
 def _standing(advice: "Advice") -> str:
@@ -100,16 +105,19 @@ def _after(step: "Step") -> float:
 
 
 def _first(advice: "Advice") -> str:
-    """What to run first, and what all steps together are expected to leave."""
-    first, last, two = advice.steps[0], advice.steps[-1], advice.now.regret is not None
+    """What to run first, with its partner where that comes second, and what is expected to be left, in the end too."""
+    two = advice.now.regret is not None
     what, now = ("the regret of choosing", advice.now.regret) if two else ("the answer's s.d.", advice.now.sd)
-    who = " and ".join(first.recipe) + " at " if two else ""
-    left = f"expected to take {what} from {_small(now)} to {_small(_after(last))}"
-    paid = f"for {_paid(first.cost, advice.unit)}"
-    if len(advice.steps) == 1:
-        return f"Next: {who}{_cell(first, advice)}, {paid}; it is {left}."
-    rest = f"all {len(advice.steps)} steps, for {short(last.cumulative_cost)}, are {left}"
-    return f"Next: {who}{_cell(first, advice)}, {paid}; {rest}."
+    first, *others = advice.steps
+    paired = [step for step in others[:1] if (step.at, step.pair) == (first.at, first.pair)]
+    last = [first, *paired][-1]
+    recipes = [name for step in (first, *paired) for name in step.recipe]
+    who = " and ".join(recipes) + " at " if two else ""
+    paid = f"for {_paid(last.cumulative_cost, advice.unit)}"
+    left = f"is expected to take {what} from {_small(now)} to {_small(_after(last))}"
+    end = advice.steps[-1]
+    rest = f"; all {len(advice.steps)} steps, for {short(end.cumulative_cost)}, to {_small(_after(end))}"
+    return f"Next: {who}{_cell(first, advice)}, {paid}, which {left}{rest if end is not last else ''}."
 
 
 def _paid(cost: float, unit: str) -> str:
