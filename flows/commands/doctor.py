@@ -80,6 +80,7 @@ def _examine(deep: bool) -> Iterator[Ailment]:
     yield from _versions()
     yield from _disk(store.root)
     yield from _locks()
+    yield from _lock()
     yield from _orphans()
     yield from _litter(store.root)
     yield from _store(store, deep)
@@ -145,6 +146,24 @@ def _locks() -> Iterator[Ailment]:
         yield Ailment("locks", f"{path} is empty or broken, as a killed DVC leaves it", f"delete {path}", mend)
     elif named and not any(psutil.pid_exists(pid) for pid in named):
         yield Ailment("locks", f"{path} names processes that are gone", f"delete {path}", mend)
+
+
+def _lock() -> Iterator[Ailment]:
+    """What DVC knows of stages, which it writes in place, so that a kill in that moment leaves a part."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from voluptuous import Invalid
+
+    path = Path("dvc.lock")
+    if not path.exists():
+        return
+    try:
+        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(path))
+    except (YAMLError, ValueError, Invalid):
+        what = f"{path} is empty or broken, as a DVC leaves it that is killed while it writes"
+        remedy = f"run `git restore {path}`, or delete it where git has none; no cell is trained again"
+        yield Ailment("locks", what, remedy)
 
 
 def _orphans() -> Iterator[Ailment]:

@@ -222,6 +222,13 @@ def test_doctor_finds_and_mends(done: Project) -> None:
     assert ailments("--deep") == {"locks": False, "temporary files": False, "store": False}
     assert ailments("--deep", "--fix") == {"locks": True, "temporary files": True, "store": True}
     assert ailments("--deep") == {}
+    stages, whole = done.root / "dvc.lock", (done.root / "dvc.lock").read_bytes()
+    for left in (b"", whole[:40]):
+        stages.write_bytes(left)
+        assert ailments() == {"locks": False}
+        assert "run `git restore dvc.lock`" in crossover(done, "doctor").stdout
+    stages.write_bytes(whole)
+    assert ailments() == {}
     assert (lock.exists(), litter.exists(), curve.exists()) == (False, False, False)
     assert [path.name.split("-")[0] for path in (done.root / "data/damaged").iterdir()] == [name]
 

@@ -228,8 +228,10 @@ def kill(process: subprocess.Popen[bytes], alone: bool) -> bool:
 
 
 def mend_lock(root: Path) -> None:
-    """DVC writes its own .dvc/tmp/rwlock in place; where a kill left half of it, DVC asks for its removal."""
-    lock = root / ".dvc/tmp/rwlock"
+    """DVC writes .dvc/tmp/rwlock and dvc.lock in place; where a kill left half of one, it is to be removed."""
+    lock, stages = root / ".dvc/tmp/rwlock", root / "dvc.lock"
+    if stages.exists() and "\nstages:" not in stages.read_text():
+        stages.unlink()  # of which git has none here
     try:
         json.loads(lock.read_text())
     except FileNotFoundError:
