@@ -9,6 +9,9 @@ export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
+# Tests on two cores, a module on one, and in the order of their names, as the long ones come first by it.
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
+test test-ci test-all: export OMP_NUM_THREADS := 1
 
 .PHONY: site study test test-ci test-all lint bench decide gpu-pack gpu gpu-take calibrate keep foresee replay chaos fuzz mutants audit serve
 
@@ -19,13 +22,13 @@ study: .venv/.ok
 	@python -m flows.studies.answer $(STUDY) $(SCALE)
 
 test: .venv/.ok
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow" $(PARALLEL)
 
 test-ci: .venv/.ok
-	python -m pytest -m "not long" --strict-skips
+	python -m pytest -m "not long" --strict-skips $(PARALLEL)
 
 test-all: .venv/.ok
-	python -m pytest
+	python -m pytest $(PARALLEL)
 
 lint: .venv/.ok
 	ruff check . && ruff format --check . && mypy && lint-imports

@@ -41,6 +41,7 @@ def outcome(folder: Path, source: str, *words: str, **environment: str) -> "subp
     ("reason", "words", "code"),
     [
         ("needs Chromium", ("--strict-skips",), 1),
+        ("needs Chromium", ("--strict-skips", "-n", "2"), 1),
         ("needs Chromium", (), 0),
         ("the published data are not here", ("--strict-skips",), 0),
         ("the published data", ("--strict-skips",), 1),
