@@ -218,7 +218,7 @@ def _led(rows: Sequence[Row], pair: Mapping[str, Any]) -> Iterator[Row]:
 def _open(rows: list[Row]) -> list[Row]:
     """Beyond the runs nobody leads where the target's interval holds zero."""
     target = next((row for row in rows if row["layer"] == "target"), None)
-    if target is None or target["low"] is None or target["low"] * target["high"] > 0:
+    if target is None or None in (target["low"], target["high"]) or target["low"] * target["high"] > 0:
         return rows
     return [{**row, "leader": OPEN} if row["layer"] in ("ahead", "target") else row for row in rows]
 
