@@ -36,7 +36,7 @@ def test_the_page_comes_to_the_planted_truth(tmp_path: Any) -> None:
     assert "have old ahead: where the two disagree neither is reliably right" in told
     advised = run(advice)
     assert re.search(r"Go on: if new still looks better after \d step", advised)
-    assert re.search(r"^ +1 +x = 3e19, seed 0 +old and new ", advised, re.MULTILINE)
+    assert re.search(r"^ +1 +flops = 3e19, seed 0 +old and new ", advised, re.MULTILINE)
     assert re.search(r"choose new: P = 0\.8", run(after))
     assert "cheapest that detects 0.02" in run(detect)
     assert "1 forecast(s) and 0 outcome(s), each as it was lodged" in run(lodge)
