@@ -85,6 +85,7 @@ def test_who_is_far_ahead_is_told_to_stop() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_finds_a_better_recipe_than_the_same_compute_spread_evenly() -> None:
     """Six recipes, one cell at a time; beside it cells in turn, the smallest sizes of all recipes first."""
     budget, ours, even = 4e17, [], []

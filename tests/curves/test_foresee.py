@@ -130,6 +130,7 @@ def test_a_run_beside_one_other_of_its_size() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_end_of_a_run_is_held_once_part_of_it_has_come() -> None:
     """Mean of the last blocks of 34 runs of the largest width, by what was seen at 0, 30, 55 and 80%."""
     curves, inside = table(), []

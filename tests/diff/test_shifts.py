@@ -56,7 +56,7 @@ def rerun(draw: int, first_seed: int, shift: dict[int, float]) -> dict[Any, bool
     return {"all": found.together.sign != 0} | {key[::2]: item.sign != 0 for key, item in found.each.items()}
 
 
-@pytest.mark.parametrize("first_seed", [0, 3])
+@pytest.mark.parametrize("first_seed", [0, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_small_shifts_of_everything_and_large_ones_of_a_width_are_found(first_seed: int) -> None:
     draws = 80
     still = pd.DataFrame([rerun(draw, first_seed, {}) for draw in range(draws)]).mean()

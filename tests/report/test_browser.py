@@ -231,6 +231,7 @@ def test_no_serious_violation_of_accessibility(browser: Browser, path: Path, sch
     assert serious == [], json.dumps([[item["id"], item["nodes"][0]["html"][:300]] for item in serious])
 
 
+@pytest.mark.long
 def test_two_thousand_cells_stay_small_and_quick(browser: Browser, tmp_path: Path) -> None:
     """20 recipes, 10 widths, 10 seeds; the time is measured by `make bench`, the size here."""
     path = tmp_path / "large.html"
