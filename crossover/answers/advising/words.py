@@ -23,18 +23,16 @@ def arms_said(advice: "ArmsAdvice") -> Iterator[Block]:
     if advice.dropped:
         yield f"dropped, best with less than 1 in 50: {', '.join(advice.dropped)}"
     x = advice.comparisons.x if advice.comparisons else "x"
-    if advice.steps and not advice.stop:
+    places = [f"{x} = {short(step.x, 4)}" + _label(advice.pair, step.pair) for step in advice.steps]
+    if not advice.stop:
         first = advice.steps[0]
-        pair = f", {advice.pair} {first.pair}" if first.pair else ""
-        place = f"{x} = {short(first.x, 4)}{pair}"
-        yield Lead(f"Next: {first.recipe} at {place}, for {_paid(first.cost, advice.unit)}.")
+        yield Lead(f"Next: {first.recipe} at {places[0]}, for {_paid(first.cost, advice.unit)}.")
     if advice.steps:
         title = "what further runs would bring" if advice.stop else "what to run next"
         out = table(title, "step", "cell", "recipe", advice.unit, "together", "saves", left=3)
         for i, step in enumerate(advice.steps[:_STEPS], 1):
-            pair = f", {advice.pair} {step.pair}" if step.pair else ""
             cost = (short(step.cost), short(step.cumulative_cost))
-            out.add(str(i), f"{x} = {short(step.x, 4)}{pair}", step.recipe, *cost, short(step.saves, 2))
+            out.add(str(i), places[i - 1], step.recipe, *cost, short(step.saves, 2))
         yield out
     yield from _whether(advice)
 
@@ -43,7 +41,7 @@ def advice_said(advice: "Advice") -> Iterator[Block]:
     """Where the answer stands, the next steps, and whether to go on."""
     yield from left_out_lines(advice.left_out)
     yield Lead(_standing(advice))
-    if advice.steps and not advice.stop:
+    if not advice.stop:
         yield Lead(_first(advice))
     yield from _doubts(advice)
     if advice.steps:
@@ -56,11 +54,11 @@ def advice_said(advice: "Advice") -> Iterator[Block]:
 
 def _whether(advice: "Advice | ArmsAdvice") -> Iterator[Block]:
     """Whether to go on."""
-    if advice.stop or not advice.steps:
-        yield Lead(f"{'Stop' if advice.stop else 'Go on'}: {advice.why}.")
-        return
-    yield f"Go on: {advice.why}."
-    yield "Run the first steps, add their rows to the runs and ask again: results change the order."
+    if advice.stop:
+        yield Lead(f"Stop: {advice.why}.")
+    else:
+        yield f"Go on: {advice.why}."
+        yield "Run the first steps, add their rows to the runs and ask again: results change the order."
 
 
 def _standing(advice: "Advice") -> str:
@@ -125,8 +123,11 @@ def _paid(cost: float, unit: str) -> str:
 
 
 def _cell(step: "Step", advice: "Advice") -> str:
-    at = _at(step.at, advice)
-    return f"{at}, {advice.pair} {step.pair}" if step.pair else at
+    return _at(step.at, advice) + _label(advice.pair, step.pair)
+
+
+def _label(pair: str | None, label: str | None) -> str:
+    return f", {pair} {label}" if label else ""
 
 
 def _at(place: Mapping[str, float], advice: "Advice") -> str:
